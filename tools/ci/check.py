@@ -58,7 +58,7 @@ SILENT = {
         f"services/stats/src/{place}": f"{INPUT_OUTPUT}|{CLOCK}"
         for place in (
             *("rates.rs", "rates", "reading.rs", "rounding.rs", "scope.rs"),
-            *("history.rs", "history/figures.rs", "history/format.rs"),
+            *("history.rs", "history/metrics.rs", "history/format.rs"),
             *("exposition.rs", "metrics.rs", "metrics", "replay_buffer.rs", "query.rs"),
             *("alerts.rs", "alerts", "alertmanager.rs", "alertmanager", "emf.rs"),
             *("monitor.rs", "monitor", "recorder.rs", "recorder"),

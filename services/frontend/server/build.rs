@@ -20,10 +20,10 @@ use sha2::{Digest, Sha256};
 const NOT_BUILT: &str = "the page has not been built: run make build";
 
 /// The replacement page of a debug build, for work on the server alone.
-const STAND_IN: &str = include_str!("src/not_built.html");
+const PLACEHOLDER_PAGE: &str = include_str!("src/not_built.html");
 
 /// How hard to press: a release is built once and sent often, a debug build the other way round.
-struct Effort {
+struct CompressionLevels {
     brotli: u32,
     gzip: Compression,
 }
@@ -58,16 +58,16 @@ fn pack() -> Result<(), Box<dyn Error>> {
         (None, true) => return Err(NOT_BUILT.into()),
         (None, false) => {
             println!("cargo:warning={NOT_BUILT}");
-            vec![File { name: "index.html".into(), content: STAND_IN.into() }]
+            vec![File { name: "index.html".into(), content: PLACEHOLDER_PAGE.into() }]
         }
     };
-    let effort = if is_release {
-        Effort { brotli: 11, gzip: Compression::best() }
+    let levels = if is_release {
+        CompressionLevels { brotli: 11, gzip: Compression::best() }
     } else {
-        Effort { brotli: 5, gzip: Compression::default() }
+        CompressionLevels { brotli: 5, gzip: Compression::default() }
     };
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("embedded.rs"), table(&files, &effort, &out)?)?;
+    fs::write(out.join("embedded.rs"), table(&files, &levels, &out)?)?;
     Ok(())
 }
 
@@ -97,7 +97,7 @@ fn read(folder: &Path) -> Result<Option<Vec<File>>, Box<dyn Error>> {
         }
         files.push(File { name, content });
     }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
+    files.sort_by(|a, b| a.name.cmp(&b.name));
     for name in page::files(&html) {
         if !files.iter().any(|file| file.name == name) {
             return Err(format!("index.html names {name}, which is not there").into());
@@ -110,12 +110,12 @@ fn read(folder: &Path) -> Result<Option<Vec<File>>, Box<dyn Error>> {
 }
 
 /// The constants `INDEX`, `ASSETS`, `SCRIPT_HASHES` and `STYLE_HASHES`.
-fn table(files: &[File], effort: &Effort, out: &Path) -> Result<String, Box<dyn Error>> {
+fn table(files: &[File], levels: &CompressionLevels, out: &Path) -> Result<String, Box<dyn Error>> {
     let mut index = String::new();
     let mut assets = String::new();
     let (mut scripts, mut styles) = (String::new(), String::new());
     for (number, file) in files.iter().enumerate() {
-        let entry = entry(number, file, effort, out)?;
+        let entry = entry(number, file, levels, out)?;
         if file.name == "index.html" {
             let html = std::str::from_utf8(&file.content)?;
             scripts = hashes(page::inline_scripts(html));
@@ -136,15 +136,15 @@ fn table(files: &[File], effort: &Effort, out: &Path) -> Result<String, Box<dyn 
 fn entry(
     number: usize,
     file: &File,
-    effort: &Effort,
+    levels: &CompressionLevels,
     out: &Path,
 ) -> Result<String, Box<dyn Error>> {
     let packed = [
-        ("Brotli", brotli(&file.content, effort)?),
-        ("Gzip", gzip(&file.content, effort)?),
+        ("Brotli", brotli(&file.content, levels)?),
+        ("Gzip", gzip(&file.content, levels)?),
         ("Identity", file.content.clone()),
     ];
-    let mut forms = String::new();
+    let mut representations = String::new();
     for (encoding, bytes) in packed {
         if encoding != "Identity" && bytes.len() >= file.content.len() {
             continue;
@@ -153,13 +153,13 @@ fn entry(
         // 96 bits: no two versions of a page will ever share a tag.
         let etag = URL_SAFE_NO_PAD.encode(&Sha256::digest(&bytes)[..12]);
         write!(
-            forms,
+            representations,
             "({encoding}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{number}.{encoding}\")), {:?}), ",
             format!("\"{etag}\"")
         )?;
         fs::write(&path, bytes)?;
     }
-    Ok(format!("Embedded {{ name: {:?}, forms: &[{forms}] }}", file.name))
+    Ok(format!("Embedded {{ name: {:?}, representations: &[{representations}] }}", file.name))
 }
 
 fn hashes(texts: Vec<&str>) -> String {
@@ -167,16 +167,16 @@ fn hashes(texts: Vec<&str>) -> String {
     texts.into_iter().map(hash).collect::<Vec<_>>().join(" ")
 }
 
-fn brotli(content: &[u8], effort: &Effort) -> Result<Vec<u8>, Box<dyn Error>> {
+fn brotli(content: &[u8], levels: &CompressionLevels) -> Result<Vec<u8>, Box<dyn Error>> {
     // A window of 2^22 bytes holds the largest of the files whole.
     let window = 22;
     let mut packed = Vec::new();
-    brotli::CompressorWriter::new(&mut packed, 4096, effort.brotli, window).write_all(content)?;
+    brotli::CompressorWriter::new(&mut packed, 4096, levels.brotli, window).write_all(content)?;
     Ok(packed)
 }
 
-fn gzip(content: &[u8], effort: &Effort) -> Result<Vec<u8>, Box<dyn Error>> {
-    let mut encoder = GzEncoder::new(Vec::new(), effort.gzip);
+fn gzip(content: &[u8], levels: &CompressionLevels) -> Result<Vec<u8>, Box<dyn Error>> {
+    let mut encoder = GzEncoder::new(Vec::new(), levels.gzip);
     encoder.write_all(content)?;
     Ok(encoder.finish()?)
 }
@@ -186,7 +186,7 @@ fn gzip(content: &[u8], effort: &Effort) -> Result<Vec<u8>, Box<dyn Error>> {
 /// read one of them, so that they cannot be left out earlier.
 fn without_custom_sections(module: &[u8]) -> Option<Vec<u8>> {
     let (head, mut rest) = module.split_at_checked(8)?;
-    let mut slim = head.to_vec();
+    let mut stripped = head.to_vec();
     while let Some(&id) = rest.first() {
         let (mut size, mut at) = (0_usize, 1);
         // The size is in LEB128: seven bits a byte, the lowest first.
@@ -200,9 +200,9 @@ fn without_custom_sections(module: &[u8]) -> Option<Vec<u8>> {
         }
         let (section, after) = rest.split_at_checked(at.checked_add(size)?)?;
         if id != 0 {
-            slim.extend_from_slice(section);
+            stripped.extend_from_slice(section);
         }
         rest = after;
     }
-    Some(slim)
+    Some(stripped)
 }

@@ -52,7 +52,7 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>) {
 pub(crate) fn listen(admin: Admin) -> Result<Option<TcpListener>, service::ListenError> {
     match admin {
         Admin::At(address) => service::listen(address).map(Some),
-        Admin::Unless(address) => Ok(service::listen(address)
+        Admin::AtIfFree(address) => Ok(service::listen(address)
             .inspect_err(|error| tracing::warn!(%error, "metrics endpoint unavailable"))
             .ok()),
         Admin::Off => Ok(None),

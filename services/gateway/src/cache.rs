@@ -2,7 +2,7 @@
 //! response share one fetch. The cache has no access to sockets or upstreams. It decides what
 //! happens to a request, and receives the response if the request goes to the upstream.
 //!
-//! [`Cache::ask`] returns a stored response, or a [`Fill`] that receives the upstream's response
+//! [`Cache::lookup`] returns a stored response, or a [`Fill`] that receives the upstream's response
 //! (possibly together with a stale one to send meanwhile), or states that the request bypasses the
 //! cache. Choices that the RFC leaves open:
 //!
@@ -54,15 +54,15 @@ use http::Method;
 use tokio::sync::watch;
 use tokio::time;
 
-use self::cache_status::How;
+use self::cache_status::ResponseSource;
 use self::counters::Counters;
 use self::entry::CacheEntry;
-use self::shard::{Ask, Judgment, Opening, Record, Shard};
+use self::shard::{FetchPlan, Record, Shard, ShardLookup, ShardQuery};
 
-pub(crate) use self::answer::Answer;
+pub(crate) use self::answer::CachedResponse;
 pub(crate) use self::cache_status::Forward;
 pub(crate) use self::counters::Snapshot;
-pub(crate) use self::fill::{Fill, Leftover, Verdict};
+pub(crate) use self::fill::{Fill, FillDecision, Leftover};
 pub(crate) use self::freshness::Moment;
 pub(crate) use self::lookup::{CacheRequest, Pass, Reason};
 pub(crate) use self::vary::Codings;
@@ -74,7 +74,7 @@ const SHARDS: usize = 64;
 
 /// Divisor of the total size that yields the limit for responses in transfer. Slow clients hold
 /// this memory, and must not be able to evict everything that is stored.
-const COMING_PART: usize = 4;
+const TRANSFER_DIVISOR: usize = 4;
 
 /// Settings of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,13 +113,13 @@ pub(crate) struct Cache(Arc<Inner>);
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// Send this response.
-    Hit(Answer),
-    /// Another request fetches the response: wait, then look again. [`Cache::ask`] does both.
+    Hit(CachedResponse),
+    /// Another request fetches the response: wait, then look again. [`Cache::lookup`] does both.
     Wait(Ticket),
     /// Contact the upstream, and pass its response to this fill.
     Fill(Box<Fill>),
     /// Send this stale response, and contact the upstream meanwhile as with [`Lookup::Fill`].
-    Stale(Answer, Box<Fill>),
+    Stale(CachedResponse, Box<Fill>),
     /// Contact the upstream; the cache is bypassed.
     Pass(Pass),
 }
@@ -129,7 +129,7 @@ pub(crate) enum Lookup {
 pub(crate) struct Ticket {
     ended: watch::Receiver<()>,
     until: Instant,
-    why: Forward,
+    fwd: Forward,
 }
 
 impl Ticket {
@@ -145,10 +145,10 @@ struct Inner {
     settings: CacheSettings,
     /// Maximum body size in bytes.
     entry_bytes: usize,
-    space: Arc<MemoryBudget>,
-    /// The share of `space` for responses in transfer.
-    coming: Arc<MemoryBudget>,
-    shards: Box<[Part; SHARDS]>,
+    memory: Arc<MemoryBudget>,
+    /// The share of `memory` for responses in transfer.
+    transfer_memory: Arc<MemoryBudget>,
+    shards: Box<[ShardLock; SHARDS]>,
     secret: RandomState,
     /// Number of times that the cache was cleared.
     epoch: AtomicU64,
@@ -160,18 +160,18 @@ struct Inner {
 /// A shard, aligned so that it shares no cache line with another.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Part(RwLock<Shard>);
+struct ShardLock(RwLock<Shard>);
 
 impl Cache {
     /// Creates an empty cache.
     pub(crate) fn new(settings: &CacheSettings) -> Self {
-        let coming = settings.bytes / COMING_PART;
+        let transfer_memory = settings.bytes / TRANSFER_DIVISOR;
         Self(Arc::new(Inner {
             settings: settings.clone(),
-            entry_bytes: settings.entry_bytes.min(coming),
-            space: MemoryBudget::new(settings.bytes),
-            coming: MemoryBudget::new(coming),
-            shards: Box::new(std::array::from_fn(|_| Part::default())),
+            entry_bytes: settings.entry_bytes.min(transfer_memory),
+            memory: MemoryBudget::new(settings.bytes),
+            transfer_memory: MemoryBudget::new(transfer_memory),
+            shards: Box::new(std::array::from_fn(|_| ShardLock::default())),
             secret: RandomState::new(),
             epoch: AtomicU64::new(0),
             evicting: AtomicUsize::new(0),
@@ -181,103 +181,111 @@ impl Cache {
 
     /// Looks up a request; waits while another request fetches the same response. Never returns
     /// `Wait`.
-    pub(crate) async fn ask(&self, question: &CacheRequest<'_>) -> Lookup {
+    pub(crate) async fn lookup(&self, request: &CacheRequest<'_>) -> Lookup {
         let begun = time::Instant::now().into_std();
         let deadline = begun + self.0.settings.wait;
         let (mut now, mut waited) = (begun, None);
         loop {
-            match self.look(question, now, waited) {
+            match self.try_lookup(request, now, waited) {
                 Lookup::Wait(ticket) if now < deadline => {
-                    waited = Some(ticket.why);
+                    waited = Some(ticket.fwd);
                     ticket.wait(deadline).await;
                     now = time::Instant::now().into_std();
                 }
                 Lookup::Wait(ticket) => {
                     self.0.counters.waited_too_long.add();
                     self.0.counters.passes.add();
-                    let pass = Pass { reason: Reason::WaitedTooLong, why: ticket.why };
+                    let pass = Pass { reason: Reason::WaitedTooLong, fwd: ticket.fwd };
                     return Lookup::Pass(pass);
                 }
-                looked => return looked,
+                lookup => return lookup,
             }
         }
     }
 
     /// Looks up a request without waiting. `waited` is the reason for the fetch that the request
     /// has waited for, if any.
-    fn look(&self, question: &CacheRequest<'_>, now: Instant, waited: Option<Forward>) -> Lookup {
+    fn try_lookup(
+        &self,
+        request: &CacheRequest<'_>,
+        now: Instant,
+        waited: Option<Forward>,
+    ) -> Lookup {
         let inner = &self.0;
         if inner.settings.bytes == 0 {
             return inner.pass(Pass::of(Reason::Off));
         }
-        if let Some(reason) = question.obstacle() {
+        if let Some(reason) = request.bypass_reason() {
             return inner.pass(Pass::of(reason));
         }
-        let ask = Ask {
-            hash: inner.hash(question.site, question.target, question.epoch),
-            site: question.site,
-            target: question.target,
-            epoch: question.epoch,
-            authorised: question.is_authorised(),
-            headers: question.headers,
+        let query = ShardQuery {
+            hash: inner.hash(request.site, request.target, request.epoch),
+            site: request.site,
+            target: request.target,
+            epoch: request.epoch,
+            authorised: request.is_authorised(),
+            headers: request.headers,
             now,
             wait: inner.settings.wait,
         };
-        let judged = read(inner.shard(ask.hash)).judge(&ask);
-        let judged = match (judged, question.limit()) {
+        let outcome = read(inner.shard(query.hash)).lookup(&query);
+        let outcome = match (outcome, request.limit()) {
             // A response to HEAD has no body that could be stored.
-            (Judgment::Open(opening) | Judgment::FetchUncollapsed(opening), Some(Reason::Head)) => {
-                return inner.pass(Pass { reason: Reason::Head, why: opening.why });
+            (
+                ShardLookup::Fetch(plan) | ShardLookup::FetchUncollapsed(plan),
+                Some(Reason::Head),
+            ) => {
+                return inner.pass(Pass { reason: Reason::Head, fwd: plan.fwd });
             }
-            (Judgment::Open(_) | Judgment::FetchUncollapsed(_), Some(reason)) => {
+            (ShardLookup::Fetch(_) | ShardLookup::FetchUncollapsed(_), Some(reason)) => {
                 return inner.pass(Pass::of(reason));
             }
             // If the response is an event stream, the wait would only delay its start.
-            (Judgment::Wait(..), Some(Reason::Events)) => {
+            (ShardLookup::Wait(..), Some(Reason::Events)) => {
                 return inner.pass(Pass::of(Reason::Events));
             }
-            (judged, _) => judged,
+            (outcome, _) => outcome,
         };
-        let judged = match judged {
+        let outcome = match outcome {
             // The response, possibly a 304, may be useless to the requests that would wait for it.
-            Judgment::Open(opening) if opening.stale.is_none() && question.is_conditional() => {
-                Judgment::FetchUncollapsed(opening)
+            ShardLookup::Fetch(plan) if plan.stale.is_none() && request.is_conditional() => {
+                ShardLookup::FetchUncollapsed(plan)
             }
-            Judgment::Open(_) => {
-                let mut shard = write(inner.shard(ask.hash));
+            ShardLookup::Fetch(_) => {
+                let mut shard = write(inner.shard(query.hash));
                 // Between the two locks, another request may have begun or even finished a fetch.
-                match shard.judge(&ask) {
-                    Judgment::Open(opening) => {
-                        let usable = opening.stale.clone();
+                match shard.lookup(&query) {
+                    ShardLookup::Fetch(plan) => {
+                        let usable = plan.stale.clone();
                         let usable = usable
-                            .filter(|stale| stale.terms().may_be_stale_while_revalidated(now));
-                        let flight = shard.begin(ask.hash, &opening.class, now);
+                            .filter(|stale| stale.freshness().may_be_stale_while_revalidated(now));
+                        let flight = shard.begin(query.hash, &plan.class, now);
                         let generation = shard.generation;
                         drop(shard);
-                        let fill = self.fill(&ask, opening, Some(flight), generation, waited);
+                        let fill = self.fill(&query, plan, Some(flight), generation, waited);
                         return match usable {
                             Some(stale) => {
-                                Lookup::Stale(inner.hit(stale, question, now, waited), fill)
+                                Lookup::Stale(inner.hit(stale, request, now, waited), fill)
                             }
                             None => Lookup::Fill(fill),
                         };
                     }
-                    judged => judged,
+                    outcome => outcome,
                 }
             }
-            judged => judged,
+            outcome => outcome,
         };
-        match judged {
-            Judgment::Hit(stored) => Lookup::Hit(inner.hit(stored, question, now, waited)),
-            Judgment::Wait(ended, until, why) => {
+        match outcome {
+            ShardLookup::Hit(stored) => Lookup::Hit(inner.hit(stored, request, now, waited)),
+            ShardLookup::Wait(ended, until, fwd) => {
                 inner.counters.waits.add();
-                Lookup::Wait(Ticket { ended, until, why })
+                Lookup::Wait(Ticket { ended, until, fwd })
             }
-            Judgment::Open(opening) | Judgment::FetchUncollapsed(opening) => {
-                let generation = read(inner.shard(ask.hash)).generation;
-                Lookup::Fill(self.fill(&ask, opening, None, generation, waited))
+            ShardLookup::Fetch(plan) | ShardLookup::FetchUncollapsed(plan) => {
+                let generation = read(inner.shard(query.hash)).generation;
+                Lookup::Fill(self.fill(&query, plan, None, generation, waited))
             }
-            Judgment::Pass(reason) => inner.pass(Pass::of(reason)),
+            ShardLookup::Pass(reason) => inner.pass(Pass::of(reason)),
         }
     }
 
@@ -290,29 +298,29 @@ impl Cache {
     /// 9111, section 4.4).
     pub(crate) fn invalidate(&self, site: &str, target: &str) {
         let hash = self.0.hash(site, target, self.epoch());
-        write(self.0.shard(hash)).forget(hash);
+        write(self.0.shard(hash)).invalidate(hash);
     }
 
     /// Removes all entries and fetches in flight: after the routes change. Requests that began with
     /// the previous routes, and still wait or fetch, use keys with the previous epoch.
     pub(crate) fn clear(&self) {
         self.0.epoch.fetch_add(1, Ordering::Release);
-        for part in self.0.shards.iter() {
-            write(part).clear();
+        for shard in self.0.shards.iter() {
+            write(shard).clear();
         }
     }
 
     /// Counters and current size.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let inner = &self.0;
-        let entries = inner.shards.iter().map(|part| read(part).entries()).sum();
-        inner.counters.snapshot(inner.space.taken(), inner.space.bytes(), entries)
+        let entries = inner.shards.iter().map(|shard| read(shard).entries()).sum();
+        inner.counters.snapshot(inner.memory.taken(), inner.memory.bytes(), entries)
     }
 
     fn fill(
         &self,
-        ask: &Ask<'_>,
-        opening: Opening,
+        query: &ShardQuery<'_>,
+        plan: FetchPlan,
         flight: Option<(u64, watch::Sender<()>)>,
         generation: u64,
         waited: Option<Forward>,
@@ -320,7 +328,7 @@ impl Cache {
         self.0.counters.misses.add();
         let inner = self.0.clone();
         let waited = waited.is_some();
-        Box::new(Fill::new(inner, ask, opening, flight, generation, waited))
+        Box::new(Fill::new(inner, query, plan, flight, generation, waited))
     }
 }
 
@@ -337,22 +345,22 @@ impl Inner {
     }
 
     /// The shard of a hash.
-    fn shard(&self, hash: u64) -> &Part {
+    fn shard(&self, hash: u64) -> &ShardLock {
         // The map inside the shard uses the lowest and the highest bits.
-        let place = usize::try_from(hash >> 24 & 0xffff).unwrap_or_default();
-        &self.shards[place % SHARDS]
+        let index = usize::try_from(hash >> 24 & 0xffff).unwrap_or_default();
+        &self.shards[index % SHARDS]
     }
 
     fn hit(
         &self,
         stored: Arc<CacheEntry>,
-        question: &CacheRequest<'_>,
+        request: &CacheRequest<'_>,
         now: Instant,
         waited: Option<Forward>,
-    ) -> Answer {
-        let head_only = *question.method == Method::HEAD;
-        let how = waited.map_or(How::Hit, How::Collapsed);
-        let answer = Answer::new(stored, how, question.headers, head_only, now);
+    ) -> CachedResponse {
+        let head_only = *request.method == Method::HEAD;
+        let source = waited.map_or(ResponseSource::Hit, ResponseSource::Collapsed);
+        let answer = CachedResponse::new(stored, source, request.headers, head_only, now);
         self.counters.add_hit();
         if waited.is_some() {
             self.counters.collapsed.add();
@@ -370,11 +378,11 @@ impl Inner {
 
     /// Grows a reservation, and evicts rarely used targets where necessary. The caller must not
     /// hold a lock.
-    fn grow(&self, room: &mut MemoryPermit, bytes: usize) -> bool {
-        if bytes > self.space.bytes() {
+    fn grow(&self, permit: &mut MemoryPermit, bytes: usize) -> bool {
+        if bytes > self.memory.bytes() {
             return false;
         }
-        while !room.grow(bytes) {
+        while !permit.grow(bytes) {
             if self.evict().is_none() {
                 return false;
             }
@@ -386,8 +394,8 @@ impl Inner {
     fn evict(&self) -> Option<Record> {
         let turns = [false, true].into_iter().flat_map(|force| [force; SHARDS]);
         let evicted = turns.into_iter().find_map(|force| {
-            let place = self.evicting.fetch_add(1, Ordering::Relaxed);
-            write(&self.shards[place % SHARDS]).evict(force)
+            let index = self.evicting.fetch_add(1, Ordering::Relaxed);
+            write(&self.shards[index % SHARDS]).evict(force)
         });
         if evicted.is_some() {
             self.counters.evicted.add();
@@ -398,11 +406,11 @@ impl Inner {
 
 /// Locks a shard for reading. A shard is consistent between any two operations, so a poisoned lock
 /// is usable.
-fn read(part: &Part) -> RwLockReadGuard<'_, Shard> {
-    part.0.read().unwrap_or_else(PoisonError::into_inner)
+fn read(shard: &ShardLock) -> RwLockReadGuard<'_, Shard> {
+    shard.0.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Locks a shard for writing; see [`read`].
-fn write(part: &Part) -> RwLockWriteGuard<'_, Shard> {
-    part.0.write().unwrap_or_else(PoisonError::into_inner)
+fn write(shard: &ShardLock) -> RwLockWriteGuard<'_, Shard> {
+    shard.0.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,14 +23,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::cache::Codings;
 use crate::fields::Fields;
-use crate::message::names_events;
+use crate::message::is_event_stream_type;
 
 /// A shorter response fits into one packet anyway.
-const LEAST_BYTES: u64 = 1024;
+const MIN_BYTES: u64 = 1024;
 
 /// Maximum concurrent encoders. Each one takes 280 kB until its client has read the response, so
 /// without a limit slow clients could exhaust the memory; further responses are not compressed.
-const MOST_ENCODERS: usize = 64;
+const MAX_ENCODERS: usize = 64;
 
 /// The output is within 2 % of the size of the default level 6, in half of the time: 180 MB/s.
 const LEVEL: Compression = Compression::new(3);
@@ -52,7 +52,7 @@ const COMPRESSIBLE: [&str; 9] = [
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 /// Properties of a request that affect compression.
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestInfo<'a> {
     /// Request method.
     pub(crate) method: &'a Method,
     /// Request fields.
@@ -76,8 +76,8 @@ enum Form {
 
 /// Pool of encoders.
 pub(crate) struct Encoders {
-    places: Arc<Semaphore>,
-    are_on: bool,
+    permits: Arc<Semaphore>,
+    is_enabled: bool,
 }
 
 /// Encoder of one body.
@@ -85,31 +85,31 @@ pub(crate) struct Encoder {
     gzip: GzEncoder<Vec<u8>>,
     /// The length is unknown, so the body may arrive slowly: each piece is flushed.
     flushes: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Encoders {
-    /// Creates a pool; with `are_on` false, it never compresses.
-    pub(crate) fn new(are_on: bool) -> Self {
-        Self { places: Arc::new(Semaphore::new(MOST_ENCODERS)), are_on }
+    /// Creates a pool; with `is_enabled` false, it never compresses.
+    pub(crate) fn new(is_enabled: bool) -> Self {
+        Self { permits: Arc::new(Semaphore::new(MAX_ENCODERS)), is_enabled }
     }
 
     /// Decides about compression, adjusts the response head, and returns the encoder if the body
     /// must be compressed. The head of a response to HEAD equals that to GET.
     pub(crate) fn begin(
         &self,
-        asked: &Asked<'_>,
+        request: &RequestInfo<'_>,
         status: StatusCode,
         answer: &mut Fields,
     ) -> Option<Encoder> {
-        if !self.are_on {
+        if !self.is_enabled {
             return None;
         }
         if status == StatusCode::NOT_MODIFIED {
-            revalidate(asked, answer);
+            revalidate(request, answer);
             return None;
         }
-        let form = form(asked, status, answer);
+        let form = form(request, status, answer);
         if form == Form::AsIs {
             return None;
         }
@@ -118,17 +118,17 @@ impl Encoders {
             return None;
         }
         let flushes = !answer.contains_key(CONTENT_LENGTH);
-        let encoder = if *asked.method == Method::HEAD {
+        let encoder = if *request.method == Method::HEAD {
             None
         } else {
             // Without a free encoder, the response is not compressed.
-            let place = self.places.clone().try_acquire_owned().ok()?;
+            let permit = self.permits.clone().try_acquire_owned().ok()?;
             // Without framing by the upstream the end is not reliable, so chunked coding is not
             // added: such a response is not stored.
             if answer.remove(CONTENT_LENGTH).is_some() {
                 answer.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            Some(Encoder { gzip: GzEncoder::new(Vec::new(), LEVEL), flushes, _place: place })
+            Some(Encoder { gzip: GzEncoder::new(Vec::new(), LEVEL), flushes, _permit: permit })
         };
         answer.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         answer.remove(CONTENT_LENGTH);
@@ -163,21 +163,21 @@ impl Encoder {
     }
 }
 
-fn form(asked: &Asked<'_>, status: StatusCode, answer: &Fields) -> Form {
+fn form(request: &RequestInfo<'_>, status: StatusCode, answer: &Fields) -> Form {
     // Most responses of upstreams that compress themselves need no further check.
     let passes = status != StatusCode::OK
         || answer.contains_key(CONTENT_ENCODING)
-        || asked.requires_auth
-        || ![Method::GET, Method::HEAD, Method::POST].contains(asked.method)
+        || request.requires_auth
+        || ![Method::GET, Method::HEAD, Method::POST].contains(request.method)
         || !is_worthwhile(answer)
         || !answer.get(CONTENT_TYPE).is_some_and(is_compressible)
-        || must_stay(answer);
+        || must_not_transform(answer);
     // A response to HEAD may omit Content-Length because GET does, or because the upstream did not
     // compute it: the GET response may be short.
-    let is_unsure = *asked.method == Method::HEAD && !answer.contains_key(CONTENT_LENGTH);
+    let is_unsure = *request.method == Method::HEAD && !answer.contains_key(CONTENT_LENGTH);
     if passes {
         Form::AsIs
-    } else if is_unsure || asked.is_http10 || !Codings::of(asked.fields).takes_gzip() {
+    } else if is_unsure || request.is_http10 || !Codings::of(request.fields).accepts_gzip() {
         Form::Varies
     } else {
         Form::Gzip
@@ -187,7 +187,7 @@ fn form(asked: &Asked<'_>, status: StatusCode, answer: &Fields) -> Form {
 fn is_compressible(kind: &HeaderValue) -> bool {
     let Ok(kind) = kind.to_str() else { return false };
     let plain = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    !names_events(kind)
+    !is_event_stream_type(kind)
         && (plain.starts_with("text/")
             || plain.ends_with("+json")
             || plain.ends_with("+xml")
@@ -201,7 +201,7 @@ fn is_worthwhile(answer: &Fields) -> bool {
         (None, _, _) => true,
         (Some(length), None, false) => {
             let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
-            length.is_some_and(|length| length >= LEAST_BYTES)
+            length.is_some_and(|length| length >= MIN_BYTES)
         }
         // The length is ambiguous.
         _ => false,
@@ -209,7 +209,7 @@ fn is_worthwhile(answer: &Fields) -> bool {
 }
 
 /// Whether the upstream forbids a transformation.
-fn must_stay(answer: &Fields) -> bool {
+fn must_not_transform(answer: &Fields) -> bool {
     let mut directives = members(answer.get_all(CACHE_CONTROL));
     directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
         || DIGESTS.iter().any(|digest| answer.contains_key(*digest))
@@ -235,10 +235,10 @@ fn weaken(answer: &mut Fields) {
 
 /// An upstream that responds with 304 does not know the weak tag in the condition. With the
 /// upstream's strong tag, the client would not find its stored response (RFC 9111, section 4.3.4).
-fn revalidate(asked: &Asked<'_>, answer: &mut Fields) {
+fn revalidate(request: &RequestInfo<'_>, answer: &mut Fields) {
     let Some(tag) = answer.get(ETAG) else { return };
     let tag = weak(tag);
-    let mut lines = asked.fields.get_all(IF_NONE_MATCH);
+    let mut lines = request.fields.get_all(IF_NONE_MATCH);
     if lines.any(|line| line.as_bytes().windows(tag.len()).any(|part| part == tag)) {
         vary(answer);
         weaken(answer);

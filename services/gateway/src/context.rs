@@ -19,19 +19,19 @@ use http::{Method, StatusCode, Version};
 
 use self::authorize::{is_event_stream, upgrade_of};
 use self::fleet::FleetPath;
-pub(crate) use self::record::record_unread;
-pub(crate) use self::response_head::keep_one_of_each;
-use crate::cache::{Answer, CacheRequest, Fill, Lookup, Moment, Verdict};
+pub(crate) use self::record::record_rejected;
+pub(crate) use self::response_head::deduplicate_fields;
+use crate::cache::{CacheRequest, CachedResponse, Fill, FillDecision, Lookup, Moment};
 use crate::fields::Fields;
 use crate::fleet::Viewer;
 use crate::message::head::FullResponse;
-use crate::message::names_events;
+use crate::message::is_event_stream_type;
 use crate::message::problem::Problem;
 use crate::request::authority::canonical;
 use crate::request::client_info::{ClientInfo, Scheme};
 use crate::request::forwarded::is_loop;
 use crate::request::hop_by_hop::HopByHop;
-use crate::request::is;
+use crate::request::name_matches;
 use crate::request::parse::Head;
 use crate::request::rate_limit::{Permit, Quota};
 use crate::request::trace_context::Trace;
@@ -73,7 +73,7 @@ pub(crate) struct RequestContext {
     /// Background refresh of a stale stored response.
     pub(crate) refill: Option<Box<Refill>>,
     /// Cache fill for the response.
-    pub(crate) filling: Option<Box<Fill>>,
+    pub(crate) fill: Option<Box<Fill>>,
     /// The client already has the upstream's response: send 304.
     pub(crate) not_modified: bool,
     /// Route of the request.
@@ -81,18 +81,18 @@ pub(crate) struct RequestContext {
     /// Attempts at the upstream.
     pub(crate) attempts: Attempts,
     /// Upstream address, if the lease was released before the end of the request.
-    pub(crate) asked: Option<SocketAddr>,
+    pub(crate) upstream_address: Option<SocketAddr>,
     /// The connection closes after the response.
-    pub(crate) closes: bool,
+    pub(crate) close_after: bool,
     /// HTTP/1.0.
     pub(crate) is_http10: bool,
     version: Version,
     /// `Max-Forwards` for the upstream.
-    forwards_left: Option<u64>,
+    max_forwards: Option<u64>,
     /// The response already has `Strict-Transport-Security`.
     has_hsts: bool,
     /// The response is an event stream, which may be endless.
-    pub(crate) streams: bool,
+    pub(crate) is_stream: bool,
     /// A health check of the gateway, which is logged only on failure.
     is_health_check: bool,
     /// Error message for the log.
@@ -106,7 +106,7 @@ pub(crate) struct RequestContext {
 /// Decision about a request.
 pub(crate) enum Decision {
     /// Send this response, which the gateway generated or the cache returned.
-    Answer(FullResponse),
+    Respond(FullResponse),
     /// Send the merged stream of the fleet.
     Stream(Viewer, Option<Permit>),
     /// Forward the request to an upstream.
@@ -144,12 +144,12 @@ impl RequestContext {
         scheme: Scheme,
     ) -> Self {
         let mut client_info = gateway.config.trust.client_info(peer.ip(), scheme, &head.fields);
-        let told = head.fields.get(HOST);
-        let host = canonical(text_of(told), client_info.scheme);
+        let host_field = head.fields.get(HOST);
+        let host = canonical(text_of(host_field), client_info.scheme);
         let site;
-        if client_info.host.as_ref() == told {
+        if client_info.host.as_ref() == host_field {
             site = self::site(client_info.scheme, &host, None);
-            if told.is_some_and(|told| told != host.as_str()) {
+            if host_field.is_some_and(|host_field| host_field != host.as_str()) {
                 client_info.host = HeaderValue::try_from(host.as_str()).ok();
             }
         } else {
@@ -171,18 +171,18 @@ impl RequestContext {
             trace: Trace::of(&head.fields),
             quota: None,
             cache_status: None,
-            filling: None,
+            fill: None,
             not_modified: false,
             route: None,
             attempts: Attempts::default(),
-            asked: None,
+            upstream_address: None,
             refill: None,
-            closes: !head.keeps_alive,
+            close_after: !head.keeps_alive,
             is_http10: head.version == Version::HTTP_10,
             version: head.version,
-            forwards_left: None,
+            max_forwards: None,
             has_hsts: false,
-            streams: false,
+            is_stream: false,
             is_health_check: false,
             error: None,
             status: 0,
@@ -193,26 +193,26 @@ impl RequestContext {
 
     /// Decides about the request, before its body is read.
     pub(crate) async fn decide(&mut self, head: &Head) -> Decision {
-        match self.try_to_decide(head).await {
-            Ok(admission) => admission,
-            Err(problem) => Decision::Answer(self.reject_with(&problem)),
+        match self.try_decide(head).await {
+            Ok(decision) => decision,
+            Err(problem) => Decision::Respond(self.reject_with(&problem)),
         }
     }
 
-    async fn try_to_decide(&mut self, head: &Head) -> Result<Decision, Problem> {
+    async fn try_decide(&mut self, head: &Head) -> Result<Decision, Problem> {
         let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-        let came = self.target.clone();
-        let (path, query) = split_target(&came);
+        let target = self.target.clone();
+        let (path, query) = split_target(&target);
         let path = plain(path);
-        let is_own = path.as_ref().is_ok_and(|path| is_health_path(path));
-        let barred = self.barred();
-        if is_own && [Method::GET, Method::HEAD].contains(&self.method) {
+        let is_health_check = path.as_ref().is_ok_and(|path| is_health_path(path));
+        let access_problem = self.check_access();
+        if is_health_check && [Method::GET, Method::HEAD].contains(&self.method) {
             self.is_health_check = true;
-            let details = barred.is_none() && self.is_within_rate();
+            let details = access_problem.is_none() && self.is_within_rate();
             let ready = path.is_ok_and(|path| path == "/readyz");
-            return self.health(ready, details).map(Decision::Answer);
+            return self.health(ready, details).map(Decision::Respond);
         }
-        if let Some(problem) = barred {
+        if let Some(problem) = access_problem {
             self.gateway.metrics.denied.add();
             return Err(problem);
         }
@@ -220,13 +220,13 @@ impl RequestContext {
         if query.is_some_and(|query| query.contains('#')) || path.contains('#') {
             return Err(bad("the target has a fragment".to_owned()));
         }
-        let hop = HopByHop::of(&head.fields).map_err(|abuse| bad(abuse.0.to_owned()))?;
+        let hop = HopByHop::of(&head.fields).map_err(|error| bad(error.0.to_owned()))?;
         if is_loop(&head.fields) {
             let detail = "loop detected: the route leads back to this gateway";
             return Err(Problem::new(StatusCode::LOOP_DETECTED, detail));
         }
         self.check_rate()?;
-        if is_own {
+        if is_health_check {
             return Err(Problem::method_not_allowed("GET, HEAD"));
         }
         if let Some(path) = FleetPath::parse(&path) {
@@ -303,7 +303,7 @@ impl RequestContext {
         let Some(route) = &self.route else { return };
         if !route.attributes.response.is_empty() {
             route.attributes.response.apply(fields);
-            self.note_policy(fields);
+            self.note_hsts(fields);
         }
     }
 
@@ -317,7 +317,10 @@ impl RequestContext {
         let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
         if let Some(protocol) = &upgrade
             && let Some(route) = &self.route
-            && !route.upgrade.iter().any(|it| is(&String::from_utf8_lossy(protocol.as_bytes()), it))
+            && !route
+                .upgrade
+                .iter()
+                .any(|it| name_matches(&String::from_utf8_lossy(protocol.as_bytes()), it))
         {
             return Err(bad("this route does not allow this protocol"));
         }
@@ -327,21 +330,21 @@ impl RequestContext {
             self.site = site(self.client_info.scheme, host, public);
         }
         if self.method == Method::OPTIONS
-            && let Some(reply) = self.count_forward(head)?
+            && let Some(reply) = self.check_max_forwards(head)?
         {
-            return Ok(Decision::Answer(reply));
+            return Ok(Decision::Respond(reply));
         }
         let permit = if upgrade.is_some() {
             self.stream_permit()?
         } else if is_event_stream(&head.method, self.accept.as_ref()) {
             // A request for events does not force a fetch while a fresh response is stored.
-            if let Some(answer) = self.look_into_cache(head).await {
-                return Ok(Decision::Answer(self.answer(&answer)));
+            if let Some(answer) = self.lookup_cache(head).await {
+                return Ok(Decision::Respond(self.answer(&answer)));
             }
-            (self.filling, self.cache_status) = (None, None);
+            (self.fill, self.cache_status) = (None, None);
             self.stream_permit()?
-        } else if let Some(answer) = self.look_into_cache(head).await {
-            return Ok(Decision::Answer(self.answer(&answer)));
+        } else if let Some(answer) = self.lookup_cache(head).await {
+            return Ok(Decision::Respond(self.answer(&answer)));
         } else {
             None
         };
@@ -350,14 +353,14 @@ impl RequestContext {
     }
 
     /// Returns the response, if it is stored or being fetched.
-    async fn look_into_cache(&mut self, head: &Head) -> Option<Answer> {
+    async fn lookup_cache(&mut self, head: &Head) -> Option<CachedResponse> {
         let mut headers = Cow::Borrowed(&head.fields);
         let rules = self.attributes().map(|it| (&it.request, &it.response));
         if let Some((request, _)) = rules.filter(|(request, _)| !request.is_empty()) {
             // The fields that the upstream receives select the response.
             request.apply(headers.to_mut());
         }
-        let question = CacheRequest {
+        let cache_request = CacheRequest {
             method: &self.method,
             site: &self.site,
             target: &self.target,
@@ -365,19 +368,19 @@ impl RequestContext {
             headers: &headers,
         };
         let response = rules.map(|(_, response)| response).filter(|rules| !rules.is_empty());
-        match self.gateway.cache.ask(&question).await {
+        match self.gateway.cache.lookup(&cache_request).await {
             Lookup::Hit(answer) => return Some(answer),
-            Lookup::Fill(mut filling) => {
-                filling.edits = response.cloned();
-                self.filling = Some(filling);
+            Lookup::Fill(mut fill) => {
+                fill.edits = response.cloned();
+                self.fill = Some(fill);
             }
-            Lookup::Stale(answer, mut filling) => {
-                filling.edits = response.cloned();
-                self.refill(head, filling);
+            Lookup::Stale(answer, mut fill) => {
+                fill.edits = response.cloned();
+                self.refill(head, fill);
                 return Some(answer);
             }
             Lookup::Pass(pass) => self.cache_status = Some(pass.forwarded().field()),
-            // `ask` has waited.
+            // `lookup` has waited.
             Lookup::Wait(_) => {}
         }
         None
@@ -385,26 +388,26 @@ impl RequestContext {
 
     /// Refreshes a stored response in the background; a later request does it if too many refreshes
     /// are running.
-    fn refill(&mut self, head: &Head, filling: Box<Fill>) {
+    fn refill(&mut self, head: &Head, fill: Box<Fill>) {
         let Ok(permit) = self.gateway.refills.clone().try_acquire_owned() else { return };
         let peer = SocketAddr::new(self.client_info.peer, 0);
         let scheme = self.client_info.scheme;
-        let mut beside = Self::new(&self.gateway, head, peer, scheme);
-        beside.client_info = self.client_info.clone();
-        beside.site.clone_from(&self.site);
-        beside.target.clone_from(&self.target);
-        beside.upstream_target.clone_from(&self.upstream_target);
-        beside.route.clone_from(&self.route);
-        beside.filling = Some(filling);
+        let mut background = Self::new(&self.gateway, head, peer, scheme);
+        background.client_info = self.client_info.clone();
+        background.site.clone_from(&self.site);
+        background.target.clone_from(&self.target);
+        background.upstream_target.clone_from(&self.upstream_target);
+        background.route.clone_from(&self.route);
+        background.fill = Some(fill);
         // The same field was parsed successfully before.
         let hop = HopByHop::of(&head.fields).unwrap_or_default();
-        let request = beside.request(head, &hop, None);
+        let request = background.request(head, &hop, None);
         self.refill =
-            Some(Box::new(Refill { context: beside, head: head.clone(), request, permit }));
+            Some(Box::new(Refill { context: background, head: head.clone(), request, permit }));
     }
 
     /// Invalidates the target, which an unsafe request may have changed.
-    fn forget(&self) {
+    fn invalidate(&self) {
         self.gateway.cache.invalidate(&self.site, &self.target);
     }
 
@@ -414,35 +417,35 @@ impl RequestContext {
         &mut self,
         status: StatusCode,
         fields: &Fields,
-    ) -> Option<Answer> {
+    ) -> Option<CachedResponse> {
         self.status = status.as_u16();
-        self.note_policy(fields);
-        if let Some(filling) = &mut self.filling {
-            self.not_modified = filling.client_has_it(status, fields);
+        self.note_hsts(fields);
+        if let Some(fill) = &mut self.fill {
+            self.not_modified = fill.is_not_modified(status, fields);
             let now = Moment { instant: Instant::now(), unix: SystemTime::now() };
-            match filling.response(status, fields, now) {
-                Verdict::Instead(answer) => return Some(answer),
-                Verdict::Forward(why) => {
+            match fill.response(status, fields, now) {
+                FillDecision::Substitute(answer) => return Some(answer),
+                FillDecision::Forward(why) => {
                     tracing::debug!(request_id = self.client_info.request_id, ?why, "not kept");
                 }
-                Verdict::Storing => {}
+                FillDecision::Storing => {}
             }
-            self.cache_status = Some(filling.forwarded().field());
+            self.cache_status = Some(fill.forwarded().field());
         } else if !self.method.is_safe() && self.status < 400 {
-            self.forget();
+            self.invalidate();
         }
-        self.streams |= names_events(text_of(fields.get(CONTENT_TYPE)));
+        self.is_stream |= is_event_stream_type(text_of(fields.get(CONTENT_TYPE)));
         None
     }
 
     /// Drops the values of the request head, because each one keeps the whole buffer alive. None of
     /// them is needed after the response has begun.
-    pub(crate) fn forget_head(&mut self) {
+    pub(crate) fn release_head(&mut self) {
         (self.accept, self.client_info.host) = (None, None);
     }
 
     /// Records whether the response has `Strict-Transport-Security`.
-    pub(crate) fn note_policy(&mut self, fields: &Fields) {
+    pub(crate) fn note_hsts(&mut self, fields: &Fields) {
         self.has_hsts = fields.contains_key(STRICT_TRANSPORT_SECURITY);
     }
 }

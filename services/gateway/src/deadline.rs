@@ -40,22 +40,22 @@ impl Timer {
         }
     }
 
-    /// Output of `what`, or `None` after a timeout.
+    /// Output of `future`, or `None` after a timeout.
     pub(crate) async fn within<T>(
         &mut self,
         bound: Duration,
-        what: impl Future<Output = T>,
+        future: impl Future<Output = T>,
     ) -> Option<T> {
-        let mut what = pin!(what);
-        let mut waits = false;
+        let mut future = pin!(future);
+        let mut is_armed = false;
         poll_fn(|context| {
-            if let Poll::Ready(got) = what.as_mut().poll(context) {
-                return Poll::Ready(Some(got));
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
             }
-            if !waits {
+            if !is_armed {
                 // A future that is immediately ready needs no clock.
                 self.set(bound);
-                waits = true;
+                is_armed = true;
             }
             self.poll(context).map(|()| None)
         })

@@ -17,8 +17,8 @@ mod membership;
 mod merge;
 mod name;
 
-pub(crate) use announced::{Change, KEPT, MOST_SKEW_SECONDS, Refusal, check};
+pub(crate) use announced::{ANNOUNCEMENT_TIME, Change, MAX_SKEW_SECONDS, Refusal, check};
 pub(crate) use block::State;
 pub(crate) use hub::{Fleet, FleetCounts, Found, Viewer};
 pub(crate) use membership::FleetMembers;
-pub(crate) use name::{MOST_LEVELS, Name};
+pub(crate) use name::{MAX_LEVELS, Name};

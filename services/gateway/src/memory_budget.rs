@@ -24,8 +24,8 @@ impl MemoryBudget {
     }
 
     /// Creates an empty permit, for [`MemoryPermit::grow`].
-    pub(crate) fn room(self: &Arc<Self>) -> MemoryPermit {
-        MemoryPermit { space: self.clone(), bytes: 0 }
+    pub(crate) fn permit(self: &Arc<Self>) -> MemoryPermit {
+        MemoryPermit { budget: self.clone(), bytes: 0 }
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -39,7 +39,7 @@ impl MemoryBudget {
 /// Reserved bytes; released on drop.
 #[derive(Debug)]
 pub(crate) struct MemoryPermit {
-    space: Arc<MemoryBudget>,
+    budget: Arc<MemoryBudget>,
     bytes: usize,
 }
 
@@ -51,7 +51,7 @@ impl MemoryPermit {
 
     /// Reserves more bytes; false if the budget is exhausted.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let grown = self.space.take(bytes);
+        let grown = self.budget.take(bytes);
         if grown {
             self.bytes += bytes;
         }
@@ -62,7 +62,7 @@ impl MemoryPermit {
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let spare = self.bytes.saturating_sub(bytes);
         self.bytes -= spare;
-        self.space.taken.fetch_sub(spare, Ordering::Relaxed);
+        self.budget.taken.fetch_sub(spare, Ordering::Relaxed);
     }
 }
 
@@ -78,16 +78,16 @@ mod tests {
 
     #[test]
     fn reserved_bytes_are_released_and_the_limit_holds() {
-        let space = MemoryBudget::new(10);
-        let (mut one, mut other) = (space.room(), space.room());
+        let budget = MemoryBudget::new(10);
+        let (mut one, mut other) = (budget.permit(), budget.permit());
         assert!(one.grow(7) && other.grow(3));
         assert!(!one.grow(1) && !one.grow(usize::MAX));
         one.shrink_to(2);
         one.shrink_to(5);
-        assert_eq!((one.bytes(), space.taken()), (2, 5));
+        assert_eq!((one.bytes(), budget.taken()), (2, 5));
         assert!(other.grow(5));
         drop(one);
         drop(other);
-        assert_eq!(space.taken(), 0);
+        assert_eq!(budget.taken(), 0);
     }
 }

@@ -15,9 +15,11 @@ use crate::message::head::FullResponse;
 use crate::message::problem::Problem;
 use crate::request::parse::{Head, Length};
 use crate::request::rate_limit::Permit;
-use crate::response::relay::{Closing, Downstream, End, LEFT, deliver, refill, respond};
+use crate::response::relay::{
+    CLIENT_DISCONNECTED, Closing, Downstream, End, refill, relay_response, respond,
+};
 use crate::response::send_fleet;
-use crate::upstream::client::{self, HELD_BYTES, Upload, UpstreamError, UpstreamResponse};
+use crate::upstream::client::{self, REPLAY_BUFFER_BYTES, Upload, UpstreamError, UpstreamResponse};
 
 /// Timeout for a request body. If more than [`BODY_BYTES`] are allowed, each [`BODY_FLOOR_BYTES`]
 /// add one second.
@@ -32,7 +34,7 @@ const BODY_FLOOR_BYTES: usize = 16 * 1024;
 /// Outcome of a request.
 pub(crate) enum Outcome {
     /// The response is complete.
-    Whole,
+    Complete,
     /// The response is truncated, or the client disconnected.
     Broken,
     /// The connection becomes a tunnel for this response.
@@ -52,9 +54,9 @@ pub(crate) async fn handle<D: Downstream>(
         Err(tunnel) => return tunnel,
     };
     let outcome = match end {
-        End::Whole | End::Instead(_) => Outcome::Whole,
+        End::Complete | End::Substitute(_) => Outcome::Complete,
         End::ClientGone => {
-            request_context.error.get_or_insert_with(|| LEFT.to_owned());
+            request_context.error.get_or_insert_with(|| CLIENT_DISCONNECTED.to_owned());
             Outcome::Broken
         }
         End::Broken(why) => {
@@ -62,7 +64,7 @@ pub(crate) async fn handle<D: Downstream>(
             Outcome::Broken
         }
     };
-    request_context.ended();
+    request_context.record();
     outcome
 }
 
@@ -73,14 +75,14 @@ async fn answer<D: Downstream>(
     timer: &mut Timer,
     closing: &Closing,
 ) -> Result<End, Outcome> {
-    let Some(admission) = until_left(request_context.decide(&head), client).await else {
+    let Some(decision) = until_disconnect(request_context.decide(&head), client).await else {
         return Ok(End::ClientGone);
     };
-    if let Some(again) = request_context.refill.take() {
-        tokio::spawn(refill(*again));
+    if let Some(pending_refill) = request_context.refill.take() {
+        tokio::spawn(refill(*pending_refill));
     }
-    let UpstreamRequest { head: text, protocol, permit } = match admission {
-        Decision::Answer(reply) => {
+    let UpstreamRequest { head: text, protocol, permit } = match decision {
+        Decision::Respond(reply) => {
             skip_body(request_context, &head, client, timer).await;
             return Ok(respond(request_context, reply, client, timer).await);
         }
@@ -88,7 +90,7 @@ async fn answer<D: Downstream>(
             skip_body(request_context, &head, client, timer).await;
             // The stream may last for days.
             drop(head);
-            request_context.forget_head();
+            request_context.release_head();
             let end = send_fleet(request_context, viewer, client, timer, closing).await;
             drop(permit);
             return Ok(end);
@@ -103,19 +105,19 @@ async fn answer<D: Downstream>(
         }
     };
     let text = upload.finish_head(text, &head.method);
-    let asked = match &request_context.route.clone() {
+    let result = match &request_context.route.clone() {
         Some(route) => {
             let call = request_context.call(route, &head.method, protocol.as_ref());
             let attempts = &mut request_context.attempts;
-            client::ask(&call, attempts, &text, &mut upload, timer, client).await
+            client::send_request(&call, attempts, &text, &mut upload, timer, client).await
         }
         None => Err(UpstreamError::Problem(Problem::no_upstream("/"))),
     };
     drop(text);
-    let upstream_response = match asked {
+    let upstream_response = match result {
         Ok(upstream_response) => {
             // The rest of the request precedes the next request on the connection.
-            request_context.closes |= !upstream_response.is_request_sent;
+            request_context.close_after |= !upstream_response.is_request_sent;
             upstream_response
         }
         Err(UpstreamError::ClientGone) => return Ok(End::ClientGone),
@@ -124,34 +126,41 @@ async fn answer<D: Downstream>(
         }
         Err(UpstreamError::Problem(problem)) => {
             // The response does not depend on the rest of the body, so the rest is not read.
-            request_context.closes |= !upload.is_read();
+            request_context.close_after |= !upload.is_read();
             let reply = request_context.fail(&problem);
             return Ok(respond(request_context, reply, client, timer).await);
         }
     };
-    let is_viewer = client.can_tunnel()
+    let is_event_stream = client.can_tunnel()
         && head.version == Version::HTTP_11
         && head.method == Method::GET
         && upstream_response.sending.is_none()
         && upstream_response.is_event_stream();
-    if upstream_response.changes_protocol() || is_viewer {
+    if upstream_response.changes_protocol() || is_event_stream {
         // The cache must know that there is no response to store.
         if upstream_response.status == StatusCode::OK {
             drop(
                 request_context
                     .on_response_head(upstream_response.status, &upstream_response.fields),
             );
-            request_context.filling = None;
+            request_context.fill = None;
         }
         return Err(Outcome::Tunnel(Box::new(upstream_response), permit));
     }
     let fields = &head.fields;
-    let end =
-        deliver(request_context, upstream_response, &mut upload, fields, client, timer, closing)
-            .await;
+    let end = relay_response(
+        request_context,
+        upstream_response,
+        &mut upload,
+        fields,
+        client,
+        timer,
+        closing,
+    )
+    .await;
     drop(permit);
-    if let End::Instead(answer) = end {
-        request_context.closes |= !upload.is_read();
+    if let End::Substitute(answer) = end {
+        request_context.close_after |= !upload.is_read();
         let reply = request_context.answer(&answer);
         return Ok(respond(request_context, reply, client, timer).await);
     }
@@ -174,7 +183,7 @@ async fn take_body<D: Downstream>(
         client.send_continue();
     }
     let most = limit.unwrap_or(gateway.config.body_bytes);
-    Upload::hold(client, head.length, &gateway.bodies, body_time(most), timer).await
+    Upload::buffer(client, head.length, &gateway.bodies, body_time(most), timer).await
 }
 
 /// Reads and discards a body that is not needed, so that the next request can follow; closes the
@@ -187,15 +196,15 @@ async fn skip_body<D: Downstream>(
 ) {
     let too_much = match head.length {
         Length::Known(0) => return,
-        Length::Known(length) => length > HELD_BYTES as u64,
+        Length::Known(length) => length > REPLAY_BUFFER_BYTES as u64,
         Length::Chunked => false,
     };
     // A client that waits for 100 (Continue) need not send the body.
     if too_much || head.expects_continue {
-        request_context.closes = true;
+        request_context.close_after = true;
         return;
     }
-    let mut left = HELD_BYTES;
+    let mut left = REPLAY_BUFFER_BYTES;
     let skipped = async {
         loop {
             match poll_fn(|context| client.poll_body(context)).await {
@@ -205,7 +214,7 @@ async fn skip_body<D: Downstream>(
             }
         }
     };
-    request_context.closes |= timer.within(BODY_TIME, skipped).await != Some(true);
+    request_context.close_after |= timer.within(BODY_TIME, skipped).await != Some(true);
 }
 
 /// Rejects a request with an invalid body; the start of the next request is not certain.
@@ -216,17 +225,20 @@ async fn reject<D: Downstream>(
     timer: &mut Timer,
 ) -> End {
     request_context.gateway.metrics.malformed.add();
-    request_context.closes = true;
+    request_context.close_after = true;
     let reply: FullResponse = request_context.reject_with(problem);
     respond(request_context, reply, client, timer).await
 }
 
-/// Output of `what`, or `None` if the client disconnects before.
-async fn until_left<T, D: Downstream>(what: impl Future<Output = T>, client: &mut D) -> Option<T> {
-    let mut what = pin!(what);
-    poll_fn(|context| match what.as_mut().poll(context) {
-        Poll::Ready(got) => Poll::Ready(Some(got)),
-        Poll::Pending => client.poll_left(context).map(|()| None),
+/// Output of `future`, or `None` if the client disconnects before.
+async fn until_disconnect<T, D: Downstream>(
+    future: impl Future<Output = T>,
+    client: &mut D,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => client.poll_disconnect(context).map(|()| None),
     })
     .await
 }

@@ -45,15 +45,15 @@ pub(crate) fn value(text: String) -> HeaderValue {
 /// Whether a field name (in lower case) begins with this prefix. Programs that receive fields as
 /// environment variables (RFC 3875, section 4.1.18) cannot distinguish an underscore from a hyphen,
 /// so both match: `x_forwarded_for` is treated like `x-forwarded-for`.
-pub(crate) fn begins(name: &str, beginning: &str) -> bool {
-    name.len() >= beginning.len()
+pub(crate) fn name_has_prefix(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
         && name
             .bytes()
-            .zip(beginning.bytes())
+            .zip(prefix.bytes())
             .all(|(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
 }
 
 /// Whether the field has this name; hyphens and underscores are equivalent.
-pub(crate) fn is(name: &str, wanted: &str) -> bool {
-    name.len() == wanted.len() && begins(name, wanted)
+pub(crate) fn name_matches(name: &str, wanted: &str) -> bool {
+    name.len() == wanted.len() && name_has_prefix(name, wanted)
 }

@@ -99,7 +99,7 @@ pub(crate) enum Admin {
     /// Configured address.
     At(SocketAddr),
     /// Default address, unless the port is in use: another gateway may run on this machine.
-    Unless(SocketAddr),
+    AtIfFree(SocketAddr),
     /// Disabled.
     Off,
 }
@@ -206,7 +206,7 @@ impl Config {
             admin: settings.get_with(
                 "GATEWAY_ADMIN_LISTEN",
                 "an address and a port such as 127.0.0.1:9350, or off",
-                Admin::Unless((Ipv4Addr::LOCALHOST, 9350).into()),
+                Admin::AtIfFree((Ipv4Addr::LOCALHOST, 9350).into()),
                 |text| match text {
                     "off" => Some(Admin::Off),
                     text => text.parse().ok().map(Admin::At),
@@ -235,7 +235,7 @@ impl Config {
 
     /// Whether the connection limit applies to this peer. The default limit does not apply to
     /// addresses that many clients may share: trusted proxies and loopback.
-    pub(crate) fn counts_connections(&self, peer: IpAddr) -> bool {
+    pub(crate) fn limits_connections(&self, peer: IpAddr) -> bool {
         let is_shared = || {
             let peer = peer.to_canonical();
             peer.is_loopback() || self.trust.proxies.contains(peer)

@@ -12,7 +12,7 @@ use crate::cache::{Cache, CacheSettings};
 use crate::compression::Encoders;
 use crate::fleet::Fleet;
 use crate::memory_budget::MemoryBudget;
-use crate::request::rate_limit::{ClientTable, REMEMBERED};
+use crate::request::rate_limit::{ClientTable, MAX_CLIENTS};
 use crate::routing::table::{CurrentRoutes, RouteTable};
 use crate::settings::Config;
 use crate::state::connections::Connections;
@@ -26,7 +26,7 @@ const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
 
 /// Maximum concurrent background refreshes of the cache. They have no client, so client limits do
 /// not apply.
-const MOST_REFILLS: usize = 256;
+const MAX_REFILLS: usize = 256;
 
 /// State shared by all connections.
 pub(crate) struct Gateway {
@@ -70,11 +70,11 @@ impl Gateway {
         Ok(Arc::new(Self {
             cache: Cache::new(&CacheSettings { wait, ..config.cache.clone() }),
             connections: Connections::new(),
-            clients: ClientTable::new(REMEMBERED, Instant::now()),
+            clients: ClientTable::new(MAX_CLIENTS, Instant::now()),
             fleet: Fleet::new(&config.fleet, &config.pools),
             encoders: Encoders::new(config.compress),
             bodies: MemoryBudget::new(config.body_memory_bytes),
-            refills: Arc::new(Semaphore::new(MOST_REFILLS)),
+            refills: Arc::new(Semaphore::new(MAX_REFILLS)),
             metrics: Metrics::default(),
             routes: CurrentRoutes::new(rules),
             announce_keys: RwLock::new(keys.into()),

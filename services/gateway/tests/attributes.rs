@@ -18,13 +18,13 @@ const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 /// requests.
 struct Upstream {
     address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Upstream {
     fn start() -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
         let address = accept(move |stream| {
             let mut reader = BufReader::new(stream);
             while let Some(request) = read_head(&mut reader) {
@@ -34,11 +34,11 @@ impl Upstream {
                 }
             }
         });
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn request_count(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -143,25 +143,25 @@ fn an_upstream_receives_the_host_of_its_route() {
     let address = upstream.address;
     let routes = format!("/ {address}; /api {address} host=API.internal:8443");
     let gateway = start(&routes, &[]);
-    let asked = |path: &str, host: &str| {
+    let get = |path: &str, host: &str| {
         let mut client = gateway.connect();
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         client.answer()
     };
-    let answer = asked("/api/x", "example.org");
+    let answer = get("/api/x", "example.org");
     assert_eq!(fields(answer.text(), "host"), ["api.internal:8443"]);
     assert_eq!(fields(answer.text(), "x-forwarded-host"), ["example.org"]);
-    assert_eq!(fields(asked("/x", "example.org").text(), "host"), ["example.org"]);
+    assert_eq!(fields(get("/x", "example.org").text(), "host"), ["example.org"]);
     let mut old = gateway.connect();
     old.send("GET /api/x HTTP/1.0\r\n\r\n");
     assert_eq!(fields(old.answer().text(), "host"), ["api.internal:8443"]);
     // The upstream also receives the client's host, so each host has its own stored response.
-    let before = upstream.asked();
+    let before = upstream.request_count();
     for host in ["one.example", "two.example", "one.example"] {
-        let answer = asked("/api/kept", host);
+        let answer = get("/api/kept", host);
         assert_eq!(fields(answer.text(), "x-forwarded-host"), [host]);
     }
-    assert_eq!(upstream.asked(), before + 2);
+    assert_eq!(upstream.request_count(), before + 2);
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn the_fields_that_an_upstream_receives_select_the_stored_response() {
     let address = upstream.address;
     let routes = format!("/ {address} request-header=X-Team:web; /own {address}");
     let gateway = start(&routes, &[]);
-    for (path, asked) in [("/kept", 1), ("/own/kept", 3)] {
+    for (path, count) in [("/kept", 1), ("/own/kept", 3)] {
         for team in ["a", "b", "a"] {
             let answer = gateway.ask("GET", path, &[("X-Team", team)]);
             let expected = if path == "/kept" { "web" } else { team };
             assert_eq!(fields(answer.text(), "x-team"), [expected]);
         }
-        assert_eq!(upstream.asked(), asked, "{path}");
+        assert_eq!(upstream.request_count(), count, "{path}");
     }
 }
 
@@ -208,7 +208,7 @@ fn every_response_has_the_fields_of_its_route_and_no_hidden_ones() {
     assert_eq!(known.status, 304);
     right(&known, "304");
     right(&gateway.ask("HEAD", "/kept", &[]), "a stored response to HEAD");
-    assert_eq!(upstream.asked(), 8);
+    assert_eq!(upstream.request_count(), 8);
 
     let mut client = gateway.connect();
     client.send("GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
@@ -267,7 +267,7 @@ fn a_route_has_its_own_body_limit() {
     // A rejected request gets no 100 (Continue).
     let waiting = post("/few", "Content-Length: 5\r\nExpect: 100-continue\r\n", "");
     assert_eq!(waiting.status, 413);
-    assert_eq!(upstream.asked(), 4);
+    assert_eq!(upstream.request_count(), 4);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn every_invalid_attribute_is_reported_with_exit_code_64() {
                   response-header=Vary:a hide=Age more";
     let output = run(GATEWAY, &[], &[("GATEWAY_ROUTES", routes)]);
     assert_eq!(output.status.code(), Some(64));
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
         "timeout must",
         "body must",
@@ -287,9 +287,12 @@ fn every_invalid_attribute_is_reported_with_exit_code_64() {
         "\\\"fast\\\" is not",
         "written as %20",
     ] {
-        assert!(told.contains(part) || told.contains(&part.replace('\\', "")), "{part}: {told}");
+        assert!(
+            stderr.contains(part) || stderr.contains(&part.replace('\\', "")),
+            "{part}: {stderr}"
+        );
     }
-    assert!(!told.contains("secret"), "{told}");
+    assert!(!stderr.contains("secret"), "{stderr}");
 }
 
 #[test]
@@ -297,10 +300,10 @@ fn the_printed_configuration_contains_fields_without_their_values() {
     let routes =
         "/a a:1 timeout=2 host=b request-header=Authorization:Basic%20c2VjcmV0 hide=Server";
     let output = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", routes)]);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
     for part in ["at most 2s of silence", "asked for host b", "authorization", "hides server"] {
-        assert!(told.contains(part), "{told}");
+        assert!(stdout.contains(part), "{stdout}");
     }
-    assert!(!told.contains("c2VjcmV0"), "{told}");
+    assert!(!stdout.contains("c2VjcmV0"), "{stdout}");
 }

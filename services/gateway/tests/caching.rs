@@ -53,7 +53,7 @@ impl Upstream {
         Self { address, requests }
     }
 
-    fn asked(&self) -> usize {
+    fn request_count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
@@ -90,7 +90,7 @@ fn a_range_is_served_from_the_stored_response() {
     assert_eq!(beyond.field("content-range"), Some("bytes */10"));
     let other = gateway.ask("GET", "/x", &[("Range", "bytes=0-3"), ("If-Range", "\"b\"")]);
     assert_eq!((other.status, other.text()), (200, "response 1"));
-    assert_eq!(upstream.asked(), 1);
+    assert_eq!(upstream.request_count(), 1);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_no_cache_response_is_revalidated_each_time_and_transferred_once() {
     for number in 1..=4 {
         let answer = gateway.get("/x");
         assert_eq!((answer.status, answer.text()), (200, "response 1"), "{number}");
-        assert_eq!(upstream.asked(), number);
+        assert_eq!(upstream.request_count(), number);
     }
     let known = gateway.ask("GET", "/x", &[("If-None-Match", "\"same\"")]);
     assert_eq!(known.status, 304);
@@ -127,7 +127,7 @@ fn a_stale_response_is_sent_immediately_and_refreshed_in_the_background() {
     // One request for all, and its response replaces the old one.
     while gateway.get("/x").text() != "response 2" {
         assert!(begun.elapsed() < BOUND, "it is not fetched anew");
-        assert!(upstream.asked() <= 2);
+        assert!(upstream.request_count() <= 2);
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -146,12 +146,12 @@ fn concurrent_background_refreshes_are_limited() {
         }
     };
     ask_all("Fast: 1\r\n");
-    assert_eq!(upstream.asked(), TARGETS);
+    assert_eq!(upstream.request_count(), TARGETS);
     thread::sleep(Duration::from_millis(1100));
     // A single client that waits for none of them.
     ask_all("");
     thread::sleep(Duration::from_millis(300));
-    let anew = upstream.asked() - TARGETS;
+    let anew = upstream.request_count() - TARGETS;
     assert!((1..=256).contains(&anew), "{anew}");
 }
 
@@ -200,7 +200,7 @@ fn an_error_with_an_explicit_lifetime_is_stored() {
         let answer = gateway.get("/x");
         assert_eq!((answer.status, answer.text()), (503, "response 1"));
     }
-    assert_eq!(upstream.asked(), 1);
+    assert_eq!(upstream.request_count(), 1);
     let upstream =
         Upstream::start("400 Bad Request", "Cache-Control: max-age=60\r\n", Duration::ZERO);
     let gateway = before(&upstream);

@@ -26,19 +26,19 @@ fn text() -> String {
 
 struct Origin {
     address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Origin {
     fn start() -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
         let address = accept(move |stream| serve(stream, &count));
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn request_count(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -220,7 +220,7 @@ fn a_stored_response_is_compressed_once() {
     let first = gateway.ask("GET", "/asset", &[GZIP]);
     let second = gateway.ask("GET", "/asset", &[("accept-encoding", "gzip, zstd")]);
     assert!(second.field("cache-status").unwrap().contains("hit"), "{}", second.head);
-    assert_eq!((unpacked(&first), unpacked(&second), origin.asked()), (text(), text(), 1));
+    assert_eq!((unpacked(&first), unpacked(&second), origin.request_count()), (text(), text(), 1));
     assert_eq!(second.field("content-length"), Some(&*second.body.len().to_string()));
     for answer in [&first, &second] {
         assert_eq!(fields(&answer.head, "vary"), ["accept-encoding"]);
@@ -229,11 +229,11 @@ fn a_stored_response_is_compressed_once() {
     for _ in 0..2 {
         let plain = gateway.get("/asset");
         assert_eq!((plain.text(), plain.field("content-encoding")), (&*text(), None));
-        assert_eq!((plain.field("etag"), origin.asked()), (Some("\"a\""), 2));
+        assert_eq!((plain.field("etag"), origin.request_count()), (Some("\"a\""), 2));
     }
     let again = gateway.ask("GET", "/asset", &[GZIP]);
     assert_eq!(
-        (unpacked(&again), origin.asked()),
+        (unpacked(&again), origin.request_count()),
         (text(), 2),
         "one form has driven out the other"
     );
@@ -262,9 +262,9 @@ fn the_etag_of_a_compressed_response_matches_a_condition() {
             (None, None)
         );
     }
-    assert_eq!(origin.asked(), 3);
+    assert_eq!(origin.request_count(), 3);
     let whole = gateway.ask("GET", "/asset", &[GZIP]);
-    assert_eq!((unpacked(&whole), origin.asked()), (text(), 3));
+    assert_eq!((unpacked(&whole), origin.request_count()), (text(), 3));
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_truncated_response_is_not_completed() {
     let unpacked = GzDecoder::new(&packed[..]).read_to_end(&mut Vec::new());
     assert!(!is_whole && unpacked.is_err(), "it looks complete");
     gateway.ask("GET", "/broken", &[GZIP]);
-    assert_eq!(origin.asked(), 2, "it is kept");
+    assert_eq!(origin.request_count(), 2, "it is kept");
 }
 
 #[test]

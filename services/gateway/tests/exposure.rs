@@ -25,7 +25,7 @@ fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn ask(gateway: &Service, method: &str, path: &str, host: &str) -> Answer {
+fn send_request(gateway: &Service, method: &str, path: &str, host: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
     let mut answer = client.head();
@@ -38,7 +38,7 @@ fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
     let gateway = start(&[("GATEWAY_HOSTS", "example.org")]);
     let port = gateway.address.port();
     for host in ["localhost", &format!("127.0.0.1:{port}"), "[::1]:1", "EXAMPLE.org:80"] {
-        assert_eq!(ask(&gateway, "GET", "/", host).status, 502, "{host}");
+        assert_eq!(send_request(&gateway, "GET", "/", host).status, 502, "{host}");
     }
     let paths =
         ["/", "/stats", "/stats/stream", "/metrics", "/a//b", "/%2e%2e/x", "/healthz/", "/x"];
@@ -46,11 +46,11 @@ fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
     {
         for path in paths {
             for method in ["GET", "POST", "OPTIONS"] {
-                let status = ask(&gateway, method, path, host).status;
+                let status = send_request(&gateway, method, path, host).status;
                 assert_eq!(status, 421, "{method} {path} {host}");
             }
         }
-        assert_eq!(ask(&gateway, "POST", "/healthz", host).status, 421, "{host}");
+        assert_eq!(send_request(&gateway, "POST", "/healthz", host).status, 421, "{host}");
     }
 }
 
@@ -58,7 +58,7 @@ fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
 fn the_published_address_or_an_asterisk_allows_every_host() {
     for setting in [("GATEWAY_PUBLISHED_ADDRESS", "0.0.0.0"), ("GATEWAY_HOSTS", "*")] {
         let gateway = start(&[setting]);
-        assert_eq!(ask(&gateway, "GET", "/", "any.test").status, 502, "{setting:?}");
+        assert_eq!(send_request(&gateway, "GET", "/", "any.test").status, 502, "{setting:?}");
     }
 }
 
@@ -66,22 +66,23 @@ fn the_published_address_or_an_asterisk_allows_every_host() {
 fn health_checks_return_the_status_to_all_hosts_and_details_only_to_accepted_ones() {
     let bare = |answer: &Answer| answer.text() == "{\"status\":\"ok\"}\n";
     let gateway = start(&[]);
-    let own = ask(&gateway, "GET", "/healthz", "localhost");
+    let own = send_request(&gateway, "GET", "/healthz", "localhost");
     assert!(own.status == 200 && own.json()["version"].is_string() && !bare(&own));
-    let foreign = ask(&gateway, "GET", "/healthz", "evil.test");
+    let foreign = send_request(&gateway, "GET", "/healthz", "evil.test");
     assert!(foreign.status == 200 && bare(&foreign), "{}", foreign.text());
-    let own = ask(&gateway, "GET", "/readyz", "localhost");
-    let foreign = ask(&gateway, "GET", "/readyz", "evil.test");
+    let own = send_request(&gateway, "GET", "/readyz", "localhost");
+    let foreign = send_request(&gateway, "GET", "/readyz", "evil.test");
     // The upstreams have no requests yet, or a check has failed.
     assert_eq!(own.status, foreign.status);
     assert!(!foreign.text().contains("route"), "{}", foreign.text());
 
     let denied = start(&[("GATEWAY_DENY", "127.0.0.0/8")]);
-    let answer = ask(&denied, "GET", "/healthz", "localhost");
+    let answer = send_request(&denied, "GET", "/healthz", "localhost");
     assert!(answer.status == 200 && bare(&answer), "{}", answer.text());
 
     let limited = start(&[("GATEWAY_CLIENT_RATE", "1 burst 1")]);
-    let answers: Vec<_> = (0..3).map(|_| ask(&limited, "GET", "/healthz", "localhost")).collect();
+    let answers: Vec<_> =
+        (0..3).map(|_| send_request(&limited, "GET", "/healthz", "localhost")).collect();
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert!(answers.iter().any(bare), "over its rate a client is told the details");
 }
@@ -102,7 +103,7 @@ fn generated_responses_are_logged_and_counted_with_status_and_size() {
     let sizes: Vec<_> = expected
         .iter()
         .map(|(method, path, status)| {
-            let answer = ask(&gateway, method, path, "localhost");
+            let answer = send_request(&gateway, method, path, "localhost");
             assert_eq!(answer.status, *status, "{method} {path}");
             answer.body.len()
         })
@@ -142,7 +143,7 @@ fn generated_responses_are_logged_and_counted_with_status_and_size() {
 #[test]
 fn a_failed_health_check_is_logged() {
     let gateway = start(&[("GATEWAY_STATS", "no-such-name.invalid:80")]);
-    assert_eq!(ask(&gateway, "GET", "/readyz", "localhost").status, 503);
+    assert_eq!(send_request(&gateway, "GET", "/readyz", "localhost").status, 503);
     let log = gateway.stop().log;
     assert!(log.contains("\"path\":\"/readyz\",\"status\":503"), "{log}");
 }
@@ -152,7 +153,7 @@ fn the_admin_port_serves_accepted_hosts_despite_silent_connections() {
     let admin = free();
     let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
     // The admin port is open as soon as the main port responds.
-    assert_eq!(ask(&gateway, "GET", "/healthz", "localhost").status, 200);
+    assert_eq!(send_request(&gateway, "GET", "/healthz", "localhost").status, 200);
     // More than the former connection limit.
     let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&admin).unwrap()).collect();
     let read = |line: &str, host: &str| {

@@ -27,18 +27,18 @@ impl Upstream {
     fn start(script: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
         let (connections, requests) =
             (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let (opened, asked) = (connections.clone(), requests.clone());
+        let (opened, counter) = (connections.clone(), requests.clone());
         let address = accept(move |stream| {
             let mut reader = BufReader::new(stream);
             let mut is_new = true;
             while let Some(request) = read_head(&mut reader) {
                 if request.contains("gateway-check") {
-                    let well = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                    reader.get_mut().write_all(well).unwrap();
+                    let healthy = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    reader.get_mut().write_all(healthy).unwrap();
                     continue;
                 }
                 opened.fetch_add(usize::from(is_new), Ordering::SeqCst);
-                asked.fetch_add(1, Ordering::SeqCst);
+                counter.fetch_add(1, Ordering::SeqCst);
                 is_new = false;
                 let path = request.split(' ').nth(1).unwrap();
                 if !script(path, reader.get_mut()) {
@@ -50,7 +50,7 @@ impl Upstream {
     }
 
     /// Starts an upstream that returns the same bytes for every request.
-    fn saying(answer: &'static str, stays: bool) -> Self {
+    fn responding(answer: &'static str, stays: bool) -> Self {
         Self::start(move |_, stream| {
             let _ = stream.write_all(answer.as_bytes());
             stays
@@ -75,7 +75,7 @@ const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn requests_share_a_connection_to_the_upstream() {
-    let upstream = Upstream::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
+    let upstream = Upstream::responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
     // Each thread has its own connections.
     let gateway = before(&upstream.address.to_string(), &[("GATEWAY_THREADS", "1")]);
     for _ in 0..10 {
@@ -166,8 +166,8 @@ fn a_truncated_response_is_not_complete() {
 #[test]
 fn a_connection_closed_without_a_response_is_retried_elsewhere() {
     let broken = Upstream::start(|_, _| false);
-    let well = Upstream::saying("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
-    let both = format!("{},{}", broken.address, well.address);
+    let healthy = Upstream::responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
+    let both = format!("{},{}", broken.address, healthy.address);
     let gateway = before(&both, &[]);
     for _ in 0..10 {
         assert_eq!(gateway.get("/x").status, 200);
@@ -252,7 +252,7 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
     }
     for wrong in ["HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "\0\0"]
     {
-        let gateway = before(&Upstream::saying(wrong, false).address.to_string(), &[]);
+        let gateway = before(&Upstream::responding(wrong, false).address.to_string(), &[]);
         assert_eq!(gateway.get("/x").status, 502, "{wrong:?}");
     }
 }
@@ -274,12 +274,12 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn a_disconnected_client_cancels_its_upstream_request() {
-    let (told, ended) = channel();
+    let (reports, ended) = channel();
     let upstream = Upstream::start(move |_, stream| {
         // The gateway closes the connection when it cancels the request.
-        let _ = told.send("asked");
+        let _ = reports.send("asked");
         let _ = stream.read(&mut [0]);
-        let _ = told.send("given up");
+        let _ = reports.send("given up");
         false
     });
     let gateway = before(&upstream.address.to_string(), &[]);

@@ -22,8 +22,8 @@ struct Origin {
 impl Origin {
     fn start(more: &'static str) -> Self {
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let kept = requests.clone();
-        let address = accept(move |stream| serve(stream, more, &kept));
+        let log = requests.clone();
+        let address = accept(move |stream| serve(stream, more, &log));
         Self { address, requests }
     }
 
@@ -36,7 +36,7 @@ impl Origin {
     }
 }
 
-fn serve(stream: TcpStream, more: &str, kept: &Mutex<Vec<String>>) {
+fn serve(stream: TcpStream, more: &str, log: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream);
     while let Some(mut request) = read_head(&mut reader) {
         let length = fields(&request, "content-length");
@@ -45,9 +45,9 @@ fn serve(stream: TcpStream, more: &str, kept: &Mutex<Vec<String>>) {
         let number = if request.contains("gateway-check") {
             0
         } else {
-            let mut kept = kept.lock().unwrap();
-            kept.push(request);
-            kept.len()
+            let mut log = log.lock().unwrap();
+            log.push(request);
+            log.len()
         };
         let body = number.to_string();
         let head = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n", body.len());
@@ -69,7 +69,7 @@ fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
 }
 
 /// The response to this request, whose lines are given without line ends.
-fn ask(gateway: &Service, lines: &[&str], body: &str) -> Answer {
+fn send_request(gateway: &Service, lines: &[&str], body: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(&format!("{}\r\nConnection: close\r\n\r\n{body}", lines.join("\r\n")));
     let mut answer = client.head();
@@ -84,7 +84,7 @@ fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
     let origin = Origin::start(CACHED);
     let gateway = start(&origin, &[]);
     let get = "GET /s HTTP/1.1";
-    assert_eq!(ask(&gateway, &[get, "Host: a.test"], "").text(), "1");
+    assert_eq!(send_request(&gateway, &[get, "Host: a.test"], "").text(), "1");
     for extra in [
         "Cache-Control: no-cache",
         "Cache-Control: no-store",
@@ -101,7 +101,7 @@ fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
     ] {
         for method in ["GET", "HEAD"] {
             let line = format!("{method} /s HTTP/1.1");
-            let answer = ask(&gateway, &[&line, "Host: a.test", extra], "");
+            let answer = send_request(&gateway, &[&line, "Host: a.test", extra], "");
             let expected = if method == "GET" { "1" } else { "" };
             // A range that covers the whole body.
             let is_part = method == "GET" && extra.starts_with("Range");
@@ -109,7 +109,7 @@ fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
             assert_eq!((answer.status, answer.text()), (status, expected), "{method} {extra}");
         }
     }
-    let with_body = ask(&gateway, &[get, "Host: a.test", "Content-Length: 1"], "x");
+    let with_body = send_request(&gateway, &[get, "Host: a.test", "Content-Length: 1"], "x");
     assert_eq!(with_body.text(), "1");
     assert_eq!(origin.count(), 1);
     // A response that is not stored is still fetched, and not stored if the request forbids it.
@@ -117,7 +117,8 @@ fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
         [("Cache-Control: no-store", ["2", "3"]), ("Range: bytes=0-", ["4", "5"])]
     {
         for number in numbers {
-            let answer = ask(&gateway, &["GET /other HTTP/1.1", "Host: a.test", extra], "");
+            let answer =
+                send_request(&gateway, &["GET /other HTTP/1.1", "Host: a.test", extra], "");
             assert_eq!(answer.text(), number, "{extra}");
         }
     }
@@ -131,7 +132,7 @@ fn all_forms_of_a_host_share_one_stored_response_and_invalidation() {
     for form in forms {
         let get = |host: &str| {
             let host = format!("Host: {host}");
-            ask(&gateway, &["GET /doc HTTP/1.1", &host], "").text().to_owned()
+            send_request(&gateway, &["GET /doc HTTP/1.1", &host], "").text().to_owned()
         };
         let before = get("a.test");
         for other in forms {
@@ -139,7 +140,7 @@ fn all_forms_of_a_host_share_one_stored_response_and_invalidation() {
         }
         assert_eq!(fields(&origin.last(), "host"), ["a.test"]);
         let host = format!("Host: {form}");
-        let put = ask(&gateway, &["PUT /doc HTTP/1.1", &host, "Content-Length: 3"], "new");
+        let put = send_request(&gateway, &["PUT /doc HTTP/1.1", &host, "Content-Length: 3"], "new");
         assert_eq!(put.status, 200);
         assert_ne!(get("a.test"), before, "a PUT to {form} changes nothing");
     }
@@ -150,23 +151,25 @@ fn stored_responses_are_separate_for_each_forwarded_scheme_and_host() {
     let origin = Origin::start(CACHED);
     let trusting = [("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"), ("GATEWAY_TRUST_HOST", "on")];
     let gateway = start(&origin, &trusting);
-    let get = |host: &str, asked: &str, scheme: &str| {
-        let (host, asked) = (format!("Host: {host}"), format!("X-Forwarded-Host: {asked}"));
+    let get = |host: &str, forwarded_host: &str, scheme: &str| {
+        let (host, forwarded_host) =
+            (format!("Host: {host}"), format!("X-Forwarded-Host: {forwarded_host}"));
         let scheme = format!("X-Forwarded-Proto: {scheme}");
-        let lines = ["GET / HTTP/1.1", &host, "X-Forwarded-For: 192.0.2.1", &asked, &scheme];
-        ask(&gateway, &lines, "").text().to_owned()
+        let lines =
+            ["GET / HTTP/1.1", &host, "X-Forwarded-For: 192.0.2.1", &forwarded_host, &scheme];
+        send_request(&gateway, &lines, "").text().to_owned()
     };
     let first = get("inner", "a.test", "http");
     assert_eq!(get("inner", "A.test:80", "http"), first);
-    for (host, asked, scheme) in [
+    for (host, forwarded_host, scheme) in [
         ("inner", "b.test", "http"),
         ("inner", "a.test", "https"),
         ("outer", "a.test", "http"),
         ("inner", "inner", "http"),
     ] {
-        let other = get(host, asked, scheme);
-        assert_ne!(other, first, "{host} {asked} {scheme}");
-        assert_eq!(get(host, asked, scheme), other, "it is cached");
+        let other = get(host, forwarded_host, scheme);
+        assert_ne!(other, first, "{host} {forwarded_host} {scheme}");
+        assert_eq!(get(host, forwarded_host, scheme), other, "it is cached");
     }
 }
 
@@ -193,7 +196,7 @@ fn claims_of_a_client_are_not_forwarded() {
         let line = format!("{method} / HTTP/1.1");
         let mut lines = vec![&*line, "Host: a.test", "X-Kept: 1", "Content-Length: 0"];
         lines.extend(claims);
-        assert_eq!(ask(&gateway, &lines, "").status, 200);
+        assert_eq!(send_request(&gateway, &lines, "").status, 200);
         let seen = origin.last();
         assert_eq!(fields(&seen, "x-kept"), ["1"], "{method}");
         for claim in claims {
@@ -210,7 +213,7 @@ fn no_form_of_a_path_bypasses_authentication() {
     let gateway = start(&origin, &[("GATEWAY_ROUTES", &routes), ("GATEWAY_SECRET", SECRET)]);
     let status = |path: &str| {
         let line = format!("GET {path} HTTP/1.1");
-        ask(&gateway, &[&line, "Host: a.test", "X-Original-URL: /Admin/Area"], "").status
+        send_request(&gateway, &[&line, "Host: a.test", "X-Original-URL: /Admin/Area"], "").status
     };
     for path in [
         "/Admin/Area",
@@ -238,7 +241,7 @@ fn no_form_of_a_path_bypasses_authentication() {
     }
     // Without protected routes, the interpretation of such paths is up to the upstream.
     let open = start(&origin, &[]);
-    assert_eq!(ask(&open, &["GET /ADMIN;x=1 HTTP/1.1", "Host: a"], "").status, 200);
+    assert_eq!(send_request(&open, &["GET /ADMIN;x=1 HTTP/1.1", "Host: a"], "").status, 200);
 }
 
 #[test]
@@ -261,7 +264,7 @@ fn a_response_has_one_hsts_field_and_one_id_and_the_upstream_hsts_wins() {
             let line = format!("{method} / HTTP/1.1");
             let claims = ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"];
             let lines = [&*line, "Host: a.test", "Content-Length: 0", claims[0], claims[1]];
-            let answer = ask(&gateway, &lines, "");
+            let answer = send_request(&gateway, &lines, "");
             let head = &answer.head;
             assert_eq!(fields(head, "strict-transport-security"), [expected], "{method}: {head}");
             assert_eq!(fields(head, "x-request-id").len(), 1, "{method}: {head}");
@@ -278,17 +281,18 @@ fn via_is_extended_and_a_loop_ends_at_its_first_return() {
     let route = format!("/loop {free}");
     let address = free.to_string();
     let gateway = start(&origin, &[("GATEWAY_ROUTES", &route), ("GATEWAY_ADMIN_LISTEN", "off")]);
-    ask(&gateway, &["GET / HTTP/1.1", "Host: a.test", "Via: 1.0 fred"], "");
+    send_request(&gateway, &["GET / HTTP/1.1", "Host: a.test", "Via: 1.0 fred"], "");
     let via = fields(&origin.last(), "via").join(", ");
     assert!(via.starts_with("1.0 fred, 1.1 gateway-"), "{via}");
-    ask(&gateway, &["GET / HTTP/1.0", "Host: a.test"], "");
+    send_request(&gateway, &["GET / HTTP/1.0", "Host: a.test"], "");
     assert!(fields(&origin.last(), "via")[0].starts_with("1.0 gateway-"), "{}", origin.last());
     // A client that sends the gateway's own name in Via is treated as a loop.
     let own = format!("Via: 1.1 x, {}", via.rsplit(", ").next().unwrap());
     for method in ["GET", "POST", "OPTIONS"] {
         let line = format!("{method} /x HTTP/1.1");
         let before = origin.count();
-        let answer = ask(&gateway, &[&line, "Host: a.test", "Content-Length: 0", &own], "");
+        let answer =
+            send_request(&gateway, &[&line, "Host: a.test", "Content-Length: 0", &own], "");
         assert_eq!((answer.status, origin.count()), (508, before), "{method}");
     }
     drop(gateway);
@@ -323,7 +327,7 @@ fn max_forwards_limits_options() {
     let gateway = start(&origin, &[]);
     let options = |left: &str| {
         let left = format!("Max-Forwards: {left}");
-        ask(&gateway, &["OPTIONS /x HTTP/1.1", "Host: a.test", &left], "")
+        send_request(&gateway, &["OPTIONS /x HTTP/1.1", "Host: a.test", &left], "")
     };
     let here = options("0");
     assert_eq!((here.status, origin.count()), (200, 0));
@@ -337,7 +341,7 @@ fn max_forwards_limits_options() {
     for wrong in ["x", "-1", "", "1, 2"] {
         assert_eq!(options(wrong).status, 400, "{wrong}");
     }
-    ask(&gateway, &["GET /x HTTP/1.1", "Host: a.test", "Max-Forwards: 0"], "");
+    send_request(&gateway, &["GET /x HTTP/1.1", "Host: a.test", "Max-Forwards: 0"], "");
     assert_eq!(fields(&origin.last(), "max-forwards"), ["0"], "it means nothing for GET");
 }
 
@@ -350,7 +354,7 @@ fn an_invalid_tracestate_is_dropped() {
         [("foo=1,bar=2", true), ("foo=1,FOO=2", false), ("foo=", false), ("@foo=1", false)]
     {
         let state = format!("tracestate: {state}");
-        ask(&gateway, &["GET / HTTP/1.1", "Host: a.test", parent, &state], "");
+        send_request(&gateway, &["GET / HTTP/1.1", "Host: a.test", parent, &state], "");
         let seen = origin.last();
         assert_eq!(!fields(&seen, "tracestate").is_empty(), passes, "{state}");
         assert!(fields(&seen, "traceparent")[0].contains("4bf92f3577b34da6a3ce929d0e0e4736"));

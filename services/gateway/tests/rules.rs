@@ -19,19 +19,19 @@ const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 /// An upstream that returns the received request with configurable fields, and counts requests.
 struct Origin {
     address: SocketAddr,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Origin {
     fn start(more: &'static str, takes: Duration) -> Self {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let count = requests.clone();
         let address = accept(move |stream| serve(stream, more, takes, &count));
-        Self { address, asked }
+        Self { address, requests }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn request_count(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -55,9 +55,9 @@ fn serve(stream: TcpStream, more: &str, takes: Duration, count: &AtomicUsize) {
             return;
         }
         if answer.starts_with("HTTP/1.1 101") {
-            let mut said = [0; 4];
-            reader.read_exact(&mut said).unwrap();
-            reader.get_mut().write_all(&said).unwrap();
+            let mut received = [0; 4];
+            reader.read_exact(&mut received).unwrap();
+            reader.get_mut().write_all(&received).unwrap();
             return;
         }
     }
@@ -71,7 +71,7 @@ fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
         ("GATEWAY_ADMIN_LISTEN", "off"),
         ("GATEWAY_HOSTS", "*"),
     ];
-    let named = |name: &str| settings.iter().any(|(told, _)| *told == name);
+    let named = |name: &str| settings.iter().any(|(key, _)| *key == name);
     let own = own.into_iter().filter(|(name, _)| !named(name));
     Service::start(
         GATEWAY,
@@ -104,14 +104,14 @@ fn an_asset_is_fetched_once_and_then_served_from_the_cache() {
     let gateway = start(&origin, &[]);
     let first = gateway.get("/app.js");
     let second = gateway.get("/app.js");
-    assert_eq!((origin.asked(), &first.body), (1, &second.body));
+    assert_eq!((origin.request_count(), &first.body), (1, &second.body));
     assert!(first.field("cache-status").unwrap().contains("fwd=uri-miss"), "{}", first.head);
     assert!(second.field("cache-status").unwrap().contains("hit"), "{}", second.head);
     assert!(second.field("age").is_some());
     let known = gateway.ask("GET", "/app.js", &[("if-none-match", "\"a\"")]);
-    assert_eq!((known.status, known.text(), origin.asked()), (304, "", 1));
+    assert_eq!((known.status, known.text(), origin.request_count()), (304, "", 1));
     let head = gateway.ask("HEAD", "/app.js", &[]);
-    assert_eq!((head.status, head.text(), origin.asked()), (200, "", 1));
+    assert_eq!((head.status, head.text(), origin.request_count()), (200, "", 1));
 }
 
 #[test]
@@ -126,16 +126,16 @@ fn concurrent_requests_for_the_same_target_cause_one_upstream_request() {
     for client in &mut clients {
         assert_eq!(client.answer().status, 200);
     }
-    assert_eq!(origin.asked(), 1);
+    assert_eq!(origin.request_count(), 1);
 }
 
 #[test]
 fn a_response_that_must_be_revalidated_is_304_for_a_matching_condition_and_never_stored() {
     let origin = Origin::start("Cache-Control: no-cache\r\nETag: \"a\"\r\n", Duration::ZERO);
     let gateway = start(&origin, &[]);
-    for asked in 1..4 {
+    for count in 1..4 {
         let answer = gateway.ask("GET", "/", &[("if-none-match", "\"a\"")]);
-        assert_eq!((answer.text(), origin.asked()), ("", asked), "{}", answer.head);
+        assert_eq!((answer.text(), origin.request_count()), ("", count), "{}", answer.head);
         assert_eq!(answer.status, 304);
     }
 }
@@ -226,7 +226,7 @@ fn a_protected_route_requires_credentials_and_does_not_forward_them() {
         &[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET_FILE", secret.to_str().unwrap())],
     );
     let answer = gateway.get("/private/x");
-    assert_eq!((answer.status, origin.asked()), (401, 0));
+    assert_eq!((answer.status, origin.request_count()), (401, 0));
     assert!(answer.field("www-authenticate").unwrap().starts_with("Bearer"));
     let wrong = gateway.ask("GET", "/private/x", &[("authorization", "Bearer wrong")]);
     assert_eq!(wrong.status, 401);
@@ -241,7 +241,7 @@ fn a_protocol_upgrade_requires_a_route_that_allows_it() {
     let origin = plain();
     let route = format!("/ws {} upgrade=websocket,echo", origin.address);
     let gateway = start(&origin, &[("GATEWAY_ROUTES", &route)]);
-    let ask = |path: &str| {
+    let upgrade = |path: &str| {
         let mut client = gateway.connect();
         client.send(&format!(
             "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -249,8 +249,8 @@ fn a_protocol_upgrade_requires_a_route_that_allows_it() {
         let head = client.head();
         (client, head)
     };
-    assert_eq!(ask("/").1.status, 400);
-    let (mut client, head) = ask("/ws");
+    assert_eq!(upgrade("/").1.status, 400);
+    let (mut client, head) = upgrade("/ws");
     assert_eq!(head.status, 101);
     client.send("ping");
     client.read_until("ping");
@@ -261,18 +261,21 @@ fn routes_are_reloaded_and_an_invalid_table_changes_nothing() {
     let (one, other) = (plain(), plain());
     let table = file("routes", &format!("/api {}\n", one.address));
     let mut gateway = start(&one, &[("GATEWAY_ROUTES_FILE", table.to_str().unwrap())]);
-    assert_eq!((gateway.get("/api").status, one.asked()), (200, 1));
-    let mut kept = gateway.connect();
+    assert_eq!((gateway.get("/api").status, one.request_count()), (200, 1));
+    let mut persistent = gateway.connect();
     fs::write(&table, format!("/api {} # moved\n", other.address)).unwrap();
     gateway.signal("HUP");
     gateway.log_line("routes reloaded");
-    assert_eq!((gateway.get("/api").status, one.asked(), other.asked()), (200, 1, 1));
-    kept.send("GET /api HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!((kept.answer().status, other.asked()), (200, 2));
+    assert_eq!(
+        (gateway.get("/api").status, one.request_count(), other.request_count()),
+        (200, 1, 1)
+    );
+    persistent.send("GET /api HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((persistent.answer().status, other.request_count()), (200, 2));
     fs::write(&table, "/api nowhere\n").unwrap();
     gateway.signal("HUP");
     gateway.log_line("cannot reload the routes; keeping the current ones");
-    assert_eq!((gateway.get("/api").status, other.asked()), (200, 3));
+    assert_eq!((gateway.get("/api").status, other.request_count()), (200, 3));
 }
 
 #[test]

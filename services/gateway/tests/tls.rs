@@ -312,9 +312,9 @@ fn an_invalid_pair_is_rejected_at_startup() {
     for (variables, sentence) in cases {
         let output = run(GATEWAY, &[], variables);
         assert_eq!(output.status.code(), Some(64), "{sentence}");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains(sentence), "{sentence}: {told}");
-        assert!(!told.contains("BEGIN"), "it tells what is in the file: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(sentence), "{sentence}: {stderr}");
+        assert!(!stderr.contains("BEGIN"), "it tells what is in the file: {stderr}");
     }
 }
 
@@ -369,8 +369,8 @@ fn a_second_listener_redirects_plaintext() {
 
 #[test]
 fn a_redirect_requires_a_certificate() {
-    let told = run(GATEWAY, &["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
-    assert_eq!(told.status.code(), Some(64));
-    let told = String::from_utf8(told.stderr).unwrap();
-    assert!(told.contains("GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE"), "{told}");
+    let output = run(GATEWAY, &["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
+    assert_eq!(output.status.code(), Some(64));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE"), "{stderr}");
 }

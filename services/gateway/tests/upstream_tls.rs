@@ -90,8 +90,8 @@ fn serve(
     while let Some(request) = read_head(&mut reader) {
         if request.contains("gateway-check") {
             checks.lock().unwrap().push(request);
-            let well = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-            reader.get_mut().write_all(well).unwrap();
+            let healthy = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            reader.get_mut().write_all(healthy).unwrap();
             continue;
         }
         connections.fetch_add(usize::from(is_new), Ordering::SeqCst);
@@ -121,9 +121,9 @@ fn serve(
             return;
         }
         if answer.starts_with("HTTP/1.1 101") {
-            let mut said = [0; 4];
-            reader.read_exact(&mut said).unwrap();
-            reader.get_mut().write_all(&said).unwrap();
+            let mut received = [0; 4];
+            reader.read_exact(&mut received).unwrap();
+            reader.get_mut().write_all(&received).unwrap();
             return;
         }
     }
@@ -255,9 +255,9 @@ fn a_file_without_a_certificate_is_an_error() {
     fs::write(&key, "nothing").unwrap();
     for file in ["/no/such/file", key.to_str().unwrap()] {
         let output = run(GATEWAY, &["check"], &[("GATEWAY_UPSTREAM_CA", file)]);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(64), "{told}");
-        assert!(told.contains(&format!("GATEWAY_UPSTREAM_CA {file}: ")), "{told}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(64), "{stderr}");
+        assert!(stderr.contains(&format!("GATEWAY_UPSTREAM_CA {file}: ")), "{stderr}");
     }
     fs::remove_file(key).unwrap();
 }

@@ -22,7 +22,7 @@ const SETTLE_MS: u64 = 10_000;
 const LIFETIME_MS: u64 = 3 * RESEND_MS;
 
 /// Maximum number of tracked alerts, including ended ones.
-const ALERTS: usize = 64;
+const MAX_ALERTS: usize = 64;
 
 /// Source of the alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,11 +37,11 @@ pub(crate) struct Sender {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     sender: Sender,
-    known: Vec<Known>,
+    tracked: Vec<TrackedAlert>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct TrackedAlert {
     alert: Alert,
     /// Time of the last message, if one was accepted.
     sent_ms: Option<u64>,
@@ -69,54 +69,61 @@ type Key = (Subject, Option<String>, State);
 impl Tracker {
     /// Tracker without alerts.
     pub(crate) fn new(sender: Sender) -> Self {
-        Self { sender, known: Vec::new() }
+        Self { sender, tracked: Vec::new() }
     }
 
     /// Applies the alerts of the newest sample.
     pub(crate) fn update(&mut self, sample: &Sample, now: Moment) {
-        for known in &mut self.known {
-            let key = known.key();
+        for tracked in &mut self.tracked {
+            let key = tracked.key();
             match sample.alerts.iter().find(|alert| key_of(alert) == key) {
                 Some(alert) => {
-                    known.alert.clone_from(alert);
-                    known.ended = None;
+                    tracked.alert.clone_from(alert);
+                    tracked.ended = None;
                 }
-                None => drop(known.ended.get_or_insert(now)),
+                None => drop(tracked.ended.get_or_insert(now)),
             }
         }
         // An alert that was never sent needs no resolution. One that cannot be sent expires by
         // itself.
-        self.known.retain(|known| {
-            known.ended.is_none_or(|ended| {
+        self.tracked.retain(|tracked| {
+            tracked.ended.is_none_or(|ended| {
                 let over_ms = now.monotonic_ms.saturating_sub(ended.monotonic_ms);
-                known.sent_ms.is_some() && over_ms < LIFETIME_MS
+                tracked.sent_ms.is_some() && over_ms < LIFETIME_MS
             })
         });
         for alert in &sample.alerts {
             let key = key_of(alert);
-            if self.known.len() < ALERTS && !self.known.iter().any(|known| known.key() == key) {
-                self.known.push(Known { alert: alert.clone(), sent_ms: None, ended: None });
+            if self.tracked.len() < MAX_ALERTS
+                && !self.tracked.iter().any(|tracked| tracked.key() == key)
+            {
+                self.tracked.push(TrackedAlert {
+                    alert: alert.clone(),
+                    sent_ms: None,
+                    ended: None,
+                });
             }
         }
     }
 
     /// The message that is due, if any.
     pub(crate) fn due(&self, sample: &Sample, now: Moment) -> Option<Message> {
-        if !self.known.iter().any(|known| known.is_due(now)) {
+        if !self.tracked.iter().any(|tracked| tracked.is_due(now)) {
             return None;
         }
         // Active alerts that are not due yet are included: one message a minute is enough.
-        let goes = |known: &&Known| known.is_due(now) || known.ended.is_none();
-        let reports = self.known.iter().filter(goes);
+        let is_included = |tracked: &&TrackedAlert| tracked.is_due(now) || tracked.ended.is_none();
+        let reports = self.tracked.iter().filter(is_included);
         let alerts: Vec<_> = reports
             .clone()
-            .map(|known| {
+            .map(|tracked| {
                 let ends_unix_ms =
-                    known.ended.map_or(now.unix_ms + LIFETIME_MS, |ended| ended.unix_ms);
-                message::alert(&known.alert, sample, &self.sender, ends_unix_ms)
+                    tracked.ended.map_or(now.unix_ms + LIFETIME_MS, |ended| ended.unix_ms);
+                message::alert(&tracked.alert, sample, &self.sender, ends_unix_ms)
             })
             .collect();
-        let report = |known: &Known| Report { key: known.key(), is_end: known.ended.is_some() };
+        let report =
+            |tracked: &TrackedAlert| Report { key: tracked.key(), is_end: tracked.ended.is_some() };
         Some(Message {
             json: serde_json::Value::from(alerts).to_string(),
             reports: reports.map(report).collect(),
@@ -124,21 +131,21 @@ impl Tracker {
     }
 
     /// Records that Alertmanager accepted a message.
-    pub(crate) fn sent(&mut self, message: &Message, now: Moment) {
+    pub(crate) fn mark_sent(&mut self, message: &Message, now: Moment) {
         for Report { key, is_end } in &message.reports {
-            let Some(place) = self.known.iter().position(|known| known.key() == *key) else {
+            let Some(index) = self.tracked.iter().position(|tracked| tracked.key() == *key) else {
                 continue;
             };
-            if *is_end && self.known.get(place).is_some_and(|known| known.ended.is_some()) {
-                self.known.remove(place);
-            } else if let Some(known) = self.known.get_mut(place) {
-                known.sent_ms = Some(now.monotonic_ms);
+            if *is_end && self.tracked.get(index).is_some_and(|tracked| tracked.ended.is_some()) {
+                self.tracked.remove(index);
+            } else if let Some(tracked) = self.tracked.get_mut(index) {
+                tracked.sent_ms = Some(now.monotonic_ms);
             }
         }
     }
 }
 
-impl Known {
+impl TrackedAlert {
     fn key(&self) -> Key {
         key_of(&self.alert)
     }
@@ -184,7 +191,7 @@ mod tests {
     fn next(tracker: &mut Tracker, sample: &Sample, second: u64) -> Vec<(String, String)> {
         tracker.update(sample, at(second));
         let Some(message) = tracker.due(sample, at(second)) else { return Vec::new() };
-        tracker.sent(&message, at(second));
+        tracker.mark_sent(&message, at(second));
         let alerts: Vec<Value> = serde_json::from_str(&message.json).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         alerts
@@ -212,7 +219,7 @@ mod tests {
         // resolved.
         assert_eq!(sent[0].2, message::rfc3339(at(185).unix_ms));
         assert_eq!(sent[3].2, message::rfc3339(at(130).unix_ms));
-        assert!(tracker.known.is_empty());
+        assert!(tracker.tracked.is_empty());
     }
 
     #[test]
@@ -259,9 +266,9 @@ mod tests {
             let sample = Sample { alerts: vec![alert], ..Sample::default() };
             next(&mut tracker, &sample, 0);
         }
-        assert_eq!(tracker.known.len(), ALERTS);
+        assert_eq!(tracker.tracked.len(), MAX_ALERTS);
         next(&mut tracker, &sample(&[]), 1);
         next(&mut tracker, &sample(&[]), 400);
-        assert!(tracker.known.is_empty());
+        assert!(tracker.tracked.is_empty());
     }
 }

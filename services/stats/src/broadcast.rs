@@ -15,7 +15,7 @@ use crate::snapshot::{Snapshot, parse_event_id};
 
 /// Maximum silence of a stream. Proxies and load balancers close connections that are idle for
 /// longer (load balancers from 30 s, nginx after 60 s).
-const SILENCE: Duration = Duration::from_secs(15);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Reconnection delay of browsers after the stream ends.
 const RETRY: &[u8] = b"retry: 1000\n\n";
@@ -28,7 +28,7 @@ pub(crate) struct Feed {
     samples: server::Feed,
     summaries: server::Feed,
     history: Arc<Mutex<History>>,
-    recent: Arc<Mutex<ReplayBuffer>>,
+    replay_buffer: Arc<Mutex<ReplayBuffer>>,
     recorder: Arc<Mutex<Recorder>>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Feed {
 pub(crate) struct Publisher {
     newest: watch::Sender<Option<Arc<Snapshot>>>,
     history: Arc<Mutex<History>>,
-    recent: Arc<Mutex<ReplayBuffer>>,
+    replay_buffer: Arc<Mutex<ReplayBuffer>>,
     recorder: Arc<Mutex<Recorder>>,
 }
 
@@ -48,27 +48,27 @@ pub(crate) fn feed(
     let (sender, newest) = watch::channel(None);
     let (to_samples, samples) = server::feed();
     let (to_summaries, summaries) = server::feed();
-    let recent = Arc::new(Mutex::new(ReplayBuffer::default()));
-    let pass_on = pass_on(newest.clone(), to_samples, to_summaries);
+    let replay_buffer = Arc::new(Mutex::new(ReplayBuffer::default()));
+    let forward = forward(newest.clone(), to_samples, to_summaries);
     let recorder = Arc::new(Mutex::new(Recorder::default()));
     let feed = Feed {
         newest,
         samples,
         summaries,
         history: history.clone(),
-        recent: recent.clone(),
+        replay_buffer: replay_buffer.clone(),
         recorder: recorder.clone(),
     };
-    (Publisher { newest: sender, history, recent, recorder }, feed, pass_on)
+    (Publisher { newest: sender, history, replay_buffer, recorder }, feed, forward)
 }
 
 impl Publisher {
     /// Updates the history first: a request that sees a sample also finds all earlier ones.
-    pub(crate) fn publish(&self, published: Snapshot) {
-        lock(&self.history).push(&published.sample);
-        lock(&self.recorder).push(&published.sample);
-        lock(&self.recent).push(published.sample.sequence, published.event.clone());
-        self.newest.send_replace(Some(Arc::new(published)));
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        lock(&self.history).push(&snapshot.sample);
+        lock(&self.recorder).push(&snapshot.sample);
+        lock(&self.replay_buffer).push(snapshot.sample.sequence, snapshot.event.clone());
+        self.newest.send_replace(Some(Arc::new(snapshot)));
     }
 }
 
@@ -105,7 +105,7 @@ impl Feed {
         let missed = last_event_id
             .and_then(parse_event_id)
             .filter(|(instance, _)| *instance == newest.sample.instance)
-            .and_then(|(_, seen)| lock(&self.recent).between(seen, sequence));
+            .and_then(|(_, seen)| lock(&self.replay_buffer).between(seen, sequence));
         let mut preamble = vec![Chunk::new(RETRY)];
         preamble.extend(missed.unwrap_or_else(|| {
             let past = newest.history(|| lock(&self.history).before(sequence));
@@ -124,18 +124,18 @@ impl Feed {
 
 /// Passes samples to the streams, on the thread that serves them. Sends heartbeat comments while
 /// the sampler is stalled, and returns when sampling ends.
-async fn pass_on(
+async fn forward(
     mut newest: watch::Receiver<Option<Arc<Snapshot>>>,
     mut samples: server::Publisher,
     mut summaries: server::Publisher,
 ) {
     loop {
-        match timeout(SILENCE, newest.changed()).await {
+        match timeout(HEARTBEAT_INTERVAL, newest.changed()).await {
             Ok(Ok(())) => {
-                if let Some(published) = &*newest.borrow_and_update() {
-                    samples.publish(published.sample.sequence, published.event.clone());
+                if let Some(snapshot) = &*newest.borrow_and_update() {
+                    samples.publish(snapshot.sample.sequence, snapshot.event.clone());
                     if summaries.has_viewers() {
-                        summaries.publish(published.sample.sequence, published.summary());
+                        summaries.publish(snapshot.sample.sequence, snapshot.summary());
                     }
                 }
             }

@@ -50,9 +50,9 @@ fn origin(text: &str) -> Option<HeaderValue> {
     let written = format!("{scheme}://{authority}").to_ascii_lowercase();
     let standard =
         matches!((scheme, authority.port_u16()), ("http", Some(80)) | ("https", Some(443)));
-    let sound =
+    let is_valid =
         written == text.to_ascii_lowercase() && !authority.as_str().contains('@') && !standard;
-    sound.then(|| HeaderValue::try_from(written).ok())?
+    is_valid.then(|| HeaderValue::try_from(written).ok())?
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::history::whole_disks;
 const NAMESPACE: &str = "system-stats";
 
 /// Maximum number of values per metric in one line (limit of the format).
-const VALUES: u32 = 100;
+const MAX_VALUES: u32 = 100;
 
 /// Labels that become dimensions. `CloudWatch` charges for each combination of values.
 const DIMENSIONS: [&str; 2] = ["family", "service"];
@@ -42,7 +42,7 @@ pub(crate) struct Collector {
 impl Collector {
     /// Collector for lines of `seconds` samples each.
     pub(crate) fn new(seconds: u32) -> Self {
-        let stride = seconds.div_ceil(VALUES).max(1);
+        let stride = seconds.div_ceil(MAX_VALUES).max(1);
         Self {
             seconds,
             stride,

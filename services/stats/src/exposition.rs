@@ -46,26 +46,26 @@ pub(crate) enum Kind {
 /// Value of one sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
-    Whole(u64),
+    Integer(u64),
     /// `units` divided by `scale`, a power of ten; written without rounding.
     Scaled {
         units: u64,
         scale: u32,
     },
-    Real(f64),
+    Float(f64),
     /// Unknown: the sample is not written.
     Unknown,
 }
 
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
-        Self::Whole(number)
+        Self::Integer(number)
     }
 }
 
 impl From<Option<u64>> for Value {
     fn from(number: Option<u64>) -> Self {
-        number.map_or(Self::Unknown, Self::Whole)
+        number.map_or(Self::Unknown, Self::Integer)
     }
 }
 
@@ -76,19 +76,19 @@ impl Value {
     }
 
     /// Value that is omitted if it is unknown or not finite.
-    pub(crate) fn real(number: Option<f64>) -> Self {
-        number.filter(|number| number.is_finite()).map_or(Self::Unknown, Self::Real)
+    pub(crate) fn float(number: Option<f64>) -> Self {
+        number.filter(|number| number.is_finite()).map_or(Self::Unknown, Self::Float)
     }
 
     fn write(self, out: &mut String) {
         // Writing to a string cannot fail.
         let _ = match self {
-            Self::Whole(number) => write!(out, "{number}"),
+            Self::Integer(number) => write!(out, "{number}"),
             Self::Scaled { units, scale } => {
                 write_scaled(out, units, scale);
                 Ok(())
             }
-            Self::Real(number) => write!(out, "{number}"),
+            Self::Float(number) => write!(out, "{number}"),
             Self::Unknown => Ok(()),
         };
     }
@@ -101,11 +101,11 @@ fn write_scaled(out: &mut String, units: u64, scale: u32) {
     if rest > 0 {
         out.push('.');
     }
-    let mut place = scale;
+    let mut divisor = scale;
     while rest > 0 {
-        place = (place / 10).max(1);
-        out.push(char::from_digit(rest / place, 10).unwrap_or('0'));
-        rest %= place;
+        divisor = (divisor / 10).max(1);
+        out.push(char::from_digit(rest / divisor, 10).unwrap_or('0'));
+        rest %= divisor;
     }
 }
 
@@ -131,7 +131,7 @@ impl Writer {
         kind: Kind,
         help: &'static str,
     ) -> Samples<'w> {
-        Samples { writer: self, name, kind, help, headed: false }
+        Samples { writer: self, name, kind, help, has_header: false }
     }
 
     /// The text so far, without the end marker.
@@ -153,7 +153,7 @@ pub(crate) struct Samples<'w> {
     name: &'w str,
     kind: Kind,
     help: &'static str,
-    headed: bool,
+    has_header: bool,
 }
 
 impl Samples<'_> {
@@ -162,9 +162,9 @@ impl Samples<'_> {
         if value == Value::Unknown {
             return;
         }
-        if !self.headed {
-            self.headed = true;
-            self.head();
+        if !self.has_header {
+            self.has_header = true;
+            self.write_header();
         }
         let out = &mut self.writer.out;
         out.push_str(self.name);
@@ -185,7 +185,7 @@ impl Samples<'_> {
         out.push('\n');
     }
 
-    fn head(&mut self) {
+    fn write_header(&mut self) {
         let (kind, suffix) = match self.kind {
             Kind::Counter => ("counter", "_total"),
             Kind::Gauge => ("gauge", ""),
@@ -244,15 +244,15 @@ mod tests {
     #[test]
     fn integers_are_exact_and_reals_have_no_exponent() {
         assert_eq!(written(Value::from(u64::MAX)), "18446744073709551615");
-        assert_eq!(written(Value::real(Some(0.25))), "0.25");
-        assert_eq!(written(Value::real(Some(1e-7))), "0.0000001");
-        assert_eq!(written(Value::real(Some(3.0))), "3");
+        assert_eq!(written(Value::float(Some(0.25))), "0.25");
+        assert_eq!(written(Value::float(Some(1e-7))), "0.0000001");
+        assert_eq!(written(Value::float(Some(3.0))), "3");
     }
 
     #[test]
     fn a_value_that_is_not_a_number_is_unknown() {
         for odd in [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY)] {
-            assert_eq!(Value::real(odd), Value::Unknown);
+            assert_eq!(Value::float(odd), Value::Unknown);
         }
         assert_eq!(Value::from(None), Value::Unknown);
         assert_eq!(Value::seconds(None, 100), Value::Unknown);

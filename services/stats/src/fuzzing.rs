@@ -79,7 +79,7 @@ pub fn task_stats(json: &[u8]) {
 pub fn cgroup(text: &str) {
     let (membership, mounts) = text.split_once("\n\n").unwrap_or((text, ""));
     if let Ok(mounts) = filesystem::parse(mounts.as_bytes()) {
-        let _ = cgroup::places(membership, &mounts);
+        let _ = cgroup::controller_paths(membership, &mounts);
     }
     let _ = cgroup::number(text);
     let _ = cgroup::limit(text);

@@ -53,7 +53,7 @@ pub(crate) struct Selections {
 }
 
 /// Maximum number of patterns in a setting.
-const PATTERNS: usize = 64;
+const MAX_PATTERNS: usize = 64;
 
 impl Selection {
     /// Expected syntax of the setting.
@@ -68,9 +68,9 @@ impl Selection {
             None => (false, word.to_owned()),
         };
         let patterns: Vec<_> = words.map(pattern).collect();
-        let is_sound =
-            patterns.len() <= PATTERNS && patterns.iter().all(|(_, pattern)| !pattern.is_empty());
-        is_sound.then_some(Self { patterns })
+        let is_valid = patterns.len() <= MAX_PATTERNS
+            && patterns.iter().all(|(_, pattern)| !pattern.is_empty());
+        is_valid.then_some(Self { patterns })
     }
 
     /// Whether the operator has set no patterns, and the service's defaults apply.
@@ -132,7 +132,7 @@ mod tests {
         let everything = Selection::parse("").unwrap();
         assert!(everything.is_empty() && everything.contains("x"));
         assert_eq!(Selection::parse("!"), None);
-        assert_eq!(Selection::parse(&"a,".repeat(PATTERNS + 1)), None);
+        assert_eq!(Selection::parse(&"a,".repeat(MAX_PATTERNS + 1)), None);
     }
 
     proptest! {

@@ -7,21 +7,21 @@
 //! Rows are always sorted by time. Queries select them by time, counted back from the newest row,
 //! and never by index: after a pause, old rows are not reported as recent ones.
 
-mod figures;
 pub(crate) mod format;
+mod metrics;
 pub(crate) mod persistence;
 
 use std::collections::VecDeque;
 
-use self::figures::{COUNT, FIGURES};
+use self::metrics::{COUNT, METRICS};
 
-pub(crate) use self::figures::{outer_networks, whole_disks};
+pub(crate) use self::metrics::{outer_networks, whole_disks};
 
 /// Maximum number of samples: 10 minutes at one per second.
 const SECOND_ROWS: usize = 600;
 
 /// Maximum age of returned samples, seconds.
-const SECONDS_KEPT: u32 = 600;
+const RETENTION_SECONDS: u32 = 600;
 
 /// Maximum number of minutes: 24 hours.
 const MINUTE_ROWS: usize = 1440;
@@ -39,7 +39,7 @@ pub(crate) struct History {
     /// Instance that took the newest sample.
     instance: String,
     /// Version of the service that saved the loaded rows.
-    version_before: Option<String>,
+    previous_version: Option<String>,
     /// Sequence number of the newest sample.
     sequence: u64,
     /// At most [`SECOND_ROWS`].
@@ -54,7 +54,7 @@ struct Second {
     time_unix_ms: u64,
     /// Sequence number; 0 if an earlier process took the sample.
     sequence: u64,
-    /// In the order of [`FIGURES`]; NaN is unknown.
+    /// In the order of [`METRICS`]; NaN is unknown.
     values: [f32; COUNT],
 }
 
@@ -63,7 +63,7 @@ struct Second {
 struct Row {
     /// End of the time span, a multiple of its length. The span includes its end.
     end_unix_ms: u64,
-    /// In the order of [`FIGURES`].
+    /// In the order of [`METRICS`].
     values: [Summary; COUNT],
 }
 
@@ -82,7 +82,7 @@ impl History {
     pub(crate) fn new() -> Self {
         Self {
             instance: String::new(),
-            version_before: None,
+            previous_version: None,
             sequence: 0,
             seconds: VecDeque::with_capacity(SECOND_ROWS),
             minutes: VecDeque::with_capacity(MINUTE_ROWS),
@@ -90,8 +90,8 @@ impl History {
     }
 
     /// Version of the service that saved the loaded rows, if any.
-    pub(crate) fn version_before(&self) -> Option<&str> {
-        self.version_before.as_deref()
+    pub(crate) fn previous_version(&self) -> Option<&str> {
+        self.previous_version.as_deref()
     }
 
     /// Adds the newest sample.
@@ -105,7 +105,7 @@ impl History {
         let second = Second {
             time_unix_ms: sample.time_unix_ms,
             sequence: sample.sequence,
-            values: std::array::from_fn(|index| FIGURES[index].of(sample)),
+            values: std::array::from_fn(|index| METRICS[index].of(sample)),
         };
         add_to_minutes(&mut self.minutes, &second);
         push_bounded(&mut self.seconds, second, SECOND_ROWS);
@@ -119,11 +119,11 @@ impl History {
     /// rounded up to whole minutes.
     pub(crate) fn rows(&self, seconds: u32, step: u32) -> wire::History {
         let step = step.clamp(1, DAY_SECONDS);
-        if step >= MINUTE_SECONDS || seconds > SECONDS_KEPT {
+        if step >= MINUTE_SECONDS || seconds > RETENTION_SECONDS {
             let step = step.next_multiple_of(MINUTE_SECONDS);
-            self.summed_up(self.minutes.iter().cloned(), seconds.min(DAY_SECONDS), step)
+            self.aggregate(self.minutes.iter().cloned(), seconds.min(DAY_SECONDS), step)
         } else if step > 1 {
-            self.summed_up(self.seconds.iter().map(Second::as_row), seconds, step)
+            self.aggregate(self.seconds.iter().map(Second::as_row), seconds, step)
         } else {
             self.samples(self.seconds.len(), seconds, self.sequence)
         }
@@ -135,7 +135,7 @@ impl History {
         let later = self.seconds.iter().rev().take_while(|row| row.sequence >= sequence).count();
         let count = self.seconds.len() - later;
         let newest = count.checked_sub(1).map_or(0, |index| self.seconds[index].sequence);
-        self.samples(count, SECONDS_KEPT, newest)
+        self.samples(count, RETENTION_SECONDS, newest)
     }
 
     /// `cpu` and `ram` of the last minute, from the samples before `sequence`.
@@ -146,10 +146,10 @@ impl History {
         let mut minute =
             wire::Minute { instance: self.instance.clone(), ..wire::Minute::default() };
         for row in self.seconds.range(first..).take_while(|row| row.sequence < sequence) {
-            let known = |place: usize| Some(row.values[place]).filter(|value| !value.is_nan());
+            let known = |metric: usize| Some(row.values[metric]).filter(|value| !value.is_nan());
             minute.times_unix_ms.push(row.time_unix_ms);
-            minute.cpu.push(known(figures::CPU));
-            minute.ram.push(known(figures::RAM));
+            minute.cpu.push(known(metrics::CPU));
+            minute.ram.push(known(metrics::RAM));
         }
         minute
     }
@@ -159,11 +159,11 @@ impl History {
         let newest = self.newest_unix_ms();
         let first = self.seconds.partition_point(|row| !within(row.time_unix_ms, newest, seconds));
         let rows = self.seconds.range(first.min(count)..count);
-        let series = FIGURES.iter().enumerate().filter_map(|(index, figure)| {
+        let series = METRICS.iter().enumerate().filter_map(|(index, metric)| {
             let known = |row: &Second| Some(row.values[index]).filter(|value| !value.is_nan());
             let mean: Vec<_> = rows.clone().map(known).collect();
             let any = mean.iter().any(Option::is_some);
-            any.then(|| (figure.name.to_owned(), wire::Series { mean, ..wire::Series::default() }))
+            any.then(|| (metric.name.to_owned(), wire::Series { mean, ..wire::Series::default() }))
         });
         wire::History {
             instance: self.instance.clone(),
@@ -175,7 +175,7 @@ impl History {
     }
 
     /// Merges the rows of the last `seconds` into rows of `step` seconds.
-    fn summed_up(&self, rows: impl Iterator<Item = Row>, seconds: u32, step: u32) -> wire::History {
+    fn aggregate(&self, rows: impl Iterator<Item = Row>, seconds: u32, step: u32) -> wire::History {
         let step_ms = u64::from(step) * 1000;
         let newest = self.newest_unix_ms();
         let newest_end = end_of_row(newest, step_ms);
@@ -189,7 +189,7 @@ impl History {
                 }
             }
         }
-        let series = FIGURES.iter().enumerate().filter_map(|(index, figure)| {
+        let series = METRICS.iter().enumerate().filter_map(|(index, metric)| {
             let column = |value: fn(&Summary) -> f32| {
                 let known = |row: &Row| {
                     Some(row.values[index]).filter(|sum| sum.count > 0).map(|sum| value(&sum))
@@ -197,11 +197,11 @@ impl History {
                 sums.iter().map(known).collect::<Vec<_>>()
             };
             let mut mean = column(|sum| sum.mean);
-            mean.iter_mut().flatten().for_each(|mean| *mean = figure.rounded((*mean).into()));
+            mean.iter_mut().flatten().for_each(|mean| *mean = metric.rounded((*mean).into()));
             mean.iter().any(Option::is_some).then(|| {
                 let minimum = Some(column(|sum| sum.minimum));
                 let maximum = Some(column(|sum| sum.maximum));
-                (figure.name.to_owned(), wire::Series { mean, minimum, maximum })
+                (metric.name.to_owned(), wire::Series { mean, minimum, maximum })
             })
         });
         wire::History {

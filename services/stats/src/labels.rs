@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 pub(crate) type Labels = BTreeMap<String, String>;
 
 /// Maximum number of labels.
-const LABELS: usize = 16;
+const MAX_LABELS: usize = 16;
 
 /// Maximum length of a name, bytes.
-const NAME_BYTES: usize = 32;
+const MAX_NAME_BYTES: usize = 32;
 
 /// Maximum length of a value, characters.
-const VALUE_CHARACTERS: usize = 64;
+const MAX_VALUE_CHARACTERS: usize = 64;
 
 /// Parses `team=web,az=eu-1`.
 ///
@@ -29,16 +29,19 @@ pub(crate) fn parse(text: &str) -> Result<Labels, Vec<String>> {
         let (name, value) = (name.trim(), value.trim());
         if !is_name(name) {
             faults.push(format!(
-                "the name {name:?} must have 1 to {NAME_BYTES} of the characters a-z, 0-9, _, . and -"
+                "the name {name:?} must have 1 to {MAX_NAME_BYTES} of the characters a-z, 0-9, _, . and -"
             ));
-        } else if value.chars().count() > VALUE_CHARACTERS || value.chars().any(char::is_control) {
+        } else if value.chars().count() > MAX_VALUE_CHARACTERS
+            || value.chars().any(char::is_control)
+        {
             faults.push(format!("the value of {name:?} must have at most 64 printable characters"));
         } else if labels.insert(name.to_owned(), value.to_owned()).is_some() {
             faults.push(format!("{name:?} is given twice"));
         }
     }
-    if labels.len() > LABELS {
-        faults.push(format!("there are {} labels, at most {LABELS} are possible", labels.len()));
+    if labels.len() > MAX_LABELS {
+        faults
+            .push(format!("there are {} labels, at most {MAX_LABELS} are possible", labels.len()));
     }
     if faults.is_empty() { Ok(labels) } else { Err(faults) }
 }
@@ -47,9 +50,9 @@ pub(crate) fn parse(text: &str) -> Result<Labels, Vec<String>> {
 pub(crate) fn with_task(labels: &Labels, task: &[(&'static str, &str)]) -> Labels {
     let mut all = labels.clone();
     for (name, value) in task.iter().filter(|(_, value)| !value.is_empty()) {
-        if all.len() < LABELS && !all.contains_key(*name) {
+        if all.len() < MAX_LABELS && !all.contains_key(*name) {
             let value = value.chars().filter(|character| !character.is_control());
-            all.insert((*name).to_owned(), value.take(VALUE_CHARACTERS).collect());
+            all.insert((*name).to_owned(), value.take(MAX_VALUE_CHARACTERS).collect());
         }
     }
     all
@@ -58,7 +61,7 @@ pub(crate) fn with_task(labels: &Labels, task: &[(&'static str, &str)]) -> Label
 fn is_name(text: &str) -> bool {
     let is_allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.-".contains(&byte);
-    (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(is_allowed)
+    (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// Maximum time after the drain for gateways to accept this instance's withdrawal, which begins
 /// together with the drain.
-const WITHDRAWAL_TIME: Duration = Duration::from_millis(1_500);
+const WITHDRAWAL_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// Runs the service until it is terminated.
 pub async fn run() -> ExitCode {
@@ -79,10 +79,10 @@ async fn run_until(
 ) -> Result<(), ListenError> {
     let listener = service::listen(process.listen)?;
     let history = config.history_file.as_deref().map_or_else(History::new, persistence::load);
-    let monitor = Monitor::new(config.rules, history.version_before().map(str::to_owned));
+    let monitor = Monitor::new(config.rules, history.previous_version().map(str::to_owned));
     let history = Arc::new(Mutex::new(history));
-    let keeper = config.history_file.map(|path| Persistence::start(path, history.clone()));
-    let (publisher, feed, pass_on) = broadcast::feed(history);
+    let persistence = config.history_file.map(|path| Persistence::start(path, history.clone()));
+    let (publisher, feed, forward) = broadcast::feed(history);
     let metadata = config.task_metadata.map(sampler::watch_metadata);
     let scraper = Scraper::new(&config.sampling);
     if let Some(endpoint) = config.alertmanager {
@@ -99,7 +99,7 @@ async fn run_until(
         announcers = sampler::announce(announcing, listen, counts, &feed.subscribe());
     }
     let sampler = Sampler::start(config.sampling, metadata, monitor, publisher);
-    tokio::spawn(pass_on);
+    tokio::spawn(forward);
     let shutdown = async {
         signal.await;
         // The drain cannot complete before the streams have ended.
@@ -110,7 +110,7 @@ async fn run_until(
     let access = Arc::new(Access { hosts, origins: config.origins, announcements });
     let handler = move |request: hyper::Request<_>| {
         let (feed, access) = (feed.clone(), access.clone());
-        let scraper = routes::wants_scrape(&request, &access).then(|| scraper.clone());
+        let scraper = routes::needs_scrape(&request, &access).then(|| scraper.clone());
         async move {
             let scrape = match scraper {
                 Some(scraper) => scraper.scrape().await,
@@ -121,9 +121,9 @@ async fn run_until(
     };
     server::run(listener, handler, limits, shutdown).await;
     let withdrawn = async { while announcers.join_next().await.is_some() {} };
-    if timeout(WITHDRAWAL_TIME, withdrawn).await.is_err() {
+    if timeout(WITHDRAWAL_TIMEOUT, withdrawn).await.is_err() {
         tracing::debug!("a gateway does not take the withdrawal");
     }
-    keeper.into_iter().for_each(Persistence::finish);
+    persistence.into_iter().for_each(Persistence::finish);
     Ok(())
 }

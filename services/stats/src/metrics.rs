@@ -18,7 +18,7 @@ pub(crate) use crate::exposition::{Format, end};
 use crate::BUILD;
 use crate::collect::cpu::{Stat, Times};
 use crate::collect::filesystem::Mount;
-use crate::collect::on_scrape::SUBJECTS;
+use crate::collect::on_scrape::COLLECTORS;
 use crate::collect::pressure::Stalls;
 use crate::rates::Exposure;
 use crate::reading::{Filesystem, Pressure, Reading, Scrape};
@@ -57,13 +57,13 @@ pub(crate) fn render(
 
 /// Estimated size for names of usual length, which avoids reallocations.
 fn expected_length(reading: &Reading) -> usize {
-    const OF_ALL_ELSE: usize = 16 << 10;
+    const BASE_BYTES: usize = 16 << 10;
     let cores = reading.stat.as_ref().map_or(0, |stat| stat.cores.len());
     let containers = reading.task.as_ref().map_or(0, |reading| reading.task.containers.len());
     let lines = cores * 10
         + (reading.disks.len() + reading.networks.len() + reading.filesystems.len()) * 8
         + containers * 16;
-    OF_ALL_ELSE + lines * 72
+    BASE_BYTES + lines * 72
 }
 
 /// Row of a table: one metric family and the accessor of its value.
@@ -116,7 +116,7 @@ pub(crate) fn service(
         .add(&[], sequence.into());
     writer
         .family("stats_sample_age_seconds", Kind::Gauge, "Age of the newest sample.")
-        .add(&[], Value::real(Some(age_seconds)));
+        .add(&[], Value::float(Some(age_seconds)));
     if let Some([sent, failed]) = announcements {
         let help = "Announcements of this instance to gateways, by result.";
         let mut samples = writer.family("stats_announcements_total", Kind::Counter, help);
@@ -133,7 +133,7 @@ fn scope(writer: &mut Writer, sample: &wire::Sample) {
         wire::ScopeKind::Container => "container",
         wire::ScopeKind::Task => "task",
     };
-    let ratio = |percent: Option<f64>| Value::real(percent.map(|percent| percent / 100.0));
+    let ratio = |percent: Option<f64>| Value::float(percent.map(|percent| percent / 100.0));
     writer
         .family(
             "stats_scope_cpu_ratio",
@@ -232,7 +232,7 @@ fn averages(writer: &mut Writer, averages: [f64; 3]) {
         ("node_load15", "Load average over 15 minutes."),
     ];
     for ((name, help), average) in families.into_iter().zip(averages) {
-        writer.family(name, Kind::Gauge, help).add(&[], Value::real(Some(average)));
+        writer.family(name, Kind::Gauge, help).add(&[], Value::float(Some(average)));
     }
 }
 
@@ -332,8 +332,8 @@ fn labels_of(mount: &Mount, exposed: Exposure) -> [Label<'_>; 3] {
 pub(crate) fn on_scrape(scrape: &Scrape, format: Format) -> String {
     let mut writer = Writer::new(format, 64 << 10);
     for (index, collected) in &scrape.collected {
-        if let Some(subject) = SUBJECTS.get(*index) {
-            (subject.write)(&collected.texts, &mut writer);
+        if let Some(collector) = COLLECTORS.get(*index) {
+            (collector.write)(&collected.texts, &mut writer);
         }
     }
     let mut success = writer.family(
@@ -347,7 +347,7 @@ pub(crate) fn on_scrape(scrape: &Scrape, format: Format) -> String {
     let help = "Time that reading the subject took.";
     let mut duration = writer.family("node_scrape_collector_duration_seconds", Kind::Gauge, help);
     for collected in scrape.collected.values() {
-        duration.add(&[("collector", collected.name)], Value::real(collected.seconds));
+        duration.add(&[("collector", collected.name)], Value::float(collected.seconds));
     }
     writer.finish()
 }

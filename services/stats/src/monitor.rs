@@ -1,30 +1,30 @@
 //! State, alerts and events of one tick. Pure: time is a parameter.
 
 mod cause;
-mod marks;
+mod event_detector;
 
 use wire::Sample;
 
 use crate::alerts::{Evaluator, Moment, Rules, Signals};
 use crate::reading::Reading;
-use marks::Marks;
+use event_detector::EventDetector;
 
 /// State that is kept between ticks.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     signals: Signals,
     evaluator: Evaluator,
-    marks: Marks,
+    event_detector: EventDetector,
 }
 
 impl Monitor {
-    /// Monitor of a service that starts; `version_before` is the version of the previous process,
+    /// Monitor of a service that starts; `previous_version` is the version of the previous process,
     /// if known.
-    pub(crate) fn new(rules: Rules, version_before: Option<String>) -> Self {
+    pub(crate) fn new(rules: Rules, previous_version: Option<String>) -> Self {
         Self {
             signals: Signals::default(),
             evaluator: Evaluator::new(rules),
-            marks: Marks::new(version_before),
+            event_detector: EventDetector::new(previous_version),
         }
     }
 
@@ -42,8 +42,14 @@ impl Monitor {
         let changes = self
             .evaluator
             .evaluate(sample, reading, &self.signals, now, |subject| causes.of_subject(subject));
-        sample.events =
-            self.marks.detect(sample, (before, reading), &self.signals, &changes, &causes, now);
+        sample.events = self.event_detector.detect(
+            sample,
+            (before, reading),
+            &self.signals,
+            &changes,
+            &causes,
+            now,
+        );
     }
 }
 

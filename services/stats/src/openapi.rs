@@ -1,4 +1,4 @@
-//! OpenAPI description of the API.
+//! `OpenAPI` description of the API.
 
 use std::sync::LazyLock;
 

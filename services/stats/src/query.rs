@@ -41,7 +41,7 @@ impl View {
 const DAY: u32 = 24 * 60 * 60;
 
 /// Maximum length of a span with one row per second, in seconds.
-const FINE: u32 = 10 * 60;
+const MAX_FINE_SECONDS: u32 = 10 * 60;
 
 /// Maximum step, seconds.
 const HOUR: u32 = 60 * 60;
@@ -57,7 +57,7 @@ impl Span {
         let mut faults = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let (place, most) = match name {
+            let (slot, maximum) = match name {
                 "seconds" => (&mut seconds, DAY),
                 "step" => (&mut step, HOUR),
                 _ => {
@@ -65,18 +65,18 @@ impl Span {
                     continue;
                 }
             };
-            if place.is_some() {
+            if slot.is_some() {
                 faults.push(format!("{name} is given twice"));
             }
-            match whole(value).filter(|value| (1..=most).contains(value)) {
-                Some(value) => *place = Some(value),
+            match parse_digits(value).filter(|value| (1..=maximum).contains(value)) {
+                Some(value) => *slot = Some(value),
                 None => faults.push(format!(
-                    "{name} is {value:?}, but must be a whole number of 1 to {most}"
+                    "{name} is {value:?}, but must be a whole number of 1 to {maximum}"
                 )),
             }
         }
-        let seconds = seconds.unwrap_or(FINE);
-        let finest = if seconds > FINE { 60 } else { 1 };
+        let seconds = seconds.unwrap_or(MAX_FINE_SECONDS);
+        let finest = if seconds > MAX_FINE_SECONDS { 60 } else { 1 };
         let span = Self { seconds, step: step.unwrap_or(finest) };
         if faults.is_empty() { Ok(span) } else { Err(faults.join("; ")) }
     }
@@ -86,26 +86,28 @@ impl Span {
 ///
 /// # Errors
 /// Returns a sentence with all faults.
-pub(crate) fn seconds(query: &str, most: u32) -> Result<u32, String> {
+pub(crate) fn seconds(query: &str, maximum: u32) -> Result<u32, String> {
     let mut seconds = None;
     let mut faults = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         match parameter.split_once('=').unwrap_or((parameter, "")) {
             ("seconds", _) if seconds.is_some() => faults.push("seconds is given twice".to_owned()),
-            ("seconds", value) => match whole(value).filter(|value| (1..=most).contains(value)) {
-                Some(value) => seconds = Some(value),
-                None => faults.push(format!(
-                    "seconds is {value:?}, but must be a whole number of 1 to {most}"
-                )),
-            },
+            ("seconds", value) => {
+                match parse_digits(value).filter(|value| (1..=maximum).contains(value)) {
+                    Some(value) => seconds = Some(value),
+                    None => faults.push(format!(
+                        "seconds is {value:?}, but must be a whole number of 1 to {maximum}"
+                    )),
+                }
+            }
             (name, _) => faults.push(format!("{name:?} is not a parameter; there is seconds")),
         }
     }
-    if faults.is_empty() { Ok(seconds.unwrap_or(most)) } else { Err(faults.join("; ")) }
+    if faults.is_empty() { Ok(seconds.unwrap_or(maximum)) } else { Err(faults.join("; ")) }
 }
 
 /// Accepts digits only; `parse` alone would accept a sign.
-fn whole(text: &str) -> Option<u32> {
+fn parse_digits(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
@@ -141,9 +143,9 @@ mod tests {
 
     #[test]
     fn every_fault_is_reported() {
-        let told = Span::parse("seconds=0&step=x&page=1&step=2").unwrap_err();
+        let message = Span::parse("seconds=0&step=x&page=1&step=2").unwrap_err();
         for part in ["seconds is \"0\"", "step is \"x\"", "\"page\" is not a parameter"] {
-            assert!(told.contains(part), "{told}");
+            assert!(message.contains(part), "{message}");
         }
         for wrong in [
             "seconds",

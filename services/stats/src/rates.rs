@@ -25,10 +25,10 @@ pub(crate) fn sample(
     before: &Reading,
     after: &Reading,
     seconds: f64,
-    wanted: ScopePreference,
+    scope_preference: ScopePreference,
     exposed: Exposure,
 ) -> wire::Sample {
-    let stat_seconds = apart(before.times.stat, after.times.stat, seconds);
+    let stat_seconds = elapsed_seconds(before.times.stat, after.times.stat, seconds);
     let processors = host::processors(before.stat.as_ref(), after.stat.as_ref(), stat_seconds);
     let memory = after.memory.as_ref().map(host::memory);
     let capacity = Capacity {
@@ -38,20 +38,20 @@ pub(crate) fn sample(
         memory_bytes: memory.map(|memory| memory.total_bytes),
     };
     let container = after.container.as_ref().map(|now| {
-        let seconds = apart(before.times.container, after.times.container, seconds);
+        let seconds = elapsed_seconds(before.times.container, after.times.container, seconds);
         container::container(before.container.as_ref(), now, seconds)
     });
     let task = after.task.as_ref().map(task::task);
     let unknown = Unknown {
-        task_is_awaited: after.task_is_awaited,
+        task_is_pending: after.task_is_pending,
         task: after.task_is_unknown,
         container: after.container_is_unknown,
     };
-    let (scope, figures) =
-        scope::choose(wanted, capacity, container.as_ref(), task.as_ref(), unknown);
+    let (scope, utilization) =
+        scope::select(scope_preference, capacity, container.as_ref(), task.as_ref(), unknown);
     wire::Sample {
-        cpu: figures.cpu,
-        ram: figures.ram,
+        cpu: utilization.cpu,
+        ram: utilization.ram,
         scope,
         uptime_seconds: after.uptime_seconds,
         load: after.load.map(|load| load.averages),
@@ -62,16 +62,20 @@ pub(crate) fn sample(
         disks: host::disks(
             &before.disks,
             &after.disks,
-            apart(before.times.disks, after.times.disks, seconds),
+            elapsed_seconds(before.times.disks, after.times.disks, seconds),
         ),
         networks: host::networks(
             &before.networks,
             &after.networks,
-            apart(before.times.networks, after.times.networks, seconds),
+            elapsed_seconds(before.times.networks, after.times.networks, seconds),
         ),
         network_scope: after.network_scope,
         mounts_scope: after.mounts_scope,
-        filesystems: after.filesystems.iter().map(|one| host::filesystem(one, exposed)).collect(),
+        filesystems: after
+            .filesystems
+            .iter()
+            .map(|filesystem| host::filesystem(filesystem, exposed))
+            .collect(),
         container,
         task,
         top: after.processes.as_deref().filter(|_| exposed.processes).map(host::top),
@@ -81,7 +85,7 @@ pub(crate) fn sample(
 
 /// Time between two reads of the same source. It can differ from the time between the readings,
 /// because a slow source delays the ones after it.
-fn apart(before: Option<f64>, after: Option<f64>, readings: f64) -> f64 {
+fn elapsed_seconds(before: Option<f64>, after: Option<f64>, readings: f64) -> f64 {
     let difference = after.zip(before).map(|(after, before)| after - before);
     difference.filter(|&seconds| seconds > 0.0).unwrap_or(readings)
 }

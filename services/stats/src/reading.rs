@@ -48,7 +48,7 @@ pub(crate) struct Reading {
     /// `None` outside of ECS, and before the endpoint's first response.
     pub(crate) task: Option<TaskReading>,
     /// Whether the first response may still arrive.
-    pub(crate) task_is_awaited: bool,
+    pub(crate) task_is_pending: bool,
     /// Whether a task exists whose endpoint has never responded.
     pub(crate) task_is_unknown: bool,
     /// `None` unless processes are exposed; several readings share the newest scan.

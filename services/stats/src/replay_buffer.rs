@@ -6,11 +6,11 @@ use server::Chunk;
 
 /// Maximum number of events: one minute. A viewer that was away for longer receives the history
 /// again.
-const EVENTS: usize = 60;
+const MAX_EVENTS: usize = 60;
 
 /// Maximum size in bytes. A sample of 512 processors has about 60 kB, so fewer events are kept
 /// there.
-const BYTES: usize = 256 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 /// Newest events, oldest first, without gaps.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl ReplayBuffer {
     pub(crate) fn push(&mut self, sequence: u64, event: Chunk) {
         self.bytes += event.text().len();
         self.events.push_back((sequence, event));
-        while self.events.len() > EVENTS || self.bytes > BYTES {
+        while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
             let Some((_, oldest)) = self.events.pop_front() else { break };
             self.bytes -= oldest.text().len();
         }
@@ -39,8 +39,8 @@ impl ReplayBuffer {
         let (oldest, _) = self.events.front()?;
         let missed = oldest.saturating_sub(1)..newest;
         missed.contains(&seen).then(|| {
-            let wanted = |(sequence, _): &&(u64, Chunk)| *sequence > seen && *sequence <= newest;
-            self.events.iter().filter(wanted).map(|(_, event)| event.clone()).collect()
+            let is_missed = |(sequence, _): &&(u64, Chunk)| *sequence > seen && *sequence <= newest;
+            self.events.iter().filter(is_missed).map(|(_, event)| event.clone()).collect()
         })
     }
 }
@@ -49,13 +49,13 @@ impl ReplayBuffer {
 mod tests {
     use super::*;
 
-    fn recent(sequences: std::ops::RangeInclusive<u64>, bytes: usize) -> ReplayBuffer {
-        let mut recent = ReplayBuffer::default();
+    fn buffer(sequences: std::ops::RangeInclusive<u64>, bytes: usize) -> ReplayBuffer {
+        let mut buffer = ReplayBuffer::default();
         for sequence in sequences {
             let event = format!("{sequence}{}", " ".repeat(bytes));
-            recent.push(sequence, Chunk::new(event.as_bytes()));
+            buffer.push(sequence, Chunk::new(event.as_bytes()));
         }
-        recent
+        buffer
     }
 
     fn texts(events: Option<Vec<Chunk>>) -> Vec<bytes::Bytes> {
@@ -64,28 +64,28 @@ mod tests {
 
     #[test]
     fn missed_events_are_returned_without_gap_or_repetition() {
-        let recent = recent(1..=10, 0);
-        assert_eq!(texts(recent.between(7, 10)), ["8", "9", "10"]);
-        assert_eq!(texts(recent.between(0, 2)), ["1", "2"]);
-        assert!(recent.between(10, 10).unwrap().is_empty());
+        let buffer = buffer(1..=10, 0);
+        assert_eq!(texts(buffer.between(7, 10)), ["8", "9", "10"]);
+        assert_eq!(texts(buffer.between(0, 2)), ["1", "2"]);
+        assert!(buffer.between(10, 10).unwrap().is_empty());
         // The buffer may already contain an event that is newer than the published sample.
-        assert_eq!(texts(recent.between(8, 9)), ["9"]);
+        assert_eq!(texts(buffer.between(8, 9)), ["9"]);
     }
 
     #[test]
     fn dropped_and_future_events_are_not_returned() {
-        let recent = recent(1..=100, 0);
-        assert_eq!(recent.between(39, 100), None);
-        assert_eq!(recent.between(40, 100).unwrap().len(), 60);
-        assert_eq!(recent.between(101, 100), None);
+        let buffer = buffer(1..=100, 0);
+        assert_eq!(buffer.between(39, 100), None);
+        assert_eq!(buffer.between(40, 100).unwrap().len(), 60);
+        assert_eq!(buffer.between(101, 100), None);
         assert_eq!(ReplayBuffer::default().between(1, 2), None);
     }
 
     #[test]
     fn large_events_are_kept_for_a_shorter_time() {
-        let recent = recent(1..=60, 100 * 1024);
-        assert!(recent.bytes <= BYTES);
-        assert_eq!(recent.between(58, 60).unwrap().len(), 2);
-        assert_eq!(recent.between(57, 60), None);
+        let buffer = buffer(1..=60, 100 * 1024);
+        assert!(buffer.bytes <= MAX_BYTES);
+        assert_eq!(buffer.between(58, 60).unwrap().len(), 2);
+        assert_eq!(buffer.between(57, 60), None);
     }
 }

@@ -17,17 +17,17 @@ use crate::metrics::{self, Format};
 use crate::query::{self, Span, View};
 use crate::reading::Scrape;
 use crate::sampler::Announcements;
-use crate::snapshot::{Encoded, Past, Snapshot};
+use crate::snapshot::{Encoded, HistoryQuery, Snapshot};
 use crate::{BUILD, openapi, problem};
 
 /// Maximum length of a request target, bytes. The longest valid one has about forty.
-const TARGET_BYTES: usize = 2048;
+const MAX_TARGET_BYTES: usize = 2048;
 
 /// Maximum size of the header fields, bytes. Those of a browser behind a proxy have about 1 KiB.
-const HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// Maximum number of header fields.
-const HEAD_FIELDS: usize = 64;
+const MAX_HEADER_FIELDS: usize = 64;
 
 /// Inputs of a response besides the samples.
 pub(crate) struct Access {
@@ -49,7 +49,7 @@ pub(crate) fn respond<B: http_body::Body>(
     access: &Access,
     scrape: Option<&Scrape>,
 ) -> Answer<Body> {
-    let mut answer = answer(request, feed, access, scrape);
+    let mut answer = route(request, feed, access, scrape);
     let fields = match &mut answer {
         Answer::Whole(response) => response.headers_mut(),
         Answer::Events(response) => response.headers_mut(),
@@ -59,11 +59,11 @@ pub(crate) fn respond<B: http_body::Body>(
 }
 
 /// Whether the response needs data that is collected during a scrape.
-pub(crate) fn wants_scrape<B: http_body::Body>(request: &Request<B>, access: &Access) -> bool {
+pub(crate) fn needs_scrape<B: http_body::Body>(request: &Request<B>, access: &Access) -> bool {
     resource(request, &access.hosts).is_ok_and(|resource| resource == Resource::Metrics)
 }
 
-fn answer<B: http_body::Body>(
+fn route<B: http_body::Body>(
     request: &Request<B>,
     feed: &Feed,
     access: &Access,
@@ -71,8 +71,8 @@ fn answer<B: http_body::Body>(
 ) -> Answer<Body> {
     match resource(request, &access.hosts) {
         Ok(Resource::Stream) => stream(request.headers(), request.uri().query(), feed),
-        Ok(resource) => Answer::Whole(whole(resource, request, feed, access, scrape)),
-        Err(refusal) => Answer::Whole(refusal),
+        Ok(resource) => Answer::Whole(full_response(resource, request, feed, access, scrape)),
+        Err(error) => Answer::Whole(error),
     }
 }
 
@@ -83,13 +83,15 @@ fn resource<B: http_body::Body>(
     hosts: &Hosts,
 ) -> Result<Resource, Response<Body>> {
     let headers = request.headers();
-    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES) {
-        let detail = format!("the target has more than {TARGET_BYTES} bytes");
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES)
+    {
+        let detail = format!("the target has more than {MAX_TARGET_BYTES} bytes");
         return Err(problem::response(StatusCode::URI_TOO_LONG, &detail));
     }
-    if headers.len() > HEAD_FIELDS || head_bytes(headers) > HEAD_BYTES {
-        let detail =
-            format!("there may be {HEAD_FIELDS} header fields and {HEAD_BYTES} bytes of them");
+    if headers.len() > MAX_HEADER_FIELDS || header_bytes(headers) > MAX_HEADER_BYTES {
+        let detail = format!(
+            "there may be {MAX_HEADER_FIELDS} header fields and {MAX_HEADER_BYTES} bytes of them"
+        );
         return Err(problem::response(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &detail));
     }
     // A host that is not text becomes an empty one, which is rejected.
@@ -121,7 +123,7 @@ fn resource<B: http_body::Body>(
     Ok(resource)
 }
 
-fn whole<B>(
+fn full_response<B>(
     resource: Resource,
     request: &Request<B>,
     feed: &Feed,
@@ -131,7 +133,7 @@ fn whole<B>(
     let headers = request.headers();
     match resource {
         Resource::OpenApi => openapi(headers),
-        Resource::Alive => with_type(JSON, BUILD.health().into()),
+        Resource::Health => with_type(JSON, BUILD.health().into()),
         Resource::Stats | Resource::Stream => {
             with_fresh_sample(feed, |newest| stats(headers, newest))
         }
@@ -162,7 +164,7 @@ enum Resource {
     Top,
     Metrics,
     OpenApi,
-    Alive,
+    Health,
     Ready,
 }
 
@@ -176,7 +178,7 @@ impl Resource {
             "/stats/top" => Self::Top,
             "/metrics" => Self::Metrics,
             "/openapi.json" => Self::OpenApi,
-            "/healthz" => Self::Alive,
+            "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             _ => return None,
         })
@@ -184,17 +186,17 @@ impl Resource {
 }
 
 /// Total size of the names and values of the header fields.
-fn head_bytes(headers: &HeaderMap) -> usize {
+fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn with_sample(feed: &Feed, respond: impl FnOnce(&Snapshot) -> Response<Body>) -> Response<Body> {
-    feed.newest().map_or_else(warming_up, |newest| respond(&newest))
+    feed.newest().map_or_else(not_ready, |newest| respond(&newest))
 }
 
 /// Maximum age of a sample that is reported as current. An older one means that sampling has
 /// stalled.
-const FRESH: Duration = Duration::from_secs(5);
+const MAX_SAMPLE_AGE: Duration = Duration::from_secs(5);
 
 fn with_fresh_sample(
     feed: &Feed,
@@ -202,7 +204,7 @@ fn with_fresh_sample(
 ) -> Response<Body> {
     with_sample(feed, |newest| {
         let age = newest.age();
-        if age > FRESH {
+        if age > MAX_SAMPLE_AGE {
             let seconds = age.as_secs();
             let detail = format!("the newest sample is {seconds} s old: sampling has stalled");
             let mut response = problem::response(StatusCode::SERVICE_UNAVAILABLE, &detail);
@@ -213,7 +215,7 @@ fn with_fresh_sample(
     })
 }
 
-fn warming_up() -> Response<Body> {
+fn not_ready() -> Response<Body> {
     let detail = "a rate needs two readings; retry in a second";
     let mut response = problem::response(StatusCode::SERVICE_UNAVAILABLE, detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -231,7 +233,7 @@ fn stats(headers: &HeaderMap, newest: &Snapshot) -> Response<Body> {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().remove(header::CONTENT_TYPE);
     } else {
-        put(&mut response, headers, &newest.json);
+        set_body(&mut response, headers, &newest.json);
     }
     response
 }
@@ -244,7 +246,7 @@ fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body>
         Ok(view) => view,
         Err(fault) => return Answer::Whole(problem::response(StatusCode::BAD_REQUEST, &fault)),
     };
-    let Some(newest) = feed.newest() else { return Answer::Whole(warming_up()) };
+    let Some(newest) = feed.newest() else { return Answer::Whole(not_ready()) };
     let viewer = match view {
         View::Full => {
             let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
@@ -252,7 +254,7 @@ fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body>
         }
         View::Summary => feed.summary_viewer(&newest),
     };
-    let is_gzip = wants_gzip(headers);
+    let is_gzip = accepts_gzip(headers);
     let viewer = if is_gzip { viewer.gzip() } else { viewer };
     let mut response = with_type(EVENTS, viewer);
     response.headers_mut().insert(header::VARY, VARY);
@@ -284,7 +286,7 @@ fn history(
         Err(faults) => return problem::response(StatusCode::BAD_REQUEST, &faults),
     };
     let json = || serde_json::to_string(&feed.rows(span));
-    encoded(headers, JSON, &newest.past(Past::Rows(span), json))
+    encoded(headers, JSON, &newest.history_response(HistoryQuery::Rows(span), json))
 }
 
 /// Maximum age of stored events, seconds.
@@ -305,7 +307,7 @@ fn events(
     match query::seconds(query.unwrap_or_default(), EVENTS_SECONDS) {
         Ok(seconds) => {
             let json = || serde_json::to_string(&feed.events(seconds));
-            encoded(headers, JSON, &newest.past(Past::Events(seconds), json))
+            encoded(headers, JSON, &newest.history_response(HistoryQuery::Events(seconds), json))
         }
         Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
     }
@@ -315,14 +317,14 @@ fn top(headers: &HeaderMap, query: Option<&str>, newest: &Snapshot, feed: &Feed)
     if !accepts(headers, JSON) {
         return not_acceptable(JSON);
     }
-    if !newest.shows_top() {
+    if !newest.has_top() {
         let detail = "processes are not shown; STATS_EXPOSE=processes shows them";
         return problem::response(StatusCode::NOT_FOUND, detail);
     }
     match query::seconds(query.unwrap_or_default(), TOP_SECONDS) {
         Ok(seconds) => {
             let json = || serde_json::to_string(&feed.top(seconds));
-            encoded(headers, JSON, &newest.past(Past::Top(seconds), json))
+            encoded(headers, JSON, &newest.history_response(HistoryQuery::Top(seconds), json))
         }
         Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
     }
@@ -341,7 +343,7 @@ fn metrics(
     let mut text =
         metrics::service(newest.sample.sequence, age.as_secs_f64(), announcements, format);
     // A scraper would store old counters as current ones.
-    if age <= FRESH {
+    if age <= MAX_SAMPLE_AGE {
         text.push_str(newest.metrics(format));
     }
     if let Some(scrape) = scrape {
@@ -375,7 +377,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-fn wants_gzip(headers: &HeaderMap) -> bool {
+fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ACCEPT_ENCODING)
         && coding(values(headers, header::ACCEPT_ENCODING), "gzip") > 0
 }
@@ -384,13 +386,13 @@ fn wants_gzip(headers: &HeaderMap) -> bool {
 fn encoded(headers: &HeaderMap, content_type: &'static str, forms: &Encoded) -> Response<Body> {
     let mut response = with_type(content_type, Body::from(""));
     response.headers_mut().insert(header::VARY, VARY);
-    put(&mut response, headers, forms);
+    set_body(&mut response, headers, forms);
     response
 }
 
 /// Sets the compressed body if the client accepts it and it exists.
-fn put(response: &mut Response<Body>, headers: &HeaderMap, forms: &Encoded) {
-    let gzip = wants_gzip(headers).then(|| forms.gzip()).flatten();
+fn set_body(response: &mut Response<Body>, headers: &HeaderMap, forms: &Encoded) {
+    let gzip = accepts_gzip(headers).then(|| forms.gzip()).flatten();
     if gzip.is_some() {
         response.headers_mut().insert(header::CONTENT_ENCODING, GZIP);
     }

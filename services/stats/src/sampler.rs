@@ -55,7 +55,7 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(crate) struct Sampling {
     pub(crate) roots: Roots,
-    pub(crate) wanted: ScopePreference,
+    pub(crate) scope_preference: ScopePreference,
     pub(crate) exposed: Exposure,
     pub(crate) labels: Labels,
     pub(crate) selections: Selections,
@@ -129,17 +129,17 @@ fn sample_until_stopped(
             due = after.0 + INTERVAL;
         }
         let elapsed = after.0 - before.0;
-        let figures = rates::sample(
+        let metrics = rates::sample(
             &before.1,
             &after.1,
             elapsed.as_secs_f64(),
-            sampling.wanted,
+            sampling.scope_preference,
             sampling.exposed,
         );
         let reading = after.1.clone();
         let reading_before = std::mem::replace(&mut before, after).1;
         // The service would report ready without any value to show.
-        if sequence == 1 && figures.cpu.is_none() && figures.ram.is_none() {
+        if sequence == 1 && metrics.cpu.is_none() && metrics.ram.is_none() {
             if !is_running(publisher) {
                 return;
             }
@@ -153,14 +153,14 @@ fn sample_until_stopped(
             sequence,
             hostname: hostname.clone(),
             labels: labels_of(&reading, &sampling.labels),
-            ..figures
+            ..metrics
         };
         monitor.observe(&mut sample, &reading_before, &reading, moment);
         match Snapshot::new(sample, reading, sampling.exposed) {
-            Ok(forms) => {
+            Ok(snapshot) => {
                 let publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(publisher) = publisher.as_ref() else { return };
-                publisher.publish(forms);
+                publisher.publish(snapshot);
                 sequence += 1;
             }
             Err(error) => tracing::error!(%error, "cannot write the sample as JSON"),

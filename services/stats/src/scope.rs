@@ -43,7 +43,7 @@ pub(crate) struct Capacity {
 
 /// Use of a scope, percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Figures {
+pub(crate) struct Utilization {
     pub(crate) cpu: Option<f64>,
     pub(crate) ram: Option<f64>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Figures {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Unknown {
     /// A task exists whose first metrics may still arrive.
-    pub(crate) task_is_awaited: bool,
+    pub(crate) task_is_pending: bool,
     /// A task exists whose endpoint has not responded.
     pub(crate) task: bool,
     /// A control group may exist.
@@ -60,29 +60,29 @@ pub(crate) struct Unknown {
 }
 
 /// Selects the effective scope and its values.
-pub(crate) fn choose(
-    wanted: ScopePreference,
+pub(crate) fn select(
+    preference: ScopePreference,
     host: Capacity,
     container: Option<&wire::Container>,
     task: Option<&wire::Task>,
     unknown: Unknown,
-) -> (Scope, Figures) {
-    let container = container.map(|container| Confined {
+) -> (Scope, Utilization) {
+    let container = container.map(|container| Resources {
         cpu_limit_cores: container.cpu_limit_cores,
         cpu_used_cores: container.cpu_used_cores,
         memory_limit_bytes: container.memory_limit_bytes,
         memory_used_bytes: container.memory_used_bytes,
     });
-    let task = task.map(|task| Confined {
+    let task = task.map(|task| Resources {
         cpu_limit_cores: task.cpu_limit_cores,
         cpu_used_cores: task.cpu_used_cores,
         memory_limit_bytes: task.memory_limit_bytes,
         memory_used_bytes: task.memory_used_bytes,
     });
-    let limited = |confined: &Confined| confined.limits(host).is_some();
-    match wanted {
-        ScopePreference::Auto | ScopePreference::Task if unknown.task_is_awaited => {
-            (awaited(), Figures::default())
+    let limited = |resources: &Resources| resources.limits(host).is_some();
+    match preference {
+        ScopePreference::Auto | ScopePreference::Task if unknown.task_is_pending => {
+            (pending_task(), Utilization::default())
         }
         ScopePreference::Auto => {
             if let Some(task) = task.filter(limited) {
@@ -93,11 +93,11 @@ pub(crate) fn choose(
                 of_host(no_limit(unknown), host)
             }
         }
-        ScopePreference::Host => of_host(ASKED_FOR, host),
+        ScopePreference::Host => of_host(CONFIGURED, host),
         ScopePreference::Container => {
-            asked_for(ScopeKind::Container, "the control group", container, host)
+            configured(ScopeKind::Container, "the control group", container, host)
         }
-        ScopePreference::Task => asked_for(ScopeKind::Task, "the ECS task", task, host),
+        ScopePreference::Task => configured(ScopeKind::Task, "the ECS task", task, host),
     }
 }
 
@@ -115,26 +115,26 @@ fn no_limit(unknown: Unknown) -> &'static str {
     }
 }
 
-const ASKED_FOR: &str = "STATS_SCOPE asks for it";
+const CONFIGURED: &str = "STATS_SCOPE asks for it";
 
 /// Limits and use of a part of the host.
 #[derive(Clone, Copy)]
-struct Confined {
+struct Resources {
     cpu_limit_cores: Option<f64>,
     cpu_used_cores: Option<f64>,
     memory_limit_bytes: Option<u64>,
     memory_used_bytes: Option<u64>,
 }
 
-impl Confined {
+impl Resources {
     /// Use divided by the limit; without a limit, by the host's capacity.
-    fn figures(&self, host: Capacity) -> Figures {
+    fn utilization(&self, host: Capacity) -> Utilization {
         let processors = host.processors.map(f64::from);
         let cores = [self.cpu_limit_cores, processors].into_iter().flatten().reduce(f64::min);
         let bytes = [self.memory_limit_bytes, host.memory_bytes].into_iter().flatten().min();
         let cpu = self.cpu_used_cores.zip(cores);
         let ram = self.memory_used_bytes.zip(bytes);
-        Figures {
+        Utilization {
             cpu: cpu.and_then(|(used, limit)| percent(used, limit)),
             ram: ram.and_then(|(used, limit)| percent(used as f64, limit as f64)),
         }
@@ -149,7 +149,7 @@ impl Confined {
         let bytes = self
             .memory_limit_bytes
             .filter(|&limit| host.memory_bytes.is_none_or(|all| limit < all))
-            .map(in_words);
+            .map(format_bytes);
         match (cores, bytes) {
             (Some(cores), Some(bytes)) => Some(format!("{cores} and {bytes} of memory")),
             (Some(cores), None) => Some(cores),
@@ -159,45 +159,45 @@ impl Confined {
     }
 }
 
-fn of(kind: ScopeKind, who: &str, confined: Confined, host: Capacity) -> (Scope, Figures) {
-    let reason = match confined.limits(host) {
-        Some(limits) => format!("{who} is limited to {limits}"),
-        None => format!("{ASKED_FOR}; {who} has no limit below the host's"),
+fn of(kind: ScopeKind, name: &str, resources: Resources, host: Capacity) -> (Scope, Utilization) {
+    let reason = match resources.limits(host) {
+        Some(limits) => format!("{name} is limited to {limits}"),
+        None => format!("{CONFIGURED}; {name} has no limit below the host's"),
     };
-    (Scope { kind, reason }, confined.figures(host))
+    (Scope { kind, reason }, resources.utilization(host))
 }
 
-fn of_host(reason: &str, host: Capacity) -> (Scope, Figures) {
+fn of_host(reason: &str, host: Capacity) -> (Scope, Utilization) {
     let ram = host.memory_used_bytes.zip(host.memory_bytes);
-    let figures = Figures {
+    let utilization = Utilization {
         cpu: host.cpu,
         ram: ram.and_then(|(used, all)| percent(used as f64, all as f64)),
     };
-    (Scope { kind: ScopeKind::Host, reason: reason.to_owned() }, figures)
+    (Scope { kind: ScopeKind::Host, reason: reason.to_owned() }, utilization)
 }
 
 /// A configured scope that does not exist has no values, because those of another scope would be
 /// mistaken for its own.
-fn asked_for(
+fn configured(
     kind: ScopeKind,
-    who: &str,
-    confined: Option<Confined>,
+    name: &str,
+    resources: Option<Resources>,
     host: Capacity,
-) -> (Scope, Figures) {
-    let Some(confined) = confined else {
-        let reason = format!("{ASKED_FOR}, but {who} of this process cannot be read");
-        return (Scope { kind, reason }, Figures::default());
+) -> (Scope, Utilization) {
+    let Some(resources) = resources else {
+        let reason = format!("{CONFIGURED}, but {name} of this process cannot be read");
+        return (Scope { kind, reason }, Utilization::default());
     };
-    of(kind, who, confined, host)
+    of(kind, name, resources, host)
 }
 
-fn awaited() -> Scope {
+fn pending_task() -> Scope {
     let reason = "the task's metadata endpoint has not answered yet".to_owned();
     Scope { kind: ScopeKind::Task, reason }
 }
 
 /// Size in the largest binary unit, with one decimal.
-fn in_words(bytes: u64) -> String {
+fn format_bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = UNITS.into_iter().find(|(_, size)| bytes >= *size);
     unit.map_or_else(
@@ -214,7 +214,7 @@ fn rounded(cores: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const AWAITED: Unknown = Unknown { task_is_awaited: true, task: false, container: false };
+    const AWAITED: Unknown = Unknown { task_is_pending: true, task: false, container: false };
 
     const GIB: u64 = 1 << 30;
     const HOST: Capacity = Capacity {
@@ -245,21 +245,21 @@ mod tests {
     }
 
     fn chosen(
-        wanted: ScopePreference,
+        preference: ScopePreference,
         container: Option<&wire::Container>,
-    ) -> (ScopeKind, Figures, String) {
-        let (scope, figures) = choose(wanted, HOST, container, None, Unknown::default());
-        (scope.kind, figures, scope.reason)
+    ) -> (ScopeKind, Utilization, String) {
+        let (scope, utilization) = select(preference, HOST, container, None, Unknown::default());
+        (scope.kind, utilization, scope.reason)
     }
 
-    fn figures(cpu: f64, ram: f64) -> Figures {
-        Figures { cpu: Some(cpu), ram: Some(ram) }
+    fn utilization(cpu: f64, ram: f64) -> Utilization {
+        Utilization { cpu: Some(cpu), ram: Some(ram) }
     }
 
     #[test]
     fn without_a_limit_the_scope_is_the_host() {
         let (kind, host, _) = chosen(ScopePreference::Auto, None);
-        assert_eq!((kind, host), (ScopeKind::Host, figures(40.0, 25.0)));
+        assert_eq!((kind, host), (ScopeKind::Host, utilization(40.0, 25.0)));
         let unlimited = container(None, None);
         assert_eq!(chosen(ScopePreference::Auto, Some(&unlimited)).0, ScopeKind::Host);
         let above_the_host = container(Some(4.0), Some(8 * GIB));
@@ -270,17 +270,17 @@ mod tests {
     fn a_limited_container_is_measured_against_its_limits() {
         let limited = container(Some(0.5), Some(GIB / 2));
         let (kind, used, reason) = chosen(ScopePreference::Auto, Some(&limited));
-        assert_eq!((kind, used), (ScopeKind::Container, figures(50.0, 50.0)));
+        assert_eq!((kind, used), (ScopeKind::Container, utilization(50.0, 50.0)));
         assert_eq!(reason, "the control group is limited to 0.5 CPU and 512 MiB of memory");
     }
 
     #[test]
     fn a_resource_without_a_limit_is_limited_by_the_host() {
         let (_, used, reason) = chosen(ScopePreference::Auto, Some(&container(Some(0.5), None)));
-        assert_eq!(used, figures(50.0, 3.13));
+        assert_eq!(used, utilization(50.0, 3.13));
         assert_eq!(reason, "the control group is limited to 0.5 CPU");
         let (_, used, reason) = chosen(ScopePreference::Auto, Some(&container(None, Some(GIB))));
-        assert_eq!(used, figures(6.25, 25.0));
+        assert_eq!(used, utilization(6.25, 25.0));
         assert_eq!(reason, "the control group is limited to 1 GiB of memory");
     }
 
@@ -288,12 +288,12 @@ mod tests {
     fn the_task_takes_precedence_over_the_container_and_is_awaited() {
         let limited = container(Some(0.5), None);
         let (scope, used) =
-            choose(ScopePreference::Auto, HOST, Some(&limited), Some(&task()), Unknown::default());
-        assert_eq!((scope.kind, used), (ScopeKind::Task, figures(10.0, 50.0)));
-        let (scope, used) = choose(ScopePreference::Auto, HOST, Some(&limited), None, AWAITED);
-        assert_eq!((scope.kind, used), (ScopeKind::Task, Figures::default()));
+            select(ScopePreference::Auto, HOST, Some(&limited), Some(&task()), Unknown::default());
+        assert_eq!((scope.kind, used), (ScopeKind::Task, utilization(10.0, 50.0)));
+        let (scope, used) = select(ScopePreference::Auto, HOST, Some(&limited), None, AWAITED);
+        assert_eq!((scope.kind, used), (ScopeKind::Task, Utilization::default()));
         let (scope, _) =
-            choose(ScopePreference::Auto, HOST, Some(&limited), None, Unknown::default());
+            select(ScopePreference::Auto, HOST, Some(&limited), None, Unknown::default());
         assert_eq!(scope.kind, ScopeKind::Container);
     }
 
@@ -302,18 +302,18 @@ mod tests {
         let limited = container(Some(0.5), None);
         assert_eq!(chosen(ScopePreference::Host, Some(&limited)).0, ScopeKind::Host);
         let (kind, used, _) = chosen(ScopePreference::Container, Some(&container(None, None)));
-        assert_eq!((kind, used), (ScopeKind::Container, figures(6.25, 3.13)));
+        assert_eq!((kind, used), (ScopeKind::Container, utilization(6.25, 3.13)));
         let (kind, used, reason) = chosen(ScopePreference::Container, None);
-        assert_eq!((kind, used), (ScopeKind::Container, Figures::default()));
+        assert_eq!((kind, used), (ScopeKind::Container, Utilization::default()));
         assert!(reason.contains("cannot be read"), "{reason}");
-        assert_eq!(chosen(ScopePreference::Task, Some(&limited)).1, Figures::default());
+        assert_eq!(chosen(ScopePreference::Task, Some(&limited)).1, Utilization::default());
     }
 
     #[test]
     fn the_reason_claims_nothing_about_unreadable_scopes() {
         let reason = |task, container| {
-            let unknown = Unknown { task_is_awaited: false, task, container };
-            choose(ScopePreference::Auto, HOST, None, None, unknown).0.reason
+            let unknown = Unknown { task_is_pending: false, task, container };
+            select(ScopePreference::Auto, HOST, None, None, unknown).0.reason
         };
         assert!(reason(false, false).starts_with("neither a task nor a control group has"));
         assert_eq!(reason(false, true), "the control group cannot be read");
@@ -325,8 +325,8 @@ mod tests {
     fn a_task_without_metrics_keeps_its_scope() {
         let task = wire::Task { cpu_used_cores: None, memory_used_bytes: None, ..task() };
         let unknown = Unknown::default();
-        let (scope, used) = choose(ScopePreference::Auto, HOST, None, Some(&task), unknown);
-        assert_eq!((scope.kind, used), (ScopeKind::Task, Figures::default()));
+        let (scope, used) = select(ScopePreference::Auto, HOST, None, Some(&task), unknown);
+        assert_eq!((scope.kind, used), (ScopeKind::Task, Utilization::default()));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Config {
                 folder,
             ),
         };
-        let wanted = settings.get_with(
+        let scope_preference = settings.get_with(
             "STATS_SCOPE",
             ScopePreference::EXPECTED,
             ScopePreference::Auto,
@@ -70,7 +70,7 @@ impl Config {
         };
         let labels = settings.get_or_explain("STATS_LABELS", Labels::default(), labels::parse);
         Self {
-            sampling: Sampling { roots, wanted, exposed, labels, selections },
+            sampling: Sampling { roots, scope_preference, exposed, labels, selections },
             rules: settings.get_or_explain("STATS_ALERTS", Rules::default(), Rules::parse),
             alertmanager: settings.get_with(
                 "STATS_ALERTMANAGER",
@@ -101,7 +101,7 @@ impl Config {
                 "STATS_HISTORY_FILE",
                 "the path of a file in a folder that is there",
                 None,
-                |text| Some(PathBuf::from(text)).filter(|path| is_place_for_a_file(path)).map(Some),
+                |text| Some(PathBuf::from(text)).filter(|path| is_file_path(path)).map(Some),
             ),
             task_metadata: settings.get_with(
                 "ECS_CONTAINER_METADATA_URI_V4",
@@ -114,7 +114,7 @@ impl Config {
 }
 
 /// Maximum number of gateways to announce to.
-const MOST_GATEWAYS: usize = 8;
+const MAX_GATEWAYS: usize = 8;
 
 fn announcing(settings: &mut Settings) -> Option<Announcing> {
     let gateways = settings.get_with(
@@ -125,8 +125,8 @@ fn announcing(settings: &mut Settings) -> Option<Announcing> {
         |text| {
             let gateways = text.split(',').map(|part| part.trim().parse::<Endpoint>().ok());
             let gateways: Vec<_> = gateways.collect::<Option<_>>()?;
-            let is_good = gateways.len() <= MOST_GATEWAYS && gateways.iter().all(Endpoint::is_root);
-            is_good.then_some(gateways)
+            let is_valid = gateways.len() <= MAX_GATEWAYS && gateways.iter().all(Endpoint::is_root);
+            is_valid.then_some(gateways)
         },
     );
     let (ip, port) = settings.get_with(
@@ -172,7 +172,7 @@ fn parse_exposed(text: &str) -> Option<Exposure> {
     Some(exposed)
 }
 
-fn is_place_for_a_file(path: &std::path::Path) -> bool {
+fn is_file_path(path: &std::path::Path) -> bool {
     path.file_name().is_some()
         && !path.is_dir()
         && path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir())
@@ -195,7 +195,7 @@ mod tests {
         let (config, faults) = read(&[]);
         assert_eq!(faults, Ok(()));
         assert_eq!(config.sampling.exposed, Exposure::default());
-        assert_eq!(config.sampling.wanted, ScopePreference::Auto);
+        assert_eq!(config.sampling.scope_preference, ScopePreference::Auto);
         assert!(config.history_file.is_none() && config.task_metadata.is_none());
     }
 

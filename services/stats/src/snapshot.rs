@@ -39,12 +39,12 @@ pub(crate) struct Snapshot {
     history: OnceLock<Chunk>,
     summary: OnceLock<Chunk>,
     minute: OnceLock<Chunk>,
-    past: Mutex<Vec<(Past, Arc<Encoded>)>>,
+    responses: Mutex<Vec<(HistoryQuery, Arc<Encoded>)>>,
 }
 
 /// Query for past data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Past {
+pub(crate) enum HistoryQuery {
     /// History rows.
     Rows(Span),
     /// Events of the last seconds.
@@ -55,7 +55,7 @@ pub(crate) enum Past {
 
 /// Maximum number of history responses that are cached until the next sample. The page requests one
 /// of three spans.
-const ANSWERS: usize = 6;
+const CACHED_RESPONSES: usize = 6;
 
 /// Bytes, and their compressed form if it is smaller.
 #[derive(Default)]
@@ -69,7 +69,7 @@ pub(crate) struct Encoded {
 const LARGE_BYTES: usize = 64 * 1024;
 
 /// Smaller responses fit into one packet without compression.
-const WORTH_COMPRESSING_BYTES: usize = 1024;
+const MIN_GZIP_BYTES: usize = 1024;
 
 impl Snapshot {
     pub(crate) fn new(
@@ -97,7 +97,7 @@ impl Snapshot {
             history: OnceLock::new(),
             summary: OnceLock::new(),
             minute: OnceLock::new(),
-            past: Mutex::default(),
+            responses: Mutex::default(),
         })
     }
 
@@ -130,26 +130,26 @@ impl Snapshot {
 
     /// Response about the past as JSON. `json` is called once per query: a day has 800 kB, which
     /// take milliseconds to serialize and to compress.
-    pub(crate) fn past(
+    pub(crate) fn history_response(
         &self,
-        past: Past,
+        query: HistoryQuery,
         json: impl FnOnce() -> serde_json::Result<String>,
     ) -> Arc<Encoded> {
-        let mut kept = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, form)) = kept.iter().find(|(other, _)| *other == past) {
+        let mut cache = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, form)) = cache.iter().find(|(other, _)| *other == query) {
             return form.clone();
         }
         // Columns of numbers and names are always valid JSON.
         let form: Arc<Encoded> = Arc::new(json().unwrap_or_default().into());
-        if kept.len() == ANSWERS {
-            kept.remove(0);
+        if cache.len() == CACHED_RESPONSES {
+            cache.remove(0);
         }
-        kept.push((past, form.clone()));
+        cache.push((query, form.clone()));
         form
     }
 
     /// Whether the service reports top consumers: processes, or the containers of a task.
-    pub(crate) fn shows_top(&self) -> bool {
+    pub(crate) fn has_top(&self) -> bool {
         self.exposed.processes || self.sample.task.is_some()
     }
 
@@ -191,7 +191,7 @@ impl Encoded {
     /// Compressed form; `None` if it would not be smaller.
     pub(crate) fn gzip(&self) -> Option<&Bytes> {
         let compress = || {
-            if self.identity.len() < WORTH_COMPRESSING_BYTES {
+            if self.identity.len() < MIN_GZIP_BYTES {
                 return None;
             }
             let level = if self.identity.len() > LARGE_BYTES {
@@ -246,10 +246,10 @@ mod tests {
             sequence: 7,
             ..wire::Sample::default()
         };
-        let published = Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap();
-        let json = std::str::from_utf8(&published.json.identity).unwrap();
-        assert_eq!(published.event.text(), format!("id: a-7\nevent: sample\ndata: {json}\n\n"));
-        assert_eq!(published.etag, "W/\"a-7\"");
+        let snapshot = Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap();
+        let json = std::str::from_utf8(&snapshot.json.identity).unwrap();
+        assert_eq!(snapshot.event.text(), format!("id: a-7\nevent: sample\ndata: {json}\n\n"));
+        assert_eq!(snapshot.etag, "W/\"a-7\"");
         assert!(!json.contains('\n'));
     }
 
@@ -264,20 +264,21 @@ mod tests {
 
     #[test]
     fn each_span_is_created_once_and_few_are_cached() {
-        let published =
+        let snapshot =
             Snapshot::new(wire::Sample::default(), Arc::default(), Exposure::default()).unwrap();
-        let mut asked = 0;
+        let mut calls = 0;
         for seconds in [1, 2, 1, 2, 3, 4, 4, 5, 6, 7, 1] {
-            let form = published.past(Past::Rows(Span { seconds, step: 1 }), || {
-                asked += 1;
-                let rows = wire::History { step_seconds: seconds, ..wire::History::default() };
-                serde_json::to_string(&rows)
-            });
+            let form =
+                snapshot.history_response(HistoryQuery::Rows(Span { seconds, step: 1 }), || {
+                    calls += 1;
+                    let rows = wire::History { step_seconds: seconds, ..wire::History::default() };
+                    serde_json::to_string(&rows)
+                });
             let rows: wire::History = serde_json::from_slice(&form.identity).unwrap();
             assert_eq!(rows.step_seconds, seconds);
         }
         // The seventh span evicted the first one.
-        assert_eq!(asked, 8);
+        assert_eq!(calls, 8);
     }
 
     #[test]

@@ -16,9 +16,9 @@ pub(crate) enum Level {
 }
 
 /// Maximum number of alerts of a sample; the service sends no more.
-const MOST_ALERTS: usize = 32;
+const MAX_ALERTS: usize = 32;
 /// Maximum number of events of an instance; the service sends no more.
-pub(crate) const MOST_MARKS: usize = 512;
+pub(crate) const MAX_ANNOTATIONS: usize = 512;
 
 /// State that needs attention.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub(crate) struct Alert {
 
 /// Event, drawn as a line in every chart.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Mark {
+pub(crate) struct Annotation {
     /// Time by the machine's clock.
     pub(crate) time_ms: f64,
     /// Kind, such as `oom_kill`.
@@ -99,7 +99,7 @@ impl Alert {
     /// Decodes the alerts of a sample. The service sends the most severe first.
     pub(crate) fn list(fields: &impl Fields) -> Vec<Self> {
         let alerts = fields.get("alerts").map(|list| list.list()).unwrap_or_default();
-        alerts.iter().take(MOST_ALERTS).filter_map(Self::decode).collect()
+        alerts.iter().take(MAX_ALERTS).filter_map(Self::decode).collect()
     }
 
     fn decode(fields: &impl Fields) -> Option<Self> {
@@ -148,7 +148,7 @@ impl Alert {
     }
 
     /// Whether the alert is about the value of its tile.
-    pub(crate) fn is_of_figure(&self) -> bool {
+    pub(crate) fn is_about_tile_value(&self) -> bool {
         let is_pressure = self.subject.starts_with("pressure");
         is_pressure
             || matches!(self.subject.as_str(), "cpu" | "memory" | "load" | "container_memory")
@@ -159,12 +159,12 @@ impl Alert {
     }
 }
 
-impl Mark {
+impl Annotation {
     /// Decodes the events of a sample or of a response.
     pub(crate) fn list(fields: &impl Fields) -> Vec<Self> {
         let events = fields.get("events").map(|list| list.list()).unwrap_or_default();
-        let mark = |event: &_| Self::decode(event);
-        events.iter().take(MOST_MARKS).filter_map(mark).collect()
+        let annotation = |event: &_| Self::decode(event);
+        events.iter().take(MAX_ANNOTATIONS).filter_map(annotation).collect()
     }
 
     fn decode(fields: &impl Fields) -> Option<Self> {
@@ -223,7 +223,7 @@ mod tests {
         }
         let many: Vec<_> =
             (0..100).map(|_| json!({"subject": "cpu", "state": "warning"})).collect();
-        assert_eq!(alerts(&json!({"alerts": many})).len(), MOST_ALERTS);
+        assert_eq!(alerts(&json!({"alerts": many})).len(), MAX_ALERTS);
     }
 
     #[test]

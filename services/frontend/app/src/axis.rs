@@ -7,7 +7,7 @@ const STEPS: [f64; 18] = [
 ];
 
 /// Maximum number of intervals in a window.
-const MOST_TICKS: f64 = 5.0;
+const MAX_TICKS: f64 = 5.0;
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -33,7 +33,7 @@ pub(crate) enum Label {
 /// a given time; it changes with daylight saving time.
 pub(crate) fn ticks(window: (f64, f64), offset_ms: impl Fn(f64) -> f64) -> Vec<Tick> {
     let (begin, end) = window;
-    let fits = |step: &&f64| **step * 1_000.0 * MOST_TICKS >= end - begin;
+    let fits = |step: &&f64| **step * 1_000.0 * MAX_TICKS >= end - begin;
     let Some(step) = STEPS.iter().find(fits).map(|step| step * 1_000.0) else { return Vec::new() };
     let offset = offset_ms(begin);
     let mut day = ((begin - offset) / DAY_MS).floor();

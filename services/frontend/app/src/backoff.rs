@@ -1,10 +1,10 @@
 //! Delay before the next connection attempt.
 
 /// First delay. A restarted service is available within a second.
-const FIRST_MS: f64 = 500.0;
+const INITIAL_DELAY_MS: f64 = 500.0;
 
 /// Longest delay. An operator expects the page to recover soon after the service does.
-const LONGEST_MS: f64 = 15_000.0;
+const MAX_DELAY_MS: f64 = 15_000.0;
 
 /// Returns the delay in milliseconds before the attempt (0 is the first). The delay doubles each
 /// time and is multiplied by a random factor between 0.5 and 1, so that a thousand pages do not
@@ -15,8 +15,8 @@ const LONGEST_MS: f64 = 15_000.0;
 )]
 pub(crate) fn delay_ms(attempt: u32, random: f64) -> i32 {
     // The limit applies from the fifth doubling on; a larger exponent changes nothing.
-    let whole = (FIRST_MS * f64::from(1_u32 << attempt.min(5))).min(LONGEST_MS);
-    (whole * (0.5 + random.clamp(0.0, 1.0) / 2.0)) as i32
+    let base_ms = (INITIAL_DELAY_MS * f64::from(1_u32 << attempt.min(5))).min(MAX_DELAY_MS);
+    (base_ms * (0.5 + random.clamp(0.0, 1.0) / 2.0)) as i32
 }
 
 #[cfg(test)]
@@ -25,8 +25,8 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_limit() {
-        let waits: Vec<_> = (0..8).map(|attempt| delay_ms(attempt, 1.0)).collect();
-        assert_eq!(waits, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
+        let delays: Vec<_> = (0..8).map(|attempt| delay_ms(attempt, 1.0)).collect();
+        assert_eq!(delays, [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000]);
         assert_eq!(delay_ms(u32::MAX, 1.0), 15_000);
     }
 

@@ -33,7 +33,7 @@ impl Fields for JsValue {
 
 /// Address of the service (empty for the page's own origin), and whether kiosk mode is on. Kiosk
 /// mode shows only the tiles.
-pub(crate) fn given(document: &Document) -> (String, bool) {
+pub(crate) fn page_options(document: &Document) -> (String, bool) {
     let meta = document.query_selector("meta[name=backend-service-url]").ok().flatten();
     let backend = meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default();
     let page = JsValue::from(document.default_view());
@@ -128,12 +128,12 @@ pub(crate) fn color(window: &Window, name: &str) -> String {
 }
 
 /// Stored settings; `None` if there are none or the browser denies access.
-pub(crate) fn stored(window: &Window) -> Option<String> {
+pub(crate) fn read_storage(window: &Window) -> Option<String> {
     call(window, "stored", &[]).ok()?.as_string()
 }
 
 /// Stores the settings if the browser allows it.
-pub(crate) fn store(window: &Window, text: &str) {
+pub(crate) fn write_storage(window: &Window, text: &str) {
     let _ = call(window, "stored", &[text]);
 }
 
@@ -153,12 +153,12 @@ pub(crate) fn permission() -> String {
 
 /// Action of the button that was pressed.
 pub(crate) fn action(event: &Event) -> Option<String> {
-    near(event, "button")?.get_attribute("data-action")
+    closest(event, "button")?.get_attribute("data-action")
 }
 
 /// Converts a user event to a state event; `None` if there is none.
 pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
-    let plot = || near(event, ".plot");
+    let plot = || closest(event, ".plot");
     let fields: &JsValue = event.as_ref();
     let share = |plot: &Element| {
         let x = fields.number_at("clientX")?;
@@ -167,15 +167,15 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
     };
     let is_mouse = || fields.text_at("pointerType") == "mouse";
     let input = |name: &str| {
-        let number = near(event, &["[", name, "]"].concat())?.get_attribute(name)?;
+        let number = closest(event, &["[", name, "]"].concat())?.get_attribute(name)?;
         Some((number.parse().ok()?, JsValue::from(event.target()?).text_at("value")))
     };
     Some(match kind {
-        "pointermove" => state::Event::Point(plot().as_ref().and_then(share)),
+        "pointermove" => state::Event::PointerMove(plot().as_ref().and_then(share)),
         "pointerdown" => {
             // Touches scroll and point; only a mouse drags.
             if !is_mouse() {
-                return Some(state::Event::Point(plot().as_ref().and_then(share)));
+                return Some(state::Event::PointerMove(plot().as_ref().and_then(share)));
             }
             let plot = plot()?;
             let share = share(&plot)?;
@@ -183,25 +183,27 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
             if fields.number_at("button") != Some(0.0) || fields.get("ctrlKey")?.is_truthy() {
                 return None;
             }
-            let _ = plot.set_pointer_capture(whole(fields.number_at("pointerId")?));
+            let _ = plot.set_pointer_capture(to_i32(fields.number_at("pointerId")?));
             event.prevent_default();
-            state::Event::Grab(share)
+            state::Event::DragStart(share)
         }
-        "pointerup" => state::Event::Drop,
-        "pointercancel" | "blur" => state::Event::Cancel,
+        "pointerup" => state::Event::DragEnd,
+        "pointercancel" | "blur" => state::Event::DragCancel,
         // The mouse left the page. After a touch, the crosshair stays.
-        "pointerout" if is_mouse() && fields.get("relatedTarget").is_none() => state::Event::Cancel,
+        "pointerout" if is_mouse() && fields.get("relatedTarget").is_none() => {
+            state::Event::DragCancel
+        }
         "focusin" => state::Event::InTable(is_in_table(event)),
         "keydown" => {
             plot()?;
-            let is_held = |key: &str| fields.get(key).is_some_and(|value| value.is_truthy());
+            let is_pressed = |key: &str| fields.get(key).is_some_and(|value| value.is_truthy());
             // Shortcuts of the browser keep their meaning.
-            if ["altKey", "ctrlKey", "metaKey"].into_iter().any(is_held) {
+            if ["altKey", "ctrlKey", "metaKey"].into_iter().any(is_pressed) {
                 return None;
             }
             let key = fields.text_at("key");
             let moves = key.starts_with("Arrow") || key == "Home" || key == "End";
-            if moves && is_held("shiftKey") {
+            if moves && is_pressed("shiftKey") {
                 return None;
             }
             // The up and down keys scroll the page.
@@ -211,8 +213,8 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
             state::Event::Key(key)
         }
         "change" => {
-            let (place, number) = input("data-threshold")?;
-            state::Event::Threshold(place, number)
+            let (index, number) = input("data-threshold")?;
+            state::Event::Threshold(index, number)
         }
         "input" => {
             let (table, text) = input("data-search")?;
@@ -224,11 +226,11 @@ pub(crate) fn to_event(event: &Event, kind: &str) -> Option<state::Event> {
 
 /// Whether the target of the event is in a list.
 pub(crate) fn is_in_table(event: &Event) -> bool {
-    near(event, ".things").is_some()
+    closest(event, ".things").is_some()
 }
 
 /// Closest element to the event's target that matches the selector.
-pub(crate) fn near(event: &Event, selector: &str) -> Option<Element> {
+pub(crate) fn closest(event: &Event, selector: &str) -> Option<Element> {
     let target: JsValue = event.target()?.into();
     // The target can be the document, which has no `closest`.
     target.get("closest")?;
@@ -237,6 +239,6 @@ pub(crate) fn near(event: &Event, selector: &str) -> Option<Element> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
-fn whole(number: f64) -> i32 {
+fn to_i32(number: f64) -> i32 {
     number as i32
 }

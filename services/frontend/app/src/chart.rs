@@ -3,7 +3,7 @@
 
 use crate::decode::Row;
 use crate::metrics::Metric;
-use crate::number::push_whole;
+use crate::number::push_integer;
 use crate::unit::Unit;
 
 /// Units from the left edge (start of the window) to the right edge (end of the window).
@@ -12,7 +12,7 @@ pub(crate) const WIDTH: i64 = 6_000;
 pub(crate) const HEIGHT: i64 = 1_000;
 
 /// Maximum number of points of a line: on most screens, a chart has about as many pixels.
-const MOST_POINTS: usize = 400;
+const MAX_POINTS: usize = 400;
 
 /// Paths of a chart and its scale.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,7 +33,7 @@ pub(crate) struct Drawing {
 }
 
 /// Input of a chart.
-pub(crate) struct Plan<'a> {
+pub(crate) struct ChartInput<'a> {
     /// Rows, oldest first.
     pub(crate) rows: &'a [Row],
     /// Start and end of the window, by the clock of the rows.
@@ -58,62 +58,63 @@ pub(crate) struct Plan<'a> {
 type Value = [f64; 3];
 
 /// Draws a chart. Unknown values and gaps interrupt the stroke.
-pub(crate) fn draw(plan: &Plan) -> Drawing {
-    let (begin, end) = plan.window;
+pub(crate) fn draw(input: &ChartInput) -> Drawing {
+    let (begin, end) = input.window;
     // One row on each side extends the lines to the edges.
-    let first = plan.rows.partition_point(|row| row.time_ms < begin).saturating_sub(1);
-    let last = plan.rows.partition_point(|row| row.time_ms <= end) + 1;
-    let rows = plan.rows.get(first..last.min(plan.rows.len())).unwrap_or_default();
+    let first = input.rows.partition_point(|row| row.time_ms < begin).saturating_sub(1);
+    let last = input.rows.partition_point(|row| row.time_ms <= end) + 1;
+    let rows = input.rows.get(first..last.min(input.rows.len())).unwrap_or_default();
 
-    let lines = lines(plan, rows);
+    let lines = lines(input, rows);
     let values = lines.iter().flatten();
-    let most = values.clone().map(|value| value[2]).fold(plan.min_scale, f64::max);
+    let maximum = values.clone().map(|value| value[2]).fold(input.min_scale, f64::max);
     let is_empty = values.clone().all(|value| value[0].is_nan());
     let spans = spans(rows);
-    let (top, ticks) = scale(most, plan);
-    let x = |span: &Span| to_whole((span.end_ms - begin) / (end - begin).max(1.0) * WIDTH as f64);
-    let y = |value: f64| (!value.is_nan()).then(|| HEIGHT - to_whole(value / top * HEIGHT as f64));
+    let (top, ticks) = scale(maximum, input);
+    let x = |span: &Span| to_integer((span.end_ms - begin) / (end - begin).max(1.0) * WIDTH as f64);
+    let y =
+        |value: f64| (!value.is_nan()).then(|| HEIGHT - to_integer(value / top * HEIGHT as f64));
     let folded: Vec<Vec<Value>> =
         lines.iter().map(|line| spans.iter().map(|span| fold(line, span)).collect()).collect();
     let points = |line: &[Value], side: usize| -> Vec<Point> {
         let point = |(span, value): (&Span, &Value)| Point {
             x: x(span),
             y: y(value[side]),
-            follows_a_gap: span.follows_a_gap,
+            follows_gap: span.follows_gap,
         };
         spans.iter().zip(line).map(point).collect()
     };
-    let bands = if plan.stacked {
+    let bands = if input.stacked {
         let peaks = folded.last().map(|line| path(points(line, 2), false));
         peaks.filter(|_| rows.iter().any(|row| row.bounds.is_some())).into_iter().collect()
     } else {
         folded.iter().map(|line| band(&points(line, 1), &points(line, 2))).collect()
     };
     Drawing {
-        paths: folded.iter().map(|line| path(points(line, 0), plan.stacked)).collect(),
+        paths: folded.iter().map(|line| path(points(line, 0), input.stacked)).collect(),
         bands,
         top,
         ticks,
-        totals: totals(plan, rows),
+        totals: totals(input, rows),
         is_empty,
     }
 }
 
 /// Values of each series; in a stack, each one includes the series below it.
-fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
-    let limit = if plan.stacked { plan.limit } else { f64::NAN };
+fn lines(input: &ChartInput, rows: &[Row]) -> Vec<Vec<Value>> {
+    let limit = if input.stacked { input.limit } else { f64::NAN };
     let mut lines: Vec<Vec<Value>> = Vec::new();
-    for &metric in plan.series {
-        let below = if plan.stacked { lines.last() } else { None };
-        let value = |(place, row): (usize, &Row)| {
-            let mean = (plan.value)(row, metric);
+    for &metric in input.series {
+        let below = if input.stacked { lines.last() } else { None };
+        let value = |(index, row): (usize, &Row)| {
+            let mean = (input.value)(row, metric);
             // Cached memory is computed from other values and has no bounds of its own.
-            let (least, most) = if row.value(metric).to_bits() == mean.to_bits() {
+            let (minimum, maximum) = if row.value(metric).to_bits() == mean.to_bits() {
                 row.bounds(metric)
             } else {
                 (mean, mean)
             };
-            let below = below.and_then(|line| line.get(place)).copied();
+            let below = below.and_then(|line| line.get(index)).copied();
             match below {
                 // In a sum, an unknown value counts as zero.
                 Some(below) if mean.is_nan() => below,
@@ -121,10 +122,10 @@ fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
                 // counts.
                 Some(below) if !below[0].is_nan() => {
                     let sum = below[0] + mean;
-                    let peak = (below[2] + mean).max(below[0] + most);
+                    let peak = (below[2] + mean).max(below[0] + maximum);
                     [sum.min(limit), sum.min(limit), peak.min(limit)]
                 }
-                _ => [mean, least, most],
+                _ => [mean, minimum, maximum],
             }
         };
         lines.push(rows.iter().enumerate().map(value).collect());
@@ -133,22 +134,22 @@ fn lines(plan: &Plan, rows: &[Row]) -> Vec<Vec<Value>> {
 }
 
 /// Minimum, mean and maximum of each series on its own.
-fn totals(plan: &Plan, rows: &[Row]) -> Vec<[f64; 3]> {
+fn totals(input: &ChartInput, rows: &[Row]) -> Vec<[f64; 3]> {
     let total = |&metric: &Metric| {
-        let (mut least, mut sum, mut most, mut count) = (f64::NAN, 0.0, f64::NAN, 0.0);
+        let (mut minimum, mut sum, mut maximum, mut count) = (f64::NAN, 0.0, f64::NAN, 0.0);
         for row in rows {
-            let value = (plan.value)(row, metric);
+            let value = (input.value)(row, metric);
             if !value.is_nan() {
                 let bounds = row.bounds(metric);
-                least = value.min(bounds.0).min(least);
-                most = if plan.stacked { value } else { value.max(bounds.1) }.max(most);
+                minimum = value.min(bounds.0).min(minimum);
+                maximum = if input.stacked { value } else { value.max(bounds.1) }.max(maximum);
                 sum += value;
                 count += 1.0;
             }
         }
-        [least, sum / count, most]
+        [minimum, sum / count, maximum]
     };
-    plan.series.iter().map(total).collect()
+    input.series.iter().map(total).collect()
 }
 
 /// Combines the values of a span.
@@ -170,38 +171,40 @@ struct Span {
     first: usize,
     last: usize,
     end_ms: f64,
-    follows_a_gap: bool,
+    follows_gap: bool,
 }
 
 struct Point {
     x: i64,
     y: Option<i64>,
-    follows_a_gap: bool,
+    follows_gap: bool,
 }
 
 /// Groups adjacent rows into points. The groups are aligned to the clock, so that a line does not
 /// jitter as it moves.
 fn spans(rows: &[Row]) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
-    let step_ms = rows.last().map_or(1.0, |row| row.time_ms - row.begun_ms);
-    let width_ms = step_ms * rows.len().div_ceil(MOST_POINTS) as f64;
+    let step_ms = rows.last().map_or(1.0, |row| row.time_ms - row.start_ms);
+    let width_ms = step_ms * rows.len().div_ceil(MAX_POINTS) as f64;
     let (mut before, mut slot): (Option<&Row>, f64) = (None, 0.0);
-    for (place, row) in rows.iter().enumerate() {
-        let own = (row.time_ms / width_ms).floor();
-        let follows_a_gap = before.is_some_and(|before| row.follows_a_gap(before));
-        match spans.last_mut().filter(|_| own <= slot && !follows_a_gap) {
-            Some(span) if rows.len() > MOST_POINTS => {
-                span.last = place + 1;
+    for (index, row) in rows.iter().enumerate() {
+        let slot_index = (row.time_ms / width_ms).floor();
+        let follows_gap = before.is_some_and(|before| row.follows_gap(before));
+        match spans.last_mut().filter(|_| slot_index <= slot && !follows_gap) {
+            Some(span) if rows.len() > MAX_POINTS => {
+                span.last = index + 1;
                 span.end_ms = row.time_ms;
             }
-            _ => spans.push(Span {
-                first: place,
-                last: place + 1,
-                end_ms: row.time_ms,
-                follows_a_gap,
-            }),
+            _ => {
+                spans.push(Span {
+                    first: index,
+                    last: index + 1,
+                    end_ms: row.time_ms,
+                    follows_gap,
+                });
+            }
         }
-        (before, slot) = (Some(row), own);
+        (before, slot) = (Some(row), slot_index);
     }
     spans
 }
@@ -214,7 +217,7 @@ fn band(low: &[Point], high: &[Point]) -> String {
     }
     let mut first = 0;
     for end in 0..=high.len() {
-        let is_break = high.get(end).is_none_or(|point| point.y.is_none() || point.follows_a_gap);
+        let is_break = high.get(end).is_none_or(|point| point.y.is_none() || point.follows_gap);
         if !is_break {
             continue;
         }
@@ -236,8 +239,8 @@ fn path(points: Vec<Point>, is_area: bool) -> String {
     let mut text = String::new();
     // The x coordinate where the stroke began, and the current position of its pen.
     let mut stroke: Option<(i64, i64, i64)> = None;
-    for Point { x, y, follows_a_gap } in points {
-        if y.is_none() || follows_a_gap {
+    for Point { x, y, follows_gap } in points {
+        if y.is_none() || follows_gap {
             finish(&mut text, stroke.take(), is_area);
         }
         let Some(y) = y else { continue };
@@ -277,35 +280,36 @@ fn finish(text: &mut String, stroke: Option<(i64, i64, i64)>, is_area: bool) {
 
 fn push(text: &mut String, command: char, x: i64, y: i64) {
     text.push(command);
-    push_whole(text, x);
+    push_integer(text, x);
     if command != 'V' {
         text.push(' ');
-        push_whole(text, y);
+        push_integer(text, y);
     }
 }
 
 /// Upper bound of the scale and its ticks: at most five, at round values.
-fn scale(most: f64, plan: &Plan) -> (f64, Vec<f64>) {
-    let is_binary = matches!(plan.unit, Unit::Bytes | Unit::Rate) && !plan.decimal;
+fn scale(maximum: f64, input: &ChartInput) -> (f64, Vec<f64>) {
+    let is_binary = matches!(input.unit, Unit::Bytes | Unit::Rate) && !input.decimal;
     // In a stack, the limit ends the scale, such as the total memory or all CPU time.
-    let fixed = if plan.stacked { plan.limit } else { f64::NAN };
-    let most = if fixed.is_nan() { most } else { fixed };
+    let fixed = if input.stacked { input.limit } else { f64::NAN };
+    let maximum = if fixed.is_nan() { maximum } else { fixed };
     let (mut step, factors): (f64, &[f64]) =
         if is_binary { (1.0, &[2.0]) } else { (0.01, &[2.0, 1.25, 2.0, 2.0]) };
     // 400 steps exceed any number of bytes.
     for factor in factors.iter().cycle().take(400) {
-        if step * 4.000_1 >= most {
+        if step * 4.000_1 >= maximum {
             break;
         }
         step *= factor;
     }
-    let top = if fixed.is_nan() { (most / step - 0.000_1).ceil().max(1.0) * step } else { fixed };
+    let top =
+        if fixed.is_nan() { (maximum / step - 0.000_1).ceil().max(1.0) * step } else { fixed };
     let ticks = (0..5).map(|tick| f64::from(tick) * step);
     (top, ticks.filter(|tick| *tick <= top * 1.000_1).collect())
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it saturates, and the box is clipped")]
-fn to_whole(value: f64) -> i64 {
+fn to_integer(value: f64) -> i64 {
     value.clamp(-1e6, 1e6) as i64
 }
 
@@ -316,7 +320,7 @@ mod tests {
 
     fn drawn(rows: &[Row], stacked: bool) -> Drawing {
         let series = [Metric::CpuUser, Metric::CpuSystem];
-        let plan = Plan {
+        let input = ChartInput {
             rows,
             window: (0.0, 60_000.0),
             series: &series,
@@ -327,7 +331,7 @@ mod tests {
             min_scale: 100.0,
             limit: 100.0,
         };
-        draw(&plan)
+        draw(&input)
     }
 
     #[test]
@@ -366,7 +370,7 @@ mod tests {
         rows[500].values[Metric::CpuUser as usize] = 90.0;
         assert_eq!(spans(&rows).len(), 301);
         assert_eq!(spans(&rows[..300]).len(), 300);
-        let plan = Plan {
+        let input = ChartInput {
             rows: &rows,
             window: (0.0, 900_000.0),
             series: &[Metric::CpuUser],
@@ -377,7 +381,7 @@ mod tests {
             min_scale: 100.0,
             limit: f64::NAN,
         };
-        let band = draw(&plan).bands.remove(0);
+        let band = draw(&input).bands.remove(0);
         assert!(band.contains(" 100L"), "{band}");
     }
 
@@ -413,8 +417,8 @@ mod tests {
 
     #[test]
     fn the_scale_has_round_ticks() {
-        let scaled = |most: f64, unit, decimal| {
-            let plan = Plan {
+        let scaled = |maximum: f64, unit, decimal| {
+            let input = ChartInput {
                 rows: &[],
                 window: (0.0, 1.0),
                 series: &[],
@@ -425,8 +429,8 @@ mod tests {
                 min_scale: 0.0,
                 limit: f64::NAN,
             };
-            let (top, ticks) = scale(most, &plan);
-            assert!((3..=5).contains(&ticks.len()), "{most}: {ticks:?}");
+            let (top, ticks) = scale(maximum, &input);
+            assert!((3..=5).contains(&ticks.len()), "{maximum}: {ticks:?}");
             top
         };
         let near = |value: f64, wanted: f64| (value - wanted).abs() < 1e-6 * wanted;

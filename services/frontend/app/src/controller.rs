@@ -1,9 +1,10 @@
 //! Connects the event stream, timers and user events to the state of the page.
 
-mod feed;
-mod notices;
+mod connection;
+mod downloads;
+mod notifications;
+mod requests;
 mod tabs;
-mod takeaway;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::rc::{Rc, Weak};
@@ -17,13 +18,13 @@ use web_sys::{
 
 use crate::alerts::Level;
 use crate::browser;
-use crate::controller::feed::Feed;
+use crate::controller::connection::Connection;
 use crate::fields::Fields;
 use crate::heatmap;
 use crate::labels::{level_labels, title};
 use crate::number::plain;
-use crate::places::Places;
 use crate::preferences::{Settings, ViewState};
+use crate::router::Router;
 use crate::state::{Dashboard, Event};
 
 /// Interval at which the connection and the age of the values are checked.
@@ -31,7 +32,7 @@ const TICK_MS: i32 = 1_000;
 
 /// Time for which selected text pauses updates: long enough to copy it, and limited so that a
 /// forgotten selection does not stop them forever.
-const HELD_MS: f64 = 60_000.0;
+const SELECTION_PAUSE_MS: f64 = 60_000.0;
 
 /// Time after which the colors of the heat map are read again, because the system theme may change.
 const COLORS_MS: f64 = 5_000.0;
@@ -63,8 +64,8 @@ pub(crate) struct Controller {
     /// Monotonic clock: changes of the system time do not affect it.
     clock: Performance,
     dashboard: RefCell<Dashboard>,
-    show: Box<dyn Fn()>,
-    feed: Feed,
+    redraw: Box<dyn Fn()>,
+    connection: Connection,
     /// Channel to the other tabs; `None` if the browser does not support it.
     channel: Option<BroadcastChannel>,
     /// Random number of this tab. Of two tabs with a stream, the one with the smaller number keeps
@@ -78,40 +79,40 @@ pub(crate) struct Controller {
     /// Time at which text was selected; a selection pauses updates.
     selected_ms: Cell<Option<f64>>,
     /// Whether the address changed to a panel that may be outside of the viewport.
-    wants_scroll: Cell<bool>,
+    needs_scroll: Cell<bool>,
     ticker: Cell<Option<i32>>,
     on_event: Closure<dyn Fn(web_sys::Event)>,
     on_tick: Closure<dyn Fn()>,
     on_retry: Closure<dyn Fn()>,
-    me: Weak<Self>,
+    weak_self: Weak<Self>,
 }
 
 impl Controller {
-    /// Starts the controller. `show` is called when the page must be drawn again. `base` is the
+    /// Starts the controller. `redraw` is called when the page must be drawn again. `base` is the
     /// address of the service, empty for the page's own origin.
     pub(crate) fn start(
         window: Window,
         base: &str,
-        places: &'static Places,
-        show: impl Fn() + 'static,
+        router: &'static Router,
+        redraw: impl Fn() + 'static,
     ) -> Option<Rc<Self>> {
         let (document, clock) = (window.document()?, window.performance()?);
         // Callbacks hold weak references because the controller may already be dropped.
-        let controller = Rc::new_cyclic(|me: &Weak<Self>| {
-            let (event, tick, retry) = (me.clone(), me.clone(), me.clone());
+        let controller = Rc::new_cyclic(|weak_self: &Weak<Self>| {
+            let (event, tick, retry) = (weak_self.clone(), weak_self.clone(), weak_self.clone());
             Self {
                 document,
                 clock,
                 dashboard: RefCell::default(),
-                show: Box::new(show),
-                feed: Feed::new(base, places),
+                redraw: Box::new(redraw),
+                connection: Connection::new(base, router),
                 channel: BroadcastChannel::new(&["system-stats ", base].concat()).ok(),
                 tab: js_sys::Math::random(),
                 point: browser::decimal_point(&window),
                 colors: Cell::default(),
                 colors_ms: Cell::new(f64::NEG_INFINITY),
                 selected_ms: Cell::default(),
-                wants_scroll: Cell::default(),
+                needs_scroll: Cell::default(),
                 ticker: Cell::default(),
                 on_event: Closure::new(move |what| {
                     if let Some(controller) = event.upgrade() {
@@ -128,14 +129,14 @@ impl Controller {
                         controller.on_retry();
                     }
                 }),
-                me: me.clone(),
+                weak_self: weak_self.clone(),
                 window,
             }
         });
         // These values belong to the service of the loaded page; a member that is shown later has
         // others.
         let page = JsValue::from(&controller.window);
-        controller.dashboard.borrow_mut().early =
+        controller.dashboard.borrow_mut().preloaded =
             ["early.cpu", "early.ram"].map(|path| page.number_at(path).unwrap_or(f64::NAN));
         let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
         controller.load_settings();
@@ -174,7 +175,7 @@ impl Controller {
                 }
             }
             "hashchange" => {
-                self.wants_scroll.set(true);
+                self.needs_scroll.set(true);
                 self.read_address();
             }
             "storage" => {
@@ -184,7 +185,7 @@ impl Controller {
             "click" => {
                 if let Some(action) = browser::action(event) {
                     self.press(action);
-                } else if browser::near(event, "details").is_none() {
+                } else if browser::closest(event, "details").is_none() {
                     self.close_settings();
                 }
             }
@@ -213,37 +214,37 @@ impl Controller {
             return;
         }
         if let Some((act @ ("copy" | "download"), what)) = action.split_once('-') {
-            return self.take(act, what);
+            return self.export(act, what);
         }
         // Only settings are stored, so that the ones of another tab are not overwritten.
         let is_setting = matches!(action.as_str(), "theme" | "units" | "reset" | "notify" | "mute");
-        let asks = action == "notify";
+        let requests_permission = action == "notify";
         self.colors_ms.set(f64::NEG_INFINITY);
         self.apply(Event::Press(action));
         if is_setting {
             self.store();
         }
-        if asks {
+        if requests_permission {
             let _ = browser::call(&self.window, "askToNotify", &[]);
         }
     }
 
     fn load_settings(&self) {
-        if let Some(text) = browser::stored(&self.window) {
+        if let Some(text) = browser::read_storage(&self.window) {
             self.apply(Event::Settings(Settings::parse(&text)));
         }
     }
 
     fn store(&self) {
-        browser::store(&self.window, &self.dashboard.borrow().settings.text());
+        browser::write_storage(&self.window, &self.dashboard.borrow().settings.text());
         self.show_thresholds();
     }
 
     /// Writes the current thresholds to the input fields. An edited field ignores its attribute.
     fn show_thresholds(&self) {
         let dashboard = self.dashboard.borrow();
-        for (place, limit) in dashboard.settings.thresholds.as_flattened().iter().enumerate() {
-            let name = ["[data-threshold=\"", &plain(place as f64), "\"]"].concat();
+        for (index, limit) in dashboard.settings.thresholds.as_flattened().iter().enumerate() {
+            let name = ["[data-threshold=\"", &plain(index as f64), "\"]"].concat();
             if let Some(field) = self.element(&name) {
                 let _ = js_sys::Reflect::set(&field, &"value".into(), &plain(*limit).into());
             }
@@ -264,22 +265,26 @@ impl Controller {
     fn read_address(&self) {
         let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
         self.apply(Event::View(view));
-        self.fetch_past();
+        self.fetch_range();
     }
 
     fn apply(&self, event: Event) {
         // User actions are drawn at once; data waits while text is selected.
-        let is_news = matches!(
+        let is_data = matches!(
             event,
-            Event::Sample(_) | Event::Polled(_) | Event::History(_) | Event::Tick | Event::Past(..)
+            Event::Sample(_)
+                | Event::Polled(_)
+                | Event::History(_)
+                | Event::Tick
+                | Event::RangeHistory(..)
         );
-        let is_new = self.dashboard.borrow_mut().apply(event, self.clock.now());
-        if is_news {
+        let is_changed = self.dashboard.borrow_mut().apply(event, self.clock.now());
+        if is_data {
             self.notify();
         }
-        if is_new && !(is_news && self.is_selected()) {
+        if is_changed && !(is_data && self.is_selected()) {
             self.draw();
-        } else if is_new {
+        } else if is_changed {
             self.draw_title();
         }
     }
@@ -290,23 +295,23 @@ impl Controller {
         let is_range = selection.is_some_and(|selection| selection.text_at("type") == "Range");
         if !is_range || self.element("input:focus").is_some() {
             self.selected_ms.set(None);
-            self.mark_held(false);
+            self.mark_paused(false);
             return false;
         }
         let now = self.clock.now();
         let since = self.selected_ms.get().unwrap_or(now);
         self.selected_ms.set(Some(since));
-        let is_held = now - since < HELD_MS;
-        self.mark_held(is_held);
-        is_held
+        let is_paused = now - since < SELECTION_PAUSE_MS;
+        self.mark_paused(is_paused);
+        is_paused
     }
 
-    fn mark_held(&self, is_held: bool) {
+    fn mark_paused(&self, is_paused: bool) {
         let Some(page) = self.element(".page") else { return };
         let is_marked = page.has_attribute("data-held");
-        if is_held && !is_marked {
+        if is_paused && !is_marked {
             let _ = page.set_attribute("data-held", "");
-        } else if is_marked && !is_held {
+        } else if is_marked && !is_paused {
             let _ = page.remove_attribute("data-held");
         }
     }
@@ -315,7 +320,7 @@ impl Controller {
     fn draw(&self) {
         self.draw_title();
         if !self.document.hidden() {
-            (self.show)();
+            (self.redraw)();
         }
     }
 
@@ -355,7 +360,7 @@ impl Controller {
         let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
         let dashboard = self.dashboard.borrow();
         let cores = dashboard.latest.as_ref()?.cores.len();
-        let rows = dashboard.rows().filter(|_| dashboard.frozen.is_some());
+        let rows = dashboard.rows().filter(|_| dashboard.paused.is_some());
         let rows = rows.unwrap_or(dashboard.live());
         let now = self.clock.now();
         // Reading a color makes the browser compute all styles.
@@ -373,7 +378,7 @@ impl Controller {
 
     /// Scrolls to the panel that the address names, once per address.
     pub(crate) fn scroll_to_panel(&self, is_first: bool) {
-        if (self.wants_scroll.replace(false) || is_first)
+        if (self.needs_scroll.replace(false) || is_first)
             && let Some(panel) = self.element("[data-focus]")
         {
             panel.scroll_into_view();

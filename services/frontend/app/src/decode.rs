@@ -4,7 +4,7 @@
 
 use wire::ScopeKind;
 
-use crate::alerts::{Alert, Level, Mark, level};
+use crate::alerts::{Alert, Annotation, Level, level};
 use crate::fields::Fields;
 use crate::metrics::{CHARTED, METRICS, Metric};
 use crate::number::Cell;
@@ -41,9 +41,9 @@ pub(crate) struct Reading {
     /// Alerts, most severe first.
     pub(crate) alerts: Vec<Alert>,
     /// Events of the interval.
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) annotations: Vec<Annotation>,
     /// Values of the [`METRICS`], NaN if they are unknown.
-    pub(crate) figures: Vec<f64>,
+    pub(crate) metrics: Vec<f64>,
     /// Busy time of each processor in percent, by index.
     pub(crate) cores: Vec<u8>,
     /// Rows of each of the [`TABLES`].
@@ -54,7 +54,7 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     /// Start of the interval.
-    pub(crate) begun_ms: f64,
+    pub(crate) start_ms: f64,
     /// End of the interval.
     pub(crate) time_ms: f64,
     /// Values of the charted metrics, NaN if they are unknown.
@@ -96,10 +96,10 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
         state: level(&fields.text_at("state")),
         since_ms: fields.number_at("since_unix_ms").unwrap_or(f64::NAN),
         alerts: Alert::list(fields),
-        marks: Mark::list(fields),
+        annotations: Annotation::list(fields),
         reason: fields.text_at("scope.reason"),
         hostname: fields.text_at("hostname"),
-        figures: METRICS.iter().map(|(_, path)| value(fields, path)).collect(),
+        metrics: METRICS.iter().map(|(_, path)| value(fields, path)).collect(),
         cores: cores.iter().map(|core| whole(core.number_at("busy"))).collect(),
         tables: TABLES.iter().map(|table| rows(fields, table)).collect(),
     })
@@ -108,9 +108,9 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
 /// Decodes a history.
 pub(crate) fn history(fields: &impl Fields) -> Option<History> {
     let step_ms = fields.number_at("step_seconds")? * 1_000.0;
-    let mut rows: Vec<_> = numbers(&fields.get("time_unix_ms")?)
+    let mut rows: Vec<_> = numbers_of(&fields.get("time_unix_ms")?)
         .map(|time_ms| Row {
-            begun_ms: time_ms - step_ms,
+            start_ms: time_ms - step_ms,
             time_ms,
             values: [f32::NAN; CHARTED],
             bounds: None,
@@ -118,17 +118,17 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
         })
         .collect();
     let series = fields.get("series")?;
-    for (place, (name, _)) in METRICS.iter().enumerate().take(CHARTED) {
+    for (index, (name, _)) in METRICS.iter().enumerate().take(CHARTED) {
         let Some(series) = series.get(name) else { continue };
         let Some(mean) = series.get("mean") else { continue };
-        for (row, value) in rows.iter_mut().zip(numbers(&mean)) {
-            row.values[place] = narrow(value);
+        for (row, value) in rows.iter_mut().zip(numbers_of(&mean)) {
+            row.values[index] = narrow(value);
         }
         for (side, name) in ["minimum", "maximum"].into_iter().enumerate() {
             let Some(bound) = series.get(name) else { continue };
-            for (row, value) in rows.iter_mut().zip(numbers(&bound)) {
+            for (row, value) in rows.iter_mut().zip(numbers_of(&bound)) {
                 let none = || Box::new([[f32::NAN; CHARTED]; 2]);
-                row.bounds.get_or_insert_with(none)[side][place] = narrow(value);
+                row.bounds.get_or_insert_with(none)[side][index] = narrow(value);
             }
         }
     }
@@ -137,8 +137,8 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
 
 impl Reading {
     /// Value of a metric, NaN if it is unknown.
-    pub(crate) fn figure(&self, figure: Metric) -> f64 {
-        self.figures.get(figure as usize).copied().unwrap_or(f64::NAN)
+    pub(crate) fn metric(&self, metric: Metric) -> f64 {
+        self.metrics.get(metric as usize).copied().unwrap_or(f64::NAN)
     }
 
     /// Scope of a panel or tile.
@@ -156,11 +156,11 @@ impl Reading {
     /// Row of the charts for this sample.
     pub(crate) fn row(&self) -> Row {
         let mut values = [f32::NAN; CHARTED];
-        for (value, &figure) in values.iter_mut().zip(&self.figures) {
-            *value = narrow(figure);
+        for (value, &metric) in values.iter_mut().zip(&self.metrics) {
+            *value = narrow(metric);
         }
         Row {
-            begun_ms: self.time_ms - self.interval_ms,
+            start_ms: self.time_ms - self.interval_ms,
             time_ms: self.time_ms,
             values,
             bounds: None,
@@ -182,10 +182,10 @@ fn rows(fields: &impl Fields, table: &Table) -> Vec<Vec<Cell>> {
     };
     if !table.sort.is_empty() {
         // The standard library's sort is 1 kB of code; this one takes 0.1 ms for 300 rows.
-        for place in 1..rows.len() {
-            let own = key(&rows[place]);
-            let before = rows[..place].partition_point(|row| key(row) >= own);
-            rows[before..=place].rotate_right(1);
+        for index in 1..rows.len() {
+            let sort_key = key(&rows[index]);
+            let before = rows[..index].partition_point(|row| key(row) >= sort_key);
+            rows[before..=index].rotate_right(1);
         }
     }
     rows
@@ -228,7 +228,7 @@ fn sum(one: f64, other: f64) -> f64 {
     if one.is_nan() { other } else { one + other }
 }
 
-fn numbers(list: &impl Fields) -> impl Iterator<Item = f64> {
+fn numbers_of(list: &impl Fields) -> impl Iterator<Item = f64> {
     list.list().into_iter().map(|value| value.number().unwrap_or(f64::NAN))
 }
 
@@ -269,7 +269,7 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn a_sample(instance: &str, sequence: u64) -> Sample {
+    pub(crate) fn test_sample(instance: &str, sequence: u64) -> Sample {
         let core = |id, busy| Core { id, shares: Shares { busy, ..Shares::default() } };
         let disk = |name: &str, stacked, read_bytes_per_second, utilisation| Disk {
             name: name.to_owned(),
@@ -314,10 +314,10 @@ pub(crate) mod tests {
 
     #[test]
     fn metrics_are_found_by_their_paths() {
-        let reading = read(&a_sample("a", 7));
-        let near = |figure, wanted: f64| {
-            let found = reading.figure(figure);
-            assert!((found - wanted).abs() < 1e-9, "{figure:?} is {found}");
+        let reading = read(&test_sample("a", 7));
+        let near = |metric, wanted: f64| {
+            let found = reading.metric(metric);
+            assert!((found - wanted).abs() < 1e-9, "{metric:?} is {found}");
         };
         near(Metric::Cpu, 12.5);
         near(Metric::Load15, 0.21);
@@ -325,7 +325,7 @@ pub(crate) mod tests {
         near(Metric::MemoryCached, 21.0);
         near(Metric::Read, 15.0);
         near(Metric::DiskBusy, 60.0);
-        assert!(reading.figure(Metric::PressureCpu).is_nan());
+        assert!(reading.metric(Metric::PressureCpu).is_nan());
         assert_eq!((reading.instance.as_str(), reading.cores), ("a", vec![7, 100]));
     }
 
@@ -333,7 +333,7 @@ pub(crate) mod tests {
     fn every_path_consists_of_fields_of_a_sample() {
         let text = serde_json::to_string(&json!({
             "sample": Sample {
-                cpu: Some(0.0), ram: Some(0.0), uptime_seconds: Some(0.0), ..a_sample("a", 1)
+                cpu: Some(0.0), ram: Some(0.0), uptime_seconds: Some(0.0), ..test_sample("a", 1)
             },
             "memory": Memory {
                 free_bytes: Some(0), slab_reclaimable_bytes: Some(0), swap_used_bytes: Some(0),
@@ -369,7 +369,7 @@ pub(crate) mod tests {
         let mut sample = Sample {
             network_scope: Some(ScopeKind::Container),
             container: Some(Container::default()),
-            ..a_sample("a", 1)
+            ..test_sample("a", 1)
         };
         let reading = read(&sample);
         assert!(reading.has_container);
@@ -384,15 +384,15 @@ pub(crate) mod tests {
 
     #[test]
     fn fields_of_other_types_count_as_missing_and_other_json_is_not_a_sample() {
-        let mut value = serde_json::to_value(a_sample("a", 1)).unwrap();
+        let mut value = serde_json::to_value(test_sample("a", 1)).unwrap();
         value["cpu"] = json!("much");
         value["ram"] = json!(-1e300);
         value["load"] = json!({});
         value["disks"] = json!(7);
         value["processors"] = json!([1]);
         let found = reading(&value).unwrap();
-        for figure in [Metric::Cpu, Metric::Ram, Metric::Load1, Metric::Read, Metric::CpuUser] {
-            assert!(found.figure(figure).is_nan(), "{figure:?}");
+        for metric in [Metric::Cpu, Metric::Ram, Metric::Load1, Metric::Read, Metric::CpuUser] {
+            assert!(found.metric(metric).is_nan(), "{metric:?}");
         }
         value["sequence"] = json!(0);
         assert_eq!(reading(&value), None);
@@ -402,7 +402,7 @@ pub(crate) mod tests {
 
     #[test]
     fn lists_become_rows_of_a_table() {
-        let reading = read(&a_sample("a", 1));
+        let reading = read(&test_sample("a", 1));
         let disks = TABLES.iter().position(|table| table.list == "disks").unwrap();
         assert_eq!(reading.tables[disks].len(), 3);
         // The busiest disk (`dm-0`) is first.
@@ -424,6 +424,6 @@ pub(crate) mod tests {
         assert!((history.rows[0].value(Metric::Cpu) - 1.5).abs() < 1e-9);
         assert!((history.rows[0].bounds(Metric::Cpu).1 - 100.0).abs() < 1e-9);
         assert!(history.rows[1].value(Metric::Cpu).is_nan());
-        assert!((history.rows[1].begun_ms - 1_000.0).abs() < 1e-9);
+        assert!((history.rows[1].start_ms - 1_000.0).abs() < 1e-9);
     }
 }

@@ -3,7 +3,7 @@
 use wire::ScopeKind;
 
 use crate::browser::full_text;
-use crate::chart::{Drawing, Plan, draw};
+use crate::chart::{ChartInput, Drawing, draw};
 use crate::export::{self, Colors};
 use crate::metrics::Metric;
 use crate::number::Format;
@@ -11,15 +11,15 @@ use crate::panels::{PANELS, Shape};
 use crate::state::Dashboard;
 
 /// Draws the chart of a panel, by its index.
-pub(crate) fn drawing(dashboard: &Dashboard, place: usize) -> (Shape, Drawing) {
-    let panel = &PANELS[place];
+pub(crate) fn drawing(dashboard: &Dashboard, index: usize) -> (Shape, Drawing) {
+    let panel = &PANELS[index];
     let scope = dashboard.latest.as_ref().map_or(ScopeKind::Host, |latest| latest.scope);
     let shape = panel.shape(scope);
     let series: Vec<Metric> = shape.series.iter().map(|(metric, _)| *metric).collect();
     // The scale of shares already ends at the limit.
     let is_share = !std::ptr::eq(shape.series, panel.series);
     let limit = if is_share { f64::NAN } else { dashboard.limit(panel) };
-    let drawing = draw(&Plan {
+    let drawing = draw(&ChartInput {
         rows: dashboard.rows().unwrap_or_default(),
         window: dashboard.window(),
         series: &series,
@@ -34,22 +34,22 @@ pub(crate) fn drawing(dashboard: &Dashboard, place: usize) -> (Shape, Drawing) {
 }
 
 /// Formats an export: `json`, `csv`, or `svg-` and the identifier of a panel.
-pub(crate) fn text_of(dashboard: &Dashboard, what: &str, colors: &Colors) -> String {
+pub(crate) fn export_text(dashboard: &Dashboard, format_name: &str, colors: &Colors) -> String {
     let (begin, end) = dashboard.window();
     let rows = dashboard.rows().unwrap_or_default();
     let first = rows.partition_point(|row| row.time_ms < begin);
     let last = rows.partition_point(|row| row.time_ms <= end);
     let rows = rows.get(first..last).unwrap_or_default();
-    let panel = what.strip_prefix("svg-");
-    if let Some(place) = PANELS.iter().position(|one| Some(one.id) == panel) {
-        let (shape, drawing) = drawing(dashboard, place);
+    let panel = format_name.strip_prefix("svg-");
+    if let Some(index) = PANELS.iter().position(|candidate| Some(candidate.id) == panel) {
+        let (shape, drawing) = drawing(dashboard, index);
         let format = Format { point: '.', decimal: dashboard.settings.decimal };
         let tick = |&tick: &f64| (tick, format.tick(tick, shape.unit));
         let ticks: Vec<_> = drawing.ticks.iter().map(tick).collect();
-        let title = [PANELS[place].title, ", ", &full_text(begin), " \u{2013} ", &full_text(end)];
+        let title = [PANELS[index].title, ", ", &full_text(begin), " \u{2013} ", &full_text(end)];
         return export::svg(&shape, &drawing, &title.concat(), &ticks, colors);
     }
-    match what {
+    match format_name {
         "csv" => export::csv(rows),
         _ => export::json(dashboard.latest.as_ref().map_or("", |latest| &latest.instance), rows),
     }

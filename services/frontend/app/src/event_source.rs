@@ -14,7 +14,7 @@ use crate::fields::Fields;
 
 /// Maximum size of an event in bytes. Ten minutes of history take 90 kB, so a larger event does not
 /// come from the service.
-const LONGEST_EVENT: usize = 4 << 20;
+const MAX_EVENT_BYTES: usize = 4 << 20;
 
 /// Signal of an event stream.
 pub(crate) enum Signal {
@@ -99,7 +99,7 @@ async fn read(reader: ReadableStreamDefaultReader, emit: &impl Fn(Signal) -> boo
         for message in parser.push(&bytes) {
             emit(Signal::Event(message));
         }
-        if parser.len() > LONGEST_EVENT {
+        if parser.len() > MAX_EVENT_BYTES {
             return Failure::Unreadable;
         }
     }
@@ -171,11 +171,11 @@ mod tests {
             data: "{\"a\":\n1}".to_owned(),
             id: "a-1".to_owned(),
         };
-        for place in 0..TEXT.len() {
+        for index in 0..TEXT.len() {
             let mut parser = Parser::default();
-            let mut found = parser.push(&TEXT.as_bytes()[..place]);
-            found.extend(parser.push(&TEXT.as_bytes()[place..]));
-            assert_eq!(found, std::slice::from_ref(&expected), "{place}");
+            let mut found = parser.push(&TEXT.as_bytes()[..index]);
+            found.extend(parser.push(&TEXT.as_bytes()[index..]));
+            assert_eq!(found, std::slice::from_ref(&expected), "{index}");
         }
     }
 

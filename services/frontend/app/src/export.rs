@@ -3,7 +3,7 @@
 use crate::chart::{Drawing, HEIGHT};
 use crate::decode::Row;
 use crate::metrics::{CHARTED, METRICS};
-use crate::number::{plain, push_whole};
+use crate::number::{plain, push_integer};
 use crate::panels::Shape;
 
 /// Colors of an image, as on the page.
@@ -70,10 +70,10 @@ pub(crate) fn svg(
     {
         text.push_str(part);
     }
-    for (place, path) in drawing.paths.iter().enumerate().rev() {
+    for (index, path) in drawing.paths.iter().enumerate().rev() {
         let kind =
             if shape.stacked { " fill=\"" } else { " fill=\"none\" stroke-width=\"8\" stroke=\"" };
-        let color = &colors.series[place % colors.series.len()];
+        let color = &colors.series[index % colors.series.len()];
         for part in ["<path", kind, color, "\" d=\"", path, "\"/>"] {
             text.push_str(part);
         }
@@ -92,10 +92,10 @@ pub(crate) fn svg(
             text.push_str(part);
         }
     }
-    for (place, (_, name)) in shape.series.iter().enumerate() {
+    for (index, (_, name)) in shape.series.iter().enumerate() {
         text.push_str("<text y=\"1120\" x=\"");
-        push_whole(&mut text, i64::try_from(place).unwrap_or_default() * 800);
-        let color = &colors.series[place % colors.series.len()];
+        push_integer(&mut text, i64::try_from(index).unwrap_or_default() * 800);
+        let color = &colors.series[index % colors.series.len()];
         for part in ["\" fill=\"", color, "\">", name, "</text>"] {
             text.push_str(part);
         }

@@ -67,8 +67,8 @@ pub(crate) async fn request(
         .flatten()
         .unwrap_or_default();
     let response: Response = answer.unchecked_into();
-    let wants_html = headers.first().is_some_and(|(_, value)| *value == "text/html");
-    let media_type = if wants_html { "" } else { &media_type };
+    let accepts_html = headers.first().is_some_and(|(_, value)| *value == "text/html");
+    let media_type = if accepts_html { "" } else { &media_type };
     outcome(&response.text_at("type"), response.status(), media_type)?;
     Ok(response)
 }

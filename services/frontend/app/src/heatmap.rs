@@ -19,7 +19,7 @@ pub(crate) fn pixels(
     for column in 0..columns {
         let time = begin + (column as f64 + 0.5) * (end - begin) / columns as f64;
         while rows.next_if(|row| row.time_ms < time).is_some() {}
-        let Some(row) = rows.peek().filter(|row| row.begun_ms <= time) else { continue };
+        let Some(row) = rows.peek().filter(|row| row.start_ms <= time) else { continue };
         let lines = pixels.chunks_exact_mut(columns * 4);
         for (line, &busy) in lines.zip(&row.cores) {
             if let Some(pixel) = line.get_mut(column * 4..column * 4 + 4) {
@@ -34,8 +34,8 @@ pub(crate) fn pixels(
 /// without colors.
 fn color(busy: u8, [low, high]: [[u8; 3]; 2]) -> [u8; 4] {
     let hot = u16::from(busy.saturating_sub(50).min(50));
-    let mix = |place: usize| {
-        let (low, high) = (u16::from(low[place]), u16::from(high[place]));
+    let mix = |index: usize| {
+        let (low, high) = (u16::from(low[index]), u16::from(high[index]));
         u8::try_from((low * (50 - hot) + high * hot) / 50).unwrap_or(u8::MAX)
     };
     [mix(0), mix(1), mix(2), 12 + busy.min(100) * 2]

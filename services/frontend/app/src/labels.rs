@@ -6,23 +6,23 @@ use crate::alerts::Level;
 use crate::decode::Reading;
 use crate::fetch::Failure;
 use crate::metrics::Metric;
-use crate::number::{Format, UNKNOWN, decimals, push_whole, scaled, short};
+use crate::number::{Format, UNKNOWN, decimals, push_integer, scaled, short};
 use crate::panels::Tile;
 use crate::state::{Dashboard, Link};
 use crate::unit::Unit;
 
 /// Describes the scope of the values in a sentence.
 pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {
-    let (who, cores, memory) = match latest.scope {
+    let (subject, cores, memory) = match latest.scope {
         ScopeKind::Host => ("The host", Metric::Cores, Metric::MemoryTotal),
         ScopeKind::Container => {
             ("This container", Metric::ContainerCpuLimit, Metric::ContainerMemoryLimit)
         }
         ScopeKind::Task => ("This ECS task", Metric::TaskCpuLimit, Metric::TaskMemoryLimit),
     };
-    let (cores, memory) = (latest.figure(cores), latest.figure(memory));
+    let (cores, memory) = (latest.metric(cores), latest.metric(memory));
     let is_host = latest.scope == ScopeKind::Host;
-    let mut text = who.to_owned();
+    let mut text = subject.to_owned();
     if !latest.hostname.is_empty() {
         text.push_str(" on ");
         text.push_str(&latest.hostname);
@@ -53,20 +53,20 @@ pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {
 /// Details below the value of a tile. Each part stays on one line.
 pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -> Vec<String> {
     let Some(latest) = &dashboard.latest else { return Vec::new() };
-    let figure = |name: &str, figure: Metric, unit: Unit| {
-        let value = latest.figure(figure);
+    let metric = |name: &str, metric: Metric, unit: Unit| {
+        let value = latest.metric(metric);
         if value.is_nan() { None } else { Some([name, &format.text(value, unit)].concat()) }
     };
     let is_host = latest.scope == ScopeKind::Host;
-    let two = match tile.id {
+    let details = match tile.id {
         // The breakdown of the host's CPU time does not apply to the container.
         "cpu" if is_host => [
-            figure("system\u{a0}", Metric::CpuSystem, Unit::Percent),
-            figure("I/O\u{a0}wait\u{a0}", Metric::CpuIowait, Unit::Percent),
+            metric("system\u{a0}", Metric::CpuSystem, Unit::Percent),
+            metric("I/O\u{a0}wait\u{a0}", Metric::CpuIowait, Unit::Percent),
         ],
         "cpu" => [
-            figure("cores\u{a0}used\u{a0}", Metric::ContainerCpu, Unit::Number),
-            figure("throttled\u{a0}", Metric::Throttled, Unit::Percent),
+            metric("cores\u{a0}used\u{a0}", Metric::ContainerCpu, Unit::Number),
+            metric("throttled\u{a0}", Metric::Throttled, Unit::Percent),
         ],
         "ram" => {
             let (used, total) = memory_in_scope(latest);
@@ -75,20 +75,20 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
             [(!used.is_nan()).then_some(of), None]
         }
         "load" => [
-            figure("5\u{a0}min\u{a0}", Metric::Load5, Unit::Number),
-            figure("15\u{a0}min\u{a0}", Metric::Load15, Unit::Number),
+            metric("5\u{a0}min\u{a0}", Metric::Load5, Unit::Number),
+            metric("15\u{a0}min\u{a0}", Metric::Load15, Unit::Number),
         ],
         "network" => [
-            figure("in\u{a0}", Metric::Receive, Unit::Rate),
-            figure("out\u{a0}", Metric::Transmit, Unit::Rate),
+            metric("in\u{a0}", Metric::Receive, Unit::Rate),
+            metric("out\u{a0}", Metric::Transmit, Unit::Rate),
         ],
         "disk" => [
-            figure("read\u{a0}", Metric::Read, Unit::Rate),
-            figure("write\u{a0}", Metric::Write, Unit::Rate),
+            metric("read\u{a0}", Metric::Read, Unit::Rate),
+            metric("write\u{a0}", Metric::Write, Unit::Rate),
         ],
         _ => [
-            figure("memory\u{a0}", Metric::PressureMemory, Unit::Percent),
-            figure("disk\u{a0}", Metric::PressureIo, Unit::Percent),
+            metric("memory\u{a0}", Metric::PressureMemory, Unit::Percent),
+            metric("disk\u{a0}", Metric::PressureIo, Unit::Percent),
         ],
     };
     let scope = latest.scope_of(tile.id);
@@ -97,7 +97,7 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
         (false, scope) => Some(["of the\u{a0}", &scope_label(scope).to_ascii_lowercase()].concat()),
         _ => None,
     };
-    two.into_iter().chain([scope]).flatten().collect()
+    details.into_iter().chain([scope]).flatten().collect()
 }
 
 /// Used and total bytes of the `ram` percentage.
@@ -107,7 +107,7 @@ fn memory_in_scope(latest: &Reading) -> (f64, f64) {
         ScopeKind::Container => (Metric::ContainerMemory, Metric::ContainerMemoryLimit),
         ScopeKind::Task => (Metric::TaskMemory, Metric::TaskMemoryLimit),
     };
-    (latest.figure(used), latest.figure(limit).min(latest.figure(Metric::MemoryTotal)))
+    (latest.metric(used), latest.metric(limit).min(latest.metric(Metric::MemoryTotal)))
 }
 
 /// Names and texts of the container's values, each with a percentage for a bar (NaN for no bar).
@@ -115,8 +115,8 @@ pub(crate) fn container_facts(
     latest: &Reading,
     format: Format,
 ) -> Vec<(&'static str, String, f64)> {
-    let of = |figure, limit, unit, name: &str| {
-        let (value, limit) = (latest.figure(figure), latest.figure(limit));
+    let of = |metric, limit, unit, name: &str| {
+        let (value, limit) = (latest.metric(metric), latest.metric(limit));
         let limit = if limit.is_nan() { "no limit".to_owned() } else { format.text(limit, unit) };
         if value.is_nan() {
             String::new()
@@ -124,22 +124,22 @@ pub(crate) fn container_facts(
             [&format.text(value, unit), " of ", &limit, name].concat()
         }
     };
-    let one = |figure, unit| {
-        let value = latest.figure(figure);
+    let one = |metric, unit| {
+        let value = latest.metric(metric);
         if value.is_nan() { String::new() } else { format.text(value, unit) }
     };
     let facts = [
         (
             "CPU",
             of(Metric::ContainerCpu, Metric::ContainerCpuLimit, Unit::Number, "\u{a0}cores"),
-            latest.figure(Metric::ContainerCpuShare),
+            latest.metric(Metric::ContainerCpuShare),
         ),
         (
             "Memory",
             of(Metric::ContainerMemory, Metric::ContainerMemoryLimit, Unit::Bytes, ""),
-            latest.figure(Metric::ContainerMemoryShare),
+            latest.metric(Metric::ContainerMemoryShare),
         ),
-        ("Throttled", one(Metric::Throttled, Unit::Percent), latest.figure(Metric::Throttled)),
+        ("Throttled", one(Metric::Throttled, Unit::Percent), latest.metric(Metric::Throttled)),
         ("Tasks", of(Metric::Pids, Metric::PidsLimit, Unit::Count, ""), f64::NAN),
         ("Killed for memory", one(Metric::OomKills, Unit::Count), f64::NAN),
     ];
@@ -156,7 +156,7 @@ pub(crate) fn uptime_text(seconds: f64) -> String {
         (minutes % 60, " min", true),
     ] {
         if is_shown {
-            push_whole(&mut text, count.cast_signed());
+            push_integer(&mut text, count.cast_signed());
             text.push_str(unit);
         }
     }
@@ -172,7 +172,7 @@ pub(crate) fn age_text(age_ms: f64) -> String {
         _ => (seconds / 3_600, " h old"),
     };
     let mut text = String::new();
-    push_whole(&mut text, count);
+    push_integer(&mut text, count);
     text + unit
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn failure_text(failure: Failure) -> String {
         Failure::Network => "no connection".to_owned(),
         Failure::Status(status) => {
             let mut text = String::from("HTTP status ");
-            push_whole(&mut text, i64::from(status));
+            push_integer(&mut text, i64::from(status));
             text
         }
         Failure::SignedOut => "signed out".to_owned(),
@@ -247,18 +247,18 @@ pub(crate) fn title(dashboard: &Dashboard, point: char) -> String {
         let format = Format { point, decimal: dashboard.settings.decimal };
         return [mark, &alert.sentence(format)].concat();
     }
-    let figure = |metric| {
-        let value = dashboard.figure(metric);
+    let metric = |metric| {
+        let value = dashboard.metric(metric);
         if value.is_nan() { UNKNOWN.to_owned() } else { decimals(value, 0, '.') + "%" }
     };
-    [mark, "CPU ", &figure(Metric::Cpu), " RAM ", &figure(Metric::Ram)].concat()
+    [mark, "CPU ", &metric(Metric::Cpu), " RAM ", &metric(Metric::Ram)].concat()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::decode::reading;
-    use crate::decode::tests::a_sample;
+    use crate::decode::tests::test_sample;
     use crate::panels::TILES;
     use crate::state::Event;
     use wire::{Container, Sample, Scope};
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_scope_is_described_in_a_sentence() {
-        let mut sample = a_sample("a", 1);
+        let mut sample = test_sample("a", 1);
         assert_eq!(scope_text(&read(&sample), BINARY), "The host, 2\u{a0}cores, 24\u{a0}GiB");
         sample.scope = Scope { kind: ScopeKind::Container, reason: String::new() };
         sample.container = Some(Container {
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn container_values_are_shown_with_their_limits() {
-        let mut sample = a_sample("a", 1);
+        let mut sample = test_sample("a", 1);
         sample.container = Some(Container {
             cpu_limit_cores: Some(0.5),
             cpu_used_cores: Some(0.25),
@@ -320,7 +320,7 @@ mod tests {
     fn the_title_shows_values_only_while_they_are_current() {
         let mut dashboard = Dashboard::default();
         assert_eq!(title(&dashboard, '.'), "Connecting\u{2026}");
-        dashboard.apply(Event::Sample(read(&a_sample("a", 1))), 0.0);
+        dashboard.apply(Event::Sample(read(&test_sample("a", 1))), 0.0);
         assert_eq!(title(&dashboard, '.'), "CPU 13% RAM 34%");
         assert_eq!(tile_details(&dashboard, &TILES[1], BINARY), ["8.0\u{a0}GiB of 24.0\u{a0}GiB"]);
         dashboard.apply(Event::Threshold(1, "10".to_owned()), 0.0);

@@ -9,40 +9,40 @@ use crate::state::Dashboard;
 use crate::unit::Unit;
 
 /// Used percentage of a filesystem for warning and critical.
-const FULL: [f64; 2] = [90.0, 95.0];
+const FILESYSTEM_THRESHOLDS: [f64; 2] = [90.0, 95.0];
 
 impl Dashboard {
     /// Upper limit of a panel's values, NaN if there is none.
     pub(crate) fn limit(&self, panel: &Panel) -> f64 {
         match panel.id {
             "cpu" => 100.0,
-            "memory" => self.figure(Metric::MemoryTotal),
-            "swap" => self.figure(Metric::SwapTotal),
-            "container" => self.figure(Metric::ContainerCpuLimit),
+            "memory" => self.metric(Metric::MemoryTotal),
+            "swap" => self.metric(Metric::SwapTotal),
+            "container" => self.metric(Metric::ContainerCpuLimit),
             _ => f64::NAN,
         }
     }
 
     /// Latest value of a tile; `None` if it is unknown.
     pub(crate) fn tile_value(&self, tile: &Tile) -> Option<f64> {
-        together(tile, |metric| self.figure(metric))
+        combine(tile, |metric| self.metric(metric))
     }
 
     /// Level of a tile.
-    pub(crate) fn level(&self, place: usize) -> Option<Level> {
-        let tile = TILES.get(place)?;
+    pub(crate) fn level(&self, index: usize) -> Option<Level> {
+        let tile = TILES.get(index)?;
         self.tile_value(tile)?;
         if self.latest.as_ref()?.state.is_some() {
             return Some(self.alert_of(tile.id).map_or(Level::Normal, |alert| alert.level));
         }
-        Some(self.own_levels[place].map_or(Level::Normal, |(level, _)| level))
+        Some(self.own_levels[index].map_or(Level::Normal, |(level, _)| level))
     }
 
     /// Most severe alert of a tile.
     pub(crate) fn alert_of(&self, tile: &str) -> Option<&Alert> {
-        self.alerts.iter().filter(|alert| alert.tile() == tile).max_by(|one, other| {
+        self.alerts.iter().filter(|alert| alert.tile() == tile).max_by(|a, b| {
             // Of equal alerts, the first one counts.
-            one.level.cmp(&other.level).then(std::cmp::Ordering::Greater)
+            a.level.cmp(&b.level).then(std::cmp::Ordering::Greater)
         })
     }
 
@@ -54,27 +54,27 @@ impl Dashboard {
     }
 
     /// Updates the alerts from the latest sample.
-    pub(crate) fn judge(&mut self) {
+    pub(crate) fn update_alerts(&mut self) {
         let Some(latest) = &self.latest else { return };
         if latest.state.is_some() {
             self.alerts.clone_from(&latest.alerts);
             return;
         }
         let mut alerts = Vec::new();
-        for (place, tile) in TILES.iter().enumerate() {
-            let [warning, critical] = self.settings.thresholds[place];
+        for (index, tile) in TILES.iter().enumerate() {
+            let [warning, critical] = self.settings.thresholds[index];
             let metrics = tile.level_from.iter().copied();
-            let value = |metric| self.figure(metric);
+            let value = |metric| self.metric(metric);
             let highest = metrics.clone().map(value).fold(f64::NAN, f64::max);
-            let level = above(highest, warning, critical);
-            let known = self.own_levels[place];
-            let since_ms = match known {
+            let level = level_at(highest, warning, critical);
+            let previous = self.own_levels[index];
+            let since_ms = match previous {
                 Some((before, since)) if before == level => since,
                 // The first sample does not show when the level began.
                 None => f64::NAN,
                 Some(_) => latest.time_ms,
             };
-            self.own_levels[place] = Some((level, since_ms));
+            self.own_levels[index] = Some((level, since_ms));
             if level == Level::Normal || self.tile_value(tile).is_none() {
                 continue;
             }
@@ -84,8 +84,8 @@ impl Dashboard {
                 "network" => ("interface", Unit::Short),
                 id => (id, Unit::Percent),
             };
-            let value = if tile.id == "load" { self.figure(Metric::Load1) } else { highest };
-            alerts.push(own(subject, "", level, value, unit, since_ms));
+            let value = if tile.id == "load" { self.metric(Metric::Load1) } else { highest };
+            alerts.push(threshold_alert(subject, "", level, value, unit, since_ms));
         }
         for (table, rows) in TABLES.iter().zip(&latest.tables) {
             for row in rows.iter().filter(|_| table.list == "filesystems") {
@@ -94,9 +94,16 @@ impl Dashboard {
                 else {
                     continue;
                 };
-                let level = above(full, FULL[0], FULL[1]);
+                let level = level_at(full, FILESYSTEM_THRESHOLDS[0], FILESYSTEM_THRESHOLDS[1]);
                 if level > Level::Normal {
-                    alerts.push(own("filesystem", mount, level, full, Unit::Percent, f64::NAN));
+                    alerts.push(threshold_alert(
+                        "filesystem",
+                        mount,
+                        level,
+                        full,
+                        Unit::Percent,
+                        f64::NAN,
+                    ));
                 }
             }
         }
@@ -115,7 +122,7 @@ impl Dashboard {
             let (mut sum, mut count) = (0.0, 0.0);
             for row in self.live().iter().rev().take(60) {
                 let age = end - row.time_ms;
-                let value = together(tile, |metric| row.value(metric));
+                let value = combine(tile, |metric| row.value(metric));
                 if let Some(value) = value.filter(|_| (from_ms..to_ms).contains(&age)) {
                     sum += value;
                     count += 1.0;
@@ -134,7 +141,7 @@ impl Dashboard {
     }
 }
 
-fn above(value: f64, warning: f64, critical: f64) -> Level {
+fn level_at(value: f64, warning: f64, critical: f64) -> Level {
     if value >= critical {
         Level::Critical
     } else if value >= warning {
@@ -144,16 +151,23 @@ fn above(value: f64, warning: f64, critical: f64) -> Level {
     }
 }
 
-fn own(subject: &str, target: &str, level: Level, value: f64, unit: Unit, since_ms: f64) -> Alert {
+fn threshold_alert(
+    subject: &str,
+    target: &str,
+    level: Level,
+    value: f64,
+    unit: Unit,
+    since_ms: f64,
+) -> Alert {
     let (subject, target) = (subject.to_owned(), target.to_owned());
     Alert { subject, target, level, value, unit, since_ms, cause: String::new() }
 }
 
 /// Combines the metrics of a tile: the sum of rates, otherwise the largest value.
-fn together(tile: &Tile, value: impl Fn(Metric) -> f64) -> Option<f64> {
-    let known = tile.metrics.iter().map(|&metric| value(metric)).filter(|value| !value.is_nan());
+fn combine(tile: &Tile, value: impl Fn(Metric) -> f64) -> Option<f64> {
+    let values = tile.metrics.iter().map(|&metric| value(metric)).filter(|value| !value.is_nan());
     match tile.unit {
-        Unit::Rate => known.reduce(|sum, value| sum + value),
-        _ => known.reduce(f64::max),
+        Unit::Rate => values.reduce(|sum, value| sum + value),
+        _ => values.reduce(f64::max),
     }
 }

@@ -22,8 +22,8 @@ mod levels;
 mod metrics;
 mod number;
 mod panels;
-mod places;
 mod preferences;
+mod router;
 mod state;
 mod timeline;
 mod unit;
@@ -40,7 +40,7 @@ fn main() {
     let Some(root) = document.get_element_by_id("app") else {
         return;
     };
-    let (backend, kiosk) = browser::given(&document);
+    let (backend, kiosk) = browser::page_options(&document);
     let props = components::AppProps { backend, kiosk };
     yew::Renderer::<App>::with_root_and_props(root, props).render();
 }

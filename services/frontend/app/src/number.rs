@@ -77,14 +77,14 @@ impl Format {
         ];
         let names = UNITS[usize::from(self.decimal) * 2 + usize::from(rate)];
         let step = if self.decimal { 1_000.0 } else { 1_024.0 };
-        let mut place = 0;
+        let mut index = 0;
         // From 999.5 on, rounding would produce four digits.
-        while value >= 999.5 && place + 1 < names.len() {
+        while value >= 999.5 && index + 1 < names.len() {
             value /= step;
-            place += 1;
+            index += 1;
         }
         // Three digits are enough: 3.1, 24.0, 512.
-        (self.number(value, u32::from(place > 0 && value < 99.95)), names[place])
+        (self.number(value, u32::from(index > 0 && value < 99.95)), names[index])
     }
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn contains(text: &str, part: &str) -> bool {
 }
 
 /// Appends an integer to a text.
-pub(crate) fn push_whole(text: &mut String, value: i64) {
+pub(crate) fn push_integer(text: &mut String, value: i64) {
     if value < 0 {
         text.push('-');
     }
@@ -138,12 +138,12 @@ pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
     let unit = 10_u64.pow(digits);
     let value = scaled(value, unit as f64).min(u64::MAX / 4);
     let mut text = String::new();
-    push_whole(&mut text, (value / unit).cast_signed());
+    push_integer(&mut text, (value / unit).cast_signed());
     if digits > 0 {
         text.push(point);
         // A leading 1 keeps the zeros after the decimal separator and is removed again.
         let mut rest = String::new();
-        push_whole(&mut rest, (unit + value % unit).cast_signed());
+        push_integer(&mut rest, (unit + value % unit).cast_signed());
         text.push_str(rest.get(1..).unwrap_or_default());
     }
     text
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(plain(1_700_000_000_123.0), "1700000000123");
         assert_eq!((plain(0.0), plain(95.5)), ("0".to_owned(), "95.5".to_owned()));
         let mut text = String::new();
-        push_whole(&mut text, -1_020);
+        push_integer(&mut text, -1_020);
         assert_eq!(text, "-1020");
     }
 

@@ -11,7 +11,7 @@ pub(crate) const RANGES: [(&str, &str, u32); 3] =
 pub(crate) const THEMES: [&str; 3] = ["system", "light", "dark"];
 
 /// Last word of stored settings if notifications are enabled.
-const NOTIFIES: &str = " notify";
+const NOTIFY_SUFFIX: &str = " notify";
 
 /// State of the view in the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,9 +85,9 @@ impl Settings {
         settings.theme = theme.unwrap_or_default();
         settings.decimal = parts.next() == Some("decimal");
         // The word follows the thresholds because older versions of the page ignore it there.
-        settings.notifies = text.ends_with(NOTIFIES);
-        for (place, number) in parts.enumerate() {
-            settings.set_threshold(place, number);
+        settings.notifies = text.ends_with(NOTIFY_SUFFIX);
+        for (index, number) in parts.enumerate() {
+            settings.set_threshold(index, number);
         }
         settings
     }
@@ -101,7 +101,7 @@ impl Settings {
             text.push_str(&crate::number::plain(limit));
         }
         if self.notifies {
-            text.push_str(NOTIFIES);
+            text.push_str(NOTIFY_SUFFIX);
         }
         text
     }
@@ -119,14 +119,14 @@ impl Settings {
     /// Sets a threshold by its index in the flattened array. Returns whether the text is a valid
     /// number. A warning threshold never exceeds the critical one; if necessary, the other one is
     /// adjusted.
-    pub(crate) fn set_threshold(&mut self, place: usize, number: &str) -> bool {
-        let pair = self.thresholds.get_mut(place / 2);
+    pub(crate) fn set_threshold(&mut self, index: usize, number: &str) -> bool {
+        let pair = self.thresholds.get_mut(index / 2);
         let (Some(pair), Some(number)) = (pair, crate::number::parse(number)) else {
             return false;
         };
-        pair[place % 2] = number;
-        let other = &mut pair[1 - place % 2];
-        *other = if place.is_multiple_of(2) { other.max(number) } else { other.min(number) };
+        pair[index % 2] = number;
+        let other = &mut pair[1 - index % 2];
+        *other = if index.is_multiple_of(2) { other.max(number) } else { other.min(number) };
         true
     }
 }

@@ -1,7 +1,7 @@
 //! State of the page, as a reducer over events without browser and clock. Times are parameters, in
 //! milliseconds of the browser's monotonic clock unless a name says otherwise.
 
-use crate::alerts::{Alert, Level, MOST_MARKS, Mark};
+use crate::alerts::{Alert, Annotation, Level, MAX_ANNOTATIONS};
 use crate::decode::{History, Reading, Row};
 use crate::fetch::Failure;
 use crate::metrics::Metric;
@@ -22,13 +22,13 @@ const NOTICE_MS: f64 = 60_000.0;
 
 /// Time after which polled samples of another instance are accepted. Two replicas behind one
 /// address respond in turn, and their values must not be mixed.
-const OTHER_AFTER_MS: f64 = 10_000.0;
+const SWITCH_AFTER_MS: f64 = 10_000.0;
 
 /// Longest time without a sample between two polls that is not shown as a gap.
 const POLL_GAP_MS: f64 = 6_000.0;
 
 /// Shortest window. A shorter one has too few rows for a line.
-const SHORTEST_MS: f64 = 5_000.0;
+const MIN_WINDOW_MS: f64 = 5_000.0;
 
 /// State of the page for one instance.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ pub(crate) struct Dashboard {
     pub(crate) latest: Option<Reading>,
     /// CPU and memory that the script in `index.html` has fetched before the module starts, NaN if
     /// it has none.
-    pub(crate) early: [f64; 2],
+    pub(crate) preloaded: [f64; 2],
     /// Time of the last event.
     pub(crate) now_ms: f64,
     /// View state in the address.
@@ -49,9 +49,9 @@ pub(crate) struct Dashboard {
     /// Settings in the browser's storage.
     pub(crate) settings: Settings,
     /// Index of the threshold whose last input was invalid.
-    pub(crate) refused: Option<usize>,
+    pub(crate) invalid_threshold: Option<usize>,
     /// Window of a paused or zoomed view, which replaces the live window.
-    pub(crate) frozen: Option<(f64, f64)>,
+    pub(crate) paused: Option<(f64, f64)>,
     /// Time under the pointer, by the machine's clock.
     pub(crate) hover: Option<f64>,
     /// Time at which a drag began, by the machine's clock.
@@ -63,26 +63,26 @@ pub(crate) struct Dashboard {
     /// Alerts, most severe first.
     pub(crate) alerts: Vec<Alert>,
     /// Events of this instance, oldest first.
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) annotations: Vec<Annotation>,
     /// Whether the server has a different version of the page.
     pub(crate) is_outdated: bool,
     /// Reason why the history is missing.
-    pub(crate) past_failure: Option<Failure>,
+    pub(crate) history_failure: Option<Failure>,
     /// Whether the history of the last minutes is missing although the service responds.
-    pub(crate) wants_history: bool,
+    pub(crate) needs_history: bool,
     /// Whether the tab is hidden.
     pub(crate) is_hidden: bool,
     /// Level of each tile by the viewer's thresholds, and the time at which it began.
     pub(crate) own_levels: [Option<(Level, f64)>; TILES.len()],
     /// Snapshot of the tables while the pointer or the focus is in one.
-    held: Option<Vec<Vec<Vec<Cell>>>>,
+    table_snapshot: Option<Vec<Vec<Vec<Cell>>>>,
     /// Time at which the latest sample arrived.
     received_ms: f64,
     /// Time at which the instance changed.
     changed_ms: Option<f64>,
     live: Timeline,
     /// Rows of a longer range or of a paused view.
-    past: Option<Vec<Row>>,
+    range_rows: Option<Vec<Row>>,
 }
 
 /// State of the connection.
@@ -111,11 +111,11 @@ pub(crate) enum Event {
     /// The history of the last minutes.
     History(History),
     /// The history of a longer range, with the index of the range.
-    Past(usize, History),
+    RangeHistory(usize, History),
     /// A history could not be fetched.
-    PastFailed(Failure),
+    HistoryFailed(Failure),
     /// The events of an instance.
-    Marks(String, Vec<Mark>),
+    Annotations(String, Vec<Annotation>),
     /// The service has no sample yet.
     Starting,
     /// The connection failed or ended.
@@ -139,13 +139,13 @@ pub(crate) enum Event {
     /// The pointer or the focus entered or left a list.
     InTable(bool),
     /// The pointer is at this fraction of a chart's width; `None` outside of charts.
-    Point(Option<f64>),
+    PointerMove(Option<f64>),
     /// A drag began at this fraction of a chart's width.
-    Grab(f64),
+    DragStart(f64),
     /// The drag ended.
-    Drop,
+    DragEnd,
     /// The browser canceled the drag, or the pointer left the page.
-    Cancel,
+    DragCancel,
     /// A key was pressed on a chart.
     Key(String),
 }
@@ -155,25 +155,25 @@ impl Dashboard {
     pub(crate) fn apply(&mut self, event: Event, now_ms: f64) -> bool {
         self.now_ms = now_ms;
         match event {
-            Event::Sample(reading) => self.take(reading, false),
-            Event::Polled(reading) => self.take(reading, true),
-            Event::History(history) => self.remember(history),
-            Event::Past(range, history) => {
-                if self.view.range != range || self.frozen.is_some() {
+            Event::Sample(reading) => self.add_sample(reading, false),
+            Event::Polled(reading) => self.add_sample(reading, true),
+            Event::History(history) => self.replace_history(history),
+            Event::RangeHistory(range, history) => {
+                if self.view.range != range || self.paused.is_some() {
                     return false;
                 }
                 let instance = self.latest.as_ref().map(|latest| &latest.instance);
                 if instance.is_some_and(|instance| *instance != history.instance) {
-                    self.past_failure = Some(Failure::OtherInstance);
+                    self.history_failure = Some(Failure::OtherInstance);
                     return true;
                 }
-                self.past = Some(history.rows);
-                self.past_failure = None;
+                self.range_rows = Some(history.rows);
+                self.history_failure = None;
             }
-            Event::PastFailed(failure) => self.past_failure = Some(failure),
-            Event::Marks(instance, marks) => {
+            Event::HistoryFailed(failure) => self.history_failure = Some(failure),
+            Event::Annotations(instance, annotations) => {
                 if self.latest.as_ref().is_some_and(|latest| latest.instance == instance) {
-                    self.marks = marks;
+                    self.annotations = annotations;
                 }
             }
             Event::Starting => self.link = Link::Starting,
@@ -197,46 +197,46 @@ impl Dashboard {
             Event::View(view) => {
                 if view.range != self.view.range {
                     self.resume();
-                    self.past = None;
-                    self.past_failure = None;
+                    self.range_rows = None;
+                    self.history_failure = None;
                 }
                 self.view = view;
             }
             Event::Settings(settings) => {
                 self.settings = settings;
-                self.judge();
+                self.update_alerts();
             }
             Event::Press(button) => self.press(&button),
-            Event::Threshold(place, number) => {
-                let is_set = self.settings.set_threshold(place, &number);
-                self.refused = (!is_set).then_some(place);
-                self.judge();
+            Event::Threshold(index, number) => {
+                let is_set = self.settings.set_threshold(index, &number);
+                self.invalid_threshold = (!is_set).then_some(index);
+                self.update_alerts();
             }
             Event::Search(table, text) => {
                 if let Some(search) = self.searches.get_mut(table) {
                     *search = text;
                 }
             }
-            Event::InTable(is_in) => {
-                if is_in == self.held.is_some() {
+            Event::InTable(is_inside) => {
+                if is_inside == self.table_snapshot.is_some() {
                     return false;
                 }
                 let tables = self.latest.as_ref().map(|latest| latest.tables.clone());
-                self.held = tables.filter(|_| is_in);
+                self.table_snapshot = tables.filter(|_| is_inside);
             }
-            Event::Point(share) => {
+            Event::PointerMove(share) => {
                 let hover = share.map(|share| self.time_at(share));
                 if hover == self.hover {
                     return false;
                 }
                 self.hover = hover;
             }
-            Event::Grab(share) => {
+            Event::DragStart(share) => {
                 self.drag = Some(self.time_at(share));
-                self.freeze();
+                self.pause();
             }
-            Event::Drop => return self.end_drag(),
-            Event::Cancel => {
+            Event::DragEnd => return self.end_drag(),
+            Event::DragCancel => {
                 if self.hover.take().is_none() && self.drag.is_none() {
                     return false;
                 }
@@ -254,8 +254,8 @@ impl Dashboard {
     }
 
     /// Latest value of a metric, NaN if it is unknown.
-    pub(crate) fn figure(&self, metric: Metric) -> f64 {
-        self.latest.as_ref().map_or(f64::NAN, |latest| latest.figure(metric))
+    pub(crate) fn metric(&self, metric: Metric) -> f64 {
+        self.latest.as_ref().map_or(f64::NAN, |latest| latest.metric(metric))
     }
 
     /// Value of a row. Cached memory is the part that is neither used nor free, so that the stack
@@ -266,14 +266,14 @@ impl Dashboard {
             return value;
         }
         let used = row.value(Metric::MemoryUsed) + row.value(Metric::MemoryFree);
-        let rest = self.figure(Metric::MemoryTotal) - used;
+        let rest = self.metric(Metric::MemoryTotal) - used;
         if rest.is_nan() { value } else { rest.max(0.0) }
     }
 
     /// Rows of a table: the snapshot while the viewer points at one, otherwise the latest.
-    pub(crate) fn table(&self, place: usize) -> &[Vec<Cell>] {
+    pub(crate) fn table(&self, index: usize) -> &[Vec<Cell>] {
         let latest = self.latest.as_ref().map(|latest| &latest.tables);
-        let rows = self.held.as_ref().or(latest).and_then(|tables| tables.get(place));
+        let rows = self.table_snapshot.as_ref().or(latest).and_then(|tables| tables.get(index));
         rows.map_or(&[], Vec::as_slice)
     }
 
@@ -283,8 +283,8 @@ impl Dashboard {
     }
 
     /// Whether the charts show a longer range whose history is missing.
-    pub(crate) fn wants_past(&self) -> bool {
-        self.view.range > 0 && self.frozen.is_none() && self.past.is_none()
+    pub(crate) fn needs_range(&self) -> bool {
+        self.view.range > 0 && self.paused.is_none() && self.range_rows.is_none()
     }
 
     /// Rows of the last minutes, independent of the view.
@@ -294,7 +294,7 @@ impl Dashboard {
 
     /// Rows that the charts show; `None` while they are being fetched.
     pub(crate) fn rows(&self) -> Option<&[Row]> {
-        match &self.past {
+        match &self.range_rows {
             Some(rows) => Some(rows),
             None => (self.view.range == 0).then_some(self.live.rows()),
         }
@@ -314,33 +314,33 @@ impl Dashboard {
     pub(crate) fn window(&self) -> (f64, f64) {
         let range_ms = RANGES.get(self.view.range).map_or(0, |range| range.2);
         let end = self.end_ms();
-        self.frozen.unwrap_or((end - f64::from(range_ms) * 1_000.0, end))
+        self.paused.unwrap_or((end - f64::from(range_ms) * 1_000.0, end))
     }
 
     /// Row at the time under the pointer; the latest row if there is no pointer.
-    pub(crate) fn row_in_hand(&self) -> Option<&Row> {
+    pub(crate) fn hovered_row(&self) -> Option<&Row> {
         let rows = self.rows()?;
         let Some(hover) = self.hover else { return rows.last() };
-        rows.iter().find(|row| row.begun_ms < hover && hover <= row.time_ms)
+        rows.iter().find(|row| row.start_ms < hover && hover <= row.time_ms)
     }
 
     /// Whether the next sample is long overdue.
     fn is_stale(&self) -> bool {
         let interval_ms = self.latest.as_ref().map_or(0.0, |latest| latest.interval_ms);
-        let patience = if self.is_hidden { HIDDEN_STALE_AFTER_MS } else { STALE_AFTER_MS };
-        self.age_ms().is_some_and(|age| age > patience.max(interval_ms * 3.0))
+        let timeout_ms = if self.is_hidden { HIDDEN_STALE_AFTER_MS } else { STALE_AFTER_MS };
+        self.age_ms().is_some_and(|age| age > timeout_ms.max(interval_ms * 3.0))
     }
 
     /// Adds a sample.
-    fn take(&mut self, mut reading: Reading, is_polled: bool) {
+    fn add_sample(&mut self, mut reading: Reading, is_polled: bool) {
         let mut row = reading.row();
         let before = self.latest.as_ref();
         if before.is_some_and(|latest| latest.instance != reading.instance) {
-            if is_polled && self.age_ms().is_some_and(|age| age < OTHER_AFTER_MS) {
+            if is_polled && self.age_ms().is_some_and(|age| age < SWITCH_AFTER_MS) {
                 self.failure = Some(Failure::OtherInstance);
                 return;
             }
-            self.start_anew();
+            self.reset();
         } else if let Some(latest) = before {
             // After a reconnect, the stream may repeat samples.
             if reading.sequence <= latest.sequence {
@@ -350,70 +350,70 @@ impl Dashboard {
             if ahead <= 0.0 {
                 // The machine's clock was set back, so earlier times are invalid.
                 self.live.clear();
-                self.wants_history = true;
+                self.needs_history = true;
             } else if is_polled && ahead < POLL_GAP_MS.max(reading.interval_ms * 3.0) {
-                row.begun_ms = row.begun_ms.min(latest.time_ms);
+                row.start_ms = row.start_ms.min(latest.time_ms);
             }
-            let kills = reading.figure(Metric::OomKills) - latest.figure(Metric::OomKills);
+            let kills = reading.metric(Metric::OomKills) - latest.metric(Metric::OomKills);
             // An older service sends only the count.
             if kills > 0.0 && reading.state.is_none() {
-                reading.marks.push(Mark {
+                reading.annotations.push(Annotation {
                     time_ms: reading.time_ms,
                     kind: "oom_kill".to_owned(),
                     text: "Out of memory: a process was killed".to_owned(),
                 });
             }
         }
-        self.wants_history |= is_polled && self.live.rows().is_empty();
+        self.needs_history |= is_polled && self.live.rows().is_empty();
         self.live.push(row);
-        self.marks.append(&mut reading.marks);
-        let surplus = self.marks.len().saturating_sub(MOST_MARKS);
-        self.marks.drain(..surplus);
+        self.annotations.append(&mut reading.annotations);
+        let excess = self.annotations.len().saturating_sub(MAX_ANNOTATIONS);
+        self.annotations.drain(..excess);
         self.received_ms = self.now_ms;
         self.latest = Some(reading);
         self.link = Link::Live;
         self.failure = None;
-        self.judge();
+        self.update_alerts();
     }
 
     /// Replaces the rows of the page by the service's history.
-    fn remember(&mut self, history: History) {
+    fn replace_history(&mut self, history: History) {
         if self.latest.as_ref().is_some_and(|latest| latest.instance != history.instance) {
-            self.start_anew();
+            self.reset();
             self.latest = None;
         }
-        self.wants_history = false;
-        self.past_failure = None;
+        self.needs_history = false;
+        self.history_failure = None;
         self.live.replace(history);
     }
 
     /// Resets the state for another instance. A paused view is kept.
-    fn start_anew(&mut self) {
+    fn reset(&mut self) {
         self.live.clear();
-        self.marks.clear();
+        self.annotations.clear();
         self.own_levels = Default::default();
-        if self.frozen.is_none() {
-            self.past = None;
+        if self.paused.is_none() {
+            self.range_rows = None;
         }
         self.changed_ms = Some(self.now_ms);
     }
 
     fn press(&mut self, button: &str) {
         match button {
-            "pause" if self.frozen.is_some() => self.resume(),
-            "pause" => self.freeze(),
+            "pause" if self.paused.is_some() => self.resume(),
+            "pause" => self.pause(),
             "theme" => self.settings.next_theme(),
             "units" => self.settings.decimal = !self.settings.decimal,
             "notify" | "mute" => self.settings.notifies = button == "notify",
             "reset" => {
                 self.settings.thresholds = Settings::default().thresholds;
-                self.refused = None;
-                self.judge();
+                self.invalid_threshold = None;
+                self.update_alerts();
             }
             _ => {
                 let panel = button.strip_prefix("table-");
-                let place = PANELS.iter().position(|one| Some(one.id) == panel);
-                if let Some(open) = place.and_then(|place| self.tables.get_mut(place)) {
+                let index = PANELS.iter().position(|candidate| Some(candidate.id) == panel);
+                if let Some(open) = index.and_then(|index| self.tables.get_mut(index)) {
                     *open = !*open;
                 }
             }
@@ -421,19 +421,19 @@ impl Dashboard {
     }
 
     /// Pauses the view with a copy of its rows, because the timeline advances.
-    fn freeze(&mut self) {
-        if self.frozen.is_none() {
-            self.frozen = Some(self.window());
-            self.past = self.rows().map(<[Row]>::to_vec);
+    fn pause(&mut self) {
+        if self.paused.is_none() {
+            self.paused = Some(self.window());
+            self.range_rows = self.rows().map(<[Row]>::to_vec);
         }
     }
 
     fn resume(&mut self) {
-        self.frozen = None;
+        self.paused = None;
         self.drag = None;
         // The rows of a paused view may belong to another instance.
         if self.view.range == 0 || self.is_changed() {
-            self.past = None;
+            self.range_rows = None;
         }
     }
 
@@ -444,8 +444,8 @@ impl Dashboard {
         let (begin, end) = self.window();
         // The pointer may move by a few pixels during a click.
         if (to - from).abs() * 50.0 > end - begin {
-            let missing = (SHORTEST_MS - (to - from).abs()).max(0.0) / 2.0;
-            self.frozen = Some((from.min(to) - missing, from.max(to) + missing));
+            let missing = (MIN_WINDOW_MS - (to - from).abs()).max(0.0) / 2.0;
+            self.paused = Some((from.min(to) - missing, from.max(to) + missing));
         } else if end - begin > f64::from(RANGES[self.view.range].2) * 999.0 {
             self.resume();
         }
@@ -461,11 +461,11 @@ impl Dashboard {
             "ArrowRight" => self.hover = Some((middle + step).min(end)),
             "Home" => self.hover = Some(begin),
             "End" => self.hover = Some(end),
-            "+" if end - begin > SHORTEST_MS => {
-                self.freeze();
-                let half = ((end - begin) / 4.0).max(SHORTEST_MS / 2.0);
+            "+" if end - begin > MIN_WINDOW_MS => {
+                self.pause();
+                let half = ((end - begin) / 4.0).max(MIN_WINDOW_MS / 2.0);
                 let middle = middle.max(begin + half).min(end - half);
-                self.frozen = Some((middle - half, middle + half));
+                self.paused = Some((middle - half, middle + half));
             }
             "-" | "Escape" => {
                 self.hover = None;

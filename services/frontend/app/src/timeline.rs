@@ -4,7 +4,7 @@ use crate::decode::{History, Row};
 use crate::metrics::Metric;
 
 /// Maximum number of rows: ten minutes at one row per second, and a reserve for clocks that differ.
-pub(crate) const RING: usize = 660;
+pub(crate) const MAX_ROWS: usize = 660;
 
 /// Shortest duration of a row. Samples at a shorter interval share a row.
 const ROW_MS: f64 = 1_000.0;
@@ -35,7 +35,7 @@ impl Timeline {
         let mut rows = history.rows;
         for row in &mut rows {
             let known = self.rows.iter_mut().find(|known| known.time_ms >= row.time_ms);
-            if let Some(known) = known.filter(|known| known.begun_ms < row.time_ms) {
+            if let Some(known) = known.filter(|known| known.start_ms < row.time_ms) {
                 row.cores = std::mem::take(&mut known.cores);
             }
         }
@@ -50,8 +50,8 @@ impl Timeline {
         if let Some(last) = self.rows.last_mut() {
             // A history contains the newest sample, which the stream sends again. Samples at a
             // short interval share a row.
-            if row.time_ms <= last.time_ms || row.time_ms - last.begun_ms <= ROW_MS {
-                row.begun_ms = last.begun_ms.min(row.begun_ms);
+            if row.time_ms <= last.time_ms || row.time_ms - last.start_ms <= ROW_MS {
+                row.start_ms = last.start_ms.min(row.start_ms);
                 row.time_ms = last.time_ms.max(row.time_ms);
                 *last = row;
                 return;
@@ -60,7 +60,7 @@ impl Timeline {
         let horizon = row.time_ms - LIVE_MS;
         let old = self.rows.iter().take_while(|row| row.time_ms < horizon).count();
         // The row before the window extends the line to the edge of the chart.
-        let old = old.saturating_sub(1).max((self.rows.len() + 1).saturating_sub(RING));
+        let old = old.saturating_sub(1).max((self.rows.len() + 1).saturating_sub(MAX_ROWS));
         self.rows.drain(..old);
         self.rows.push(row);
     }
@@ -84,9 +84,9 @@ impl Row {
     }
 
     /// Whether there is a gap between `before` and this row: their intervals do not touch.
-    pub(crate) fn follows_a_gap(&self, before: &Self) -> bool {
+    pub(crate) fn follows_gap(&self, before: &Self) -> bool {
         // Timers are late by fractions of a tick, so up to half a tick is not a gap.
-        self.begun_ms - (self.time_ms - self.begun_ms) / 2.0 > before.time_ms
+        self.start_ms - (self.time_ms - self.start_ms) / 2.0 > before.time_ms
     }
 }
 
@@ -101,12 +101,12 @@ mod tests {
         for second in 0..2_000 {
             timeline.push(row(second, 1.0));
         }
-        assert!(timeline.rows().len() <= RING);
+        assert!(timeline.rows().len() <= MAX_ROWS);
         let mut timeline = Timeline::default();
         for tick in 0..50 {
             let mut fast = row(1_000, 1.0);
             fast.time_ms += f64::from(tick) * 100.0;
-            fast.begun_ms = fast.time_ms - 100.0;
+            fast.start_ms = fast.time_ms - 100.0;
             timeline.push(fast);
         }
         assert_eq!(timeline.rows().len(), 5, "a row a second");

@@ -29,7 +29,7 @@ impl Backend {
         let authority = uri.authority()?;
         let host = authority.host();
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        let well_formed = matches!(scheme.as_str(), "http" | "https")
+        let is_valid = matches!(scheme.as_str(), "http" | "https")
             && uri.query().is_none()
             && !host.is_empty()
             && host.bytes().all(is_name)
@@ -38,7 +38,7 @@ impl Backend {
                 Some(port) => port.as_u16() > 0 && *authority == format!("{host}:{port}"),
                 None => *authority == host,
             };
-        well_formed.then(|| {
+        is_valid.then(|| {
             let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
             let path = uri.path().trim_end_matches('/');
             Self { url: format!("{origin}{path}"), origin }

@@ -59,6 +59,6 @@ fn respond(
     if path == reload::STREAM_PATH {
         return reload.stream(folder);
     }
-    routes::answer(request.method(), path, request.headers(), &folder.site(path))
+    routes::respond(request.method(), path, request.headers(), &folder.site(path))
         .map(Full::boxed_unsync)
 }

@@ -7,10 +7,10 @@ use crate::page;
 
 /// For a name that changes with the content: kept for a year, the longest that makes sense
 /// (RFC 9111, section 5.2.2), and not even asked about on reload (RFC 8246).
-pub(crate) const FOR_EVER: &str = "max-age=31536000, immutable";
+pub(crate) const IMMUTABLE: &str = "max-age=31536000, immutable";
 
 /// For a name that stays: kept, but asked about each time.
-pub(crate) const ASK_FIRST: &str = "no-cache";
+pub(crate) const REVALIDATE: &str = "no-cache";
 
 /// The media type of documents.
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
@@ -43,14 +43,14 @@ pub(crate) fn of_file(
     if encoding != Encoding::Identity {
         set(&mut fields, header::CONTENT_ENCODING, encoding.name());
     }
-    keep(&mut fields, name, etag);
+    set_caching(&mut fields, name, etag);
     fields
 }
 
 /// Fields of a 304 response (RFC 9110, section 15.4.5).
-pub(crate) fn of_known_file(name: &str, etag: &HeaderValue) -> HeaderMap {
+pub(crate) fn not_modified(name: &str, etag: &HeaderValue) -> HeaderMap {
     let mut fields = common();
-    keep(&mut fields, name, etag);
+    set_caching(&mut fields, name, etag);
     fields
 }
 
@@ -87,9 +87,9 @@ fn common() -> HeaderMap {
     fields
 }
 
-fn keep(fields: &mut HeaderMap, name: &str, etag: &HeaderValue) {
-    let how_long = if page::is_hashed(name) { FOR_EVER } else { ASK_FIRST };
-    set(fields, header::CACHE_CONTROL, how_long);
+fn set_caching(fields: &mut HeaderMap, name: &str, etag: &HeaderValue) {
+    let cache_control = if page::is_hashed(name) { IMMUTABLE } else { REVALIDATE };
+    set(fields, header::CACHE_CONTROL, cache_control);
     set(fields, header::VARY, "accept-encoding");
     fields.insert(header::ETAG, etag.clone());
 }

@@ -54,8 +54,8 @@ async fn run(
     let site = Arc::new(site::Site::embedded(&config.backend));
     let hosts = Arc::new(Hosts::new(&config.hosts, process.listen.ip()));
     let handler = move |request: hyper::Request<_>| {
-        let response = if is_named(&request, &hosts) {
-            routes::answer(request.method(), request.uri().path(), request.headers(), &site)
+        let response = if is_known_host(&request, &hosts) {
+            routes::respond(request.method(), request.uri().path(), request.headers(), &site)
         } else {
             routes::misdirected(&site)
         };
@@ -66,7 +66,7 @@ async fn run(
 }
 
 /// Whether the request is for a host that is answered. A line that is not text is for none.
-fn is_named<B>(request: &hyper::Request<B>, hosts: &Hosts) -> bool {
+fn is_known_host<B>(request: &hyper::Request<B>, hosts: &Hosts) -> bool {
     let lines = request.headers().get_all(hyper::header::HOST).into_iter();
     let lines = lines.map(|host| host.to_str().unwrap_or_default());
     hosts.answer(lines.chain(request.uri().authority().map(hyper::http::uri::Authority::as_str)))

@@ -44,7 +44,7 @@ pub(crate) fn choose(accept: Option<&str>, offered: &[Encoding]) -> Option<Encod
 
 /// Whether `If-None-Match` names `etag` (quotes included): the client has it already. The
 /// comparison is the weak one.
-pub(crate) fn has_already(if_none_match: &str, etag: &str) -> bool {
+pub(crate) fn matches_etag(if_none_match: &str, etag: &str) -> bool {
     if if_none_match.trim() == "*" {
         return true;
     }
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn a_tag_is_found_in_a_list_weak_or_strong() {
-        assert!(has_already(r#""a""#, r#""a""#));
-        assert!(has_already(r#""b", W/"a""#, r#""a""#));
-        assert!(has_already(r#""x,y","a""#, r#""a""#));
-        assert!(has_already(" * ", r#""a""#));
-        assert!(!has_already(r#""b""#, r#""a""#));
-        assert!(!has_already("a", r#""a""#));
-        assert!(!has_already(r#"""#, r#""a""#));
-        assert!(!has_already("", r#""a""#));
+        assert!(matches_etag(r#""a""#, r#""a""#));
+        assert!(matches_etag(r#""b", W/"a""#, r#""a""#));
+        assert!(matches_etag(r#""x,y","a""#, r#""a""#));
+        assert!(matches_etag(" * ", r#""a""#));
+        assert!(!matches_etag(r#""b""#, r#""a""#));
+        assert!(!matches_etag("a", r#""a""#));
+        assert!(!matches_etag(r#"""#, r#""a""#));
+        assert!(!matches_etag("", r#""a""#));
     }
 }

@@ -47,14 +47,14 @@ fn texts_of<'a>(
     html: &'a str,
     begin: &str,
     end: &str,
-    is_meant: impl Fn(&str) -> bool,
+    is_included: impl Fn(&str) -> bool,
 ) -> Vec<&'a str> {
     html.split(begin)
         .skip(1)
         .filter_map(|rest| {
             let (attributes, rest) = rest.split_once('>')?;
             let (text, _) = rest.split_once(end)?;
-            is_meant(attributes).then_some(text)
+            is_included(attributes).then_some(text)
         })
         .collect()
 }

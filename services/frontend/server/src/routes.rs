@@ -9,7 +9,7 @@ use hyper::{Method, Response, StatusCode};
 
 use crate::BUILD;
 use crate::fields::{self, HTML, set};
-use crate::negotiation::{Encoding, choose, has_already};
+use crate::negotiation::{Encoding, choose, matches_etag};
 use crate::site::{Asset, Site};
 
 const NOT_FOUND: &str = include_str!("not_found.html");
@@ -23,7 +23,7 @@ const JSON: &str = "application/json";
 /// - `/healthz`: 200 and the version; `/readyz`: 200, there is nothing to wait for.
 ///
 /// Other paths get 404 and other methods than GET and HEAD 405.
-pub(crate) fn answer(
+pub(crate) fn respond(
     method: &Method,
     path: &str,
     headers: &HeaderMap,
@@ -34,11 +34,11 @@ pub(crate) fn answer(
     } else if let Some(asset) = site.find(path) {
         file(asset, headers, site)
     } else if path == "/healthz" {
-        short(StatusCode::OK, JSON, BUILD.health(), site)
+        text_response(StatusCode::OK, JSON, BUILD.health(), site)
     } else if path == "/readyz" {
-        short(StatusCode::OK, TEXT, "ok\n", site)
+        text_response(StatusCode::OK, TEXT, "ok\n", site)
     } else {
-        short(StatusCode::NOT_FOUND, HTML, NOT_FOUND, site)
+        text_response(StatusCode::NOT_FOUND, HTML, NOT_FOUND, site)
     };
     if method == Method::HEAD {
         return without_body(response);
@@ -48,47 +48,49 @@ pub(crate) fn answer(
 
 /// The answer to a request for a host that is not served.
 pub(crate) fn misdirected(site: &Site) -> Response<Full<Bytes>> {
-    let words = "this host is not served here; FRONTEND_HOSTS names the hosts that are\n";
-    short(StatusCode::MISDIRECTED_REQUEST, TEXT, words, site)
+    let message = "this host is not served here; FRONTEND_HOSTS names the hosts that are\n";
+    text_response(StatusCode::MISDIRECTED_REQUEST, TEXT, message, site)
 }
 
 fn file(asset: &Asset, headers: &HeaderMap, site: &Site) -> Response<Full<Bytes>> {
-    let accept = all_of(headers, &header::ACCEPT_ENCODING);
+    let accept = combined(headers, &header::ACCEPT_ENCODING);
     let mut offered = [Encoding::Identity; 3];
-    let count = asset.forms.len().min(offered.len());
-    for (place, form) in offered.iter_mut().zip(&asset.forms) {
-        *place = form.encoding;
+    let count = asset.representations.len().min(offered.len());
+    for (slot, representation) in offered.iter_mut().zip(&asset.representations) {
+        *slot = representation.encoding;
     }
     let chosen = choose(accept.as_deref(), &offered[..count]);
-    let Some(form) = asset.forms.iter().find(|form| Some(form.encoding) == chosen) else {
-        let words = "there is br, gzip and identity\n";
-        let mut response = short(StatusCode::NOT_ACCEPTABLE, TEXT, words, site);
+    let Some(representation) =
+        asset.representations.iter().find(|representation| Some(representation.encoding) == chosen)
+    else {
+        let message = "there is br, gzip and identity\n";
+        let mut response = text_response(StatusCode::NOT_ACCEPTABLE, TEXT, message, site);
         set(response.headers_mut(), header::VARY, "accept-encoding");
         return response;
     };
-    let known = all_of(headers, &header::IF_NONE_MATCH);
-    let etag = form.etag.to_str().unwrap_or_default();
+    let if_none_match = combined(headers, &header::IF_NONE_MATCH);
+    let etag = representation.etag.to_str().unwrap_or_default();
     let mut response = Response::new(Full::default());
     // A cheap copy; building the fields again would be a large part of the request's cost.
-    if known.is_some_and(|known| has_already(&known, etag)) {
+    if if_none_match.is_some_and(|if_none_match| matches_etag(&if_none_match, etag)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.headers_mut() = form.known_fields.clone();
+        *response.headers_mut() = representation.not_modified_fields.clone();
     } else {
-        *response.headers_mut() = form.fields.clone();
-        *response.body_mut() = Full::new(form.bytes.clone());
+        *response.headers_mut() = representation.fields.clone();
+        *response.body_mut() = Full::new(representation.bytes.clone());
     }
     response
 }
 
 fn not_allowed(site: &Site) -> Response<Full<Bytes>> {
-    let words = "this server is read-only\n";
-    let mut response = short(StatusCode::METHOD_NOT_ALLOWED, TEXT, words, site);
+    let message = "this server is read-only\n";
+    let mut response = text_response(StatusCode::METHOD_NOT_ALLOWED, TEXT, message, site);
     set(response.headers_mut(), header::ALLOW, "GET, HEAD");
     response
 }
 
 /// A response that must not be stored.
-fn short(
+fn text_response(
     status: StatusCode,
     content_type: &'static str,
     text: impl Into<Bytes>,
@@ -110,7 +112,7 @@ fn without_body(response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
 }
 
 /// The value of a field that may be sent in several lines (RFC 9110, section 5.3).
-fn all_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+fn combined<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
     let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let first = Cow::Borrowed(values.next()?);
     Some(values.fold(first, |all, value| all + "," + value))
@@ -120,42 +122,42 @@ fn all_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>>
 mod tests {
     use super::*;
     use crate::backend::Backend;
-    use crate::fields::{COMMON, DOCUMENT, FOR_EVER};
-    use crate::site::{Form, Inline};
+    use crate::fields::{COMMON, DOCUMENT, IMMUTABLE};
+    use crate::site::{Inline, Representation};
     use http_body_util::BodyExt;
     use hyper::header::HeaderValue;
 
     const SCRIPT: &str = "/app-0123456789abcdef.js";
 
     fn site() -> Site {
-        let form = |encoding, bytes: &'static str, etag| {
-            Form::new(
+        let representation = |encoding, bytes: &'static str, etag| {
+            Representation::new(
                 encoding,
                 Bytes::from_static(bytes.as_bytes()),
                 HeaderValue::from_static(etag),
             )
         };
         let mut script = Asset::plain("app-0123456789abcdef.js", Bytes::new(), "");
-        script.forms = vec![
-            form(Encoding::Brotli, "b", "\"b\""),
-            form(Encoding::Gzip, "gg", "\"g\""),
-            form(Encoding::Identity, "plain", "\"i\""),
+        script.representations = vec![
+            representation(Encoding::Brotli, "b", "\"b\""),
+            representation(Encoding::Gzip, "gg", "\"g\""),
+            representation(Encoding::Identity, "plain", "\"i\""),
         ];
         let index = Asset::plain("index.html", "<html>".into(), "\"x\"");
         let inline = Inline { scripts: "'sha256-x'", styles: "'sha256-y'" };
         Site::new(index, vec![script], &inline, &Backend::default())
     }
 
-    fn ask(method: &Method, path: &str, fields: &[(HeaderName, &str)]) -> Response<Full<Bytes>> {
+    fn send(method: &Method, path: &str, fields: &[(HeaderName, &str)]) -> Response<Full<Bytes>> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(name, value.parse().unwrap());
         }
-        answer(method, path, &headers, &site())
+        respond(method, path, &headers, &site())
     }
 
     fn get(path: &str, fields: &[(HeaderName, &str)]) -> Response<Full<Bytes>> {
-        ask(&Method::GET, path, fields)
+        send(&Method::GET, path, fields)
     }
 
     async fn body_of(response: Response<Full<Bytes>>) -> Bytes {
@@ -186,7 +188,7 @@ mod tests {
             assert_eq!(named, encoding);
             assert_eq!(fields[header::ETAG], etag);
             assert_eq!(fields[header::VARY], "accept-encoding");
-            assert_eq!(fields[header::CACHE_CONTROL], FOR_EVER);
+            assert_eq!(fields[header::CACHE_CONTROL], IMMUTABLE);
             assert_eq!(body_of(response).await, body);
         }
     }
@@ -211,7 +213,7 @@ mod tests {
         let response = get(SCRIPT, &[accept.clone(), (header::IF_NONE_MATCH, "W/\"a\", \"b\"")]);
         assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(response.headers()[header::ETAG], "\"b\"");
-        assert_eq!(response.headers()[header::CACHE_CONTROL], FOR_EVER);
+        assert_eq!(response.headers()[header::CACHE_CONTROL], IMMUTABLE);
         assert_eq!(response.headers().get(header::CONTENT_TYPE), None);
         assert!(body_of(response).await.is_empty());
         // Each encoding has its own tag.
@@ -221,12 +223,12 @@ mod tests {
 
     #[tokio::test]
     async fn head_is_get_without_the_body() {
-        let response = ask(&Method::HEAD, SCRIPT, &[]);
+        let response = send(&Method::HEAD, SCRIPT, &[]);
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[header::CONTENT_LENGTH], "5");
         assert_eq!(response.headers()[header::ETAG], "\"i\"");
         assert!(body_of(response).await.is_empty());
-        let response = ask(&Method::HEAD, "/nowhere", &[]);
+        let response = send(&Method::HEAD, "/nowhere", &[]);
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
     }
 
@@ -243,7 +245,7 @@ mod tests {
     #[test]
     fn other_methods_get_the_list_of_allowed_ones() {
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            let response = ask(&method, "/", &[]);
+            let response = send(&method, "/", &[]);
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
             assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
         }

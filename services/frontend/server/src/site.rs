@@ -23,12 +23,12 @@ pub(crate) struct Asset {
     pub(crate) path: String,
     /// The content in each encoding, in the server's order of preference; identity is
     /// always among them.
-    pub(crate) forms: Vec<Form>,
+    pub(crate) representations: Vec<Representation>,
 }
 
 /// A file's content in one encoding.
 #[derive(Clone)]
-pub(crate) struct Form {
+pub(crate) struct Representation {
     /// The encoding.
     pub(crate) encoding: Encoding,
     /// The content.
@@ -38,7 +38,7 @@ pub(crate) struct Form {
     /// The header fields that go with them.
     pub(crate) fields: HeaderMap,
     /// Fields of a 304 response.
-    pub(crate) known_fields: HeaderMap,
+    pub(crate) not_modified_fields: HeaderMap,
 }
 
 /// The hashes of what stands in the page itself, as its policy names them.
@@ -58,7 +58,7 @@ mod embedded {
         /// Its name.
         pub(super) name: &'static str,
         /// Encoding, bytes, tag.
-        pub(super) forms: &'static [(Encoding, &'static [u8], &'static str)],
+        pub(super) representations: &'static [(Encoding, &'static [u8], &'static str)],
     }
 
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -103,52 +103,57 @@ impl Site {
 
 impl Asset {
     fn embedded(file: &embedded::Embedded) -> Self {
-        let forms = file.forms.iter().map(|&(encoding, bytes, etag)| {
-            Form::new(encoding, Bytes::from_static(bytes), HeaderValue::from_static(etag))
+        let representations = file.representations.iter().map(|&(encoding, bytes, etag)| {
+            Representation::new(encoding, Bytes::from_static(bytes), HeaderValue::from_static(etag))
         });
-        Self::new(file.name, forms.collect())
+        Self::new(file.name, representations.collect())
     }
 
     /// A file without compression.
     pub(crate) fn plain(name: &str, bytes: Bytes, etag: &str) -> Self {
         let etag = HeaderValue::from_str(etag).unwrap_or_else(|_| HeaderValue::from_static("\"\""));
-        Self::new(name, vec![Form::new(Encoding::Identity, bytes, etag)])
+        Self::new(name, vec![Representation::new(Encoding::Identity, bytes, etag)])
     }
 
-    fn new(name: &str, forms: Vec<Form>) -> Self {
-        Self { path: format!("/{name}"), forms }
+    fn new(name: &str, representations: Vec<Representation>) -> Self {
+        Self { path: format!("/{name}"), representations }
     }
 
     fn prepare_fields(&mut self, policy: &HeaderValue) {
         let name = self.path.trim_start_matches('/');
-        for form in &mut self.forms {
-            form.fields = fields::of_file(name, form.encoding, &form.etag, policy);
-            form.known_fields = fields::of_known_file(name, &form.etag);
+        for representation in &mut self.representations {
+            representation.fields =
+                fields::of_file(name, representation.encoding, &representation.etag, policy);
+            representation.not_modified_fields = fields::not_modified(name, &representation.etag);
         }
     }
 
     /// The page with the backend's address filled in. It is not compressed: a compressor would be
     /// more code than the few kilobytes are worth.
     fn for_backend(&self, backend: &Backend) -> Self {
-        let Some(form) = self.forms.iter().find(|form| form.encoding == Encoding::Identity) else {
+        let Some(representation) = self
+            .representations
+            .iter()
+            .find(|representation| representation.encoding == Encoding::Identity)
+        else {
             return Self::plain("index.html", Bytes::new(), "\"\"");
         };
         let url = escaped(backend.url());
-        let html = String::from_utf8_lossy(&form.bytes)
+        let html = String::from_utf8_lossy(&representation.bytes)
             .replace(BACKEND_META, &BACKEND_META.replace("\"\"", &format!("\"{url}\"")))
             .replace(STATS_LINK, &format!("href=\"{url}/stats\""));
         // The tag of the page as it was built, and one of what was filled in.
-        let etag = form.etag.to_str().unwrap_or_default().trim_matches('"');
+        let etag = representation.etag.to_str().unwrap_or_default().trim_matches('"');
         let etag = format!("\"{etag}-{:016x}\"", hash_of(backend.url()));
         Self::plain("index.html", html.into(), &etag)
     }
 }
 
-impl Form {
-    /// A form whose fields are not known yet: they depend on the whole page.
+impl Representation {
+    /// A representation whose fields are not known yet: they depend on the whole page.
     pub(crate) fn new(encoding: Encoding, bytes: Bytes, etag: HeaderValue) -> Self {
-        let (fields, known_fields) = Default::default();
-        Self { encoding, bytes, etag, fields, known_fields }
+        let (fields, not_modified_fields) = Default::default();
+        Self { encoding, bytes, etag, fields, not_modified_fields }
     }
 }
 
@@ -190,9 +195,9 @@ mod tests {
         Site::new(index, Vec::new(), &Inline { scripts: "'sha256-x'", styles: "" }, backend)
     }
 
-    fn index_of(site: &Site) -> (&Form, &str) {
-        let form = &site.find("/").unwrap().forms[0];
-        (form, std::str::from_utf8(&form.bytes).unwrap())
+    fn index_of(site: &Site) -> (&Representation, &str) {
+        let representation = &site.find("/").unwrap().representations[0];
+        (representation, std::str::from_utf8(&representation.bytes).unwrap())
     }
 
     #[test]

@@ -130,27 +130,29 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
         "Whether an address is used, with the state of its circuit breaker.",
     );
     for (route, snapshot) in &snapshots {
-        for one in &snapshot.addresses {
-            let (address, state) = (one.address, one.state.name());
+        for endpoint in &snapshot.addresses {
+            let (address, state) = (endpoint.address, endpoint.state.name());
             let labels = format!("route=\"{route}\",address=\"{address}\",state=\"{state}\"");
-            text.line(name, &labels, u8::from(one.state == upstream::State::Healthy));
+            text.line(name, &labels, u8::from(endpoint.state == upstream::State::Healthy));
         }
     }
     for (name, help, value) in [
         (
             "gateway_upstream_in_flight",
             "Requests that an address is busy with.",
-            (|one| one.in_flight) as fn(&upstream::AddressSnapshot) -> usize,
+            (|endpoint| endpoint.in_flight) as fn(&upstream::AddressSnapshot) -> usize,
         ),
-        ("gateway_upstream_waiting", "Open connections that wait there for a request.", |one| {
-            one.waiting
-        }),
+        (
+            "gateway_upstream_waiting",
+            "Open connections that wait there for a request.",
+            |endpoint| endpoint.idle_connections,
+        ),
     ] {
         text.family(name, "gauge", help);
         for (route, snapshot) in &snapshots {
-            for one in &snapshot.addresses {
-                let labels = format!("route=\"{route}\",address=\"{}\"", one.address);
-                text.line(name, &labels, value(one));
+            for endpoint in &snapshot.addresses {
+                let labels = format!("route=\"{route}\",address=\"{}\"", endpoint.address);
+                text.line(name, &labels, value(endpoint));
             }
         }
     }
@@ -214,7 +216,7 @@ fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
             "gateway_cache_limit_bytes",
             "gauge",
             "Bytes that the cache may hold.",
-            cache.most_bytes as u64,
+            cache.max_bytes as u64,
         ),
         ("gateway_cache_entries", "gauge", "Answers that the cache holds.", cache.entries as u64),
     ] {
@@ -254,13 +256,13 @@ fn write_clients(text: &mut Text, gateway: &Gateway) {
             "gateway_clients",
             "gauge",
             "Clients whose limits are remembered.",
-            gateway.clients.remembered() as u64,
+            gateway.clients.tracked_clients() as u64,
         ),
         (
             "gateway_clients_crowded_total",
             "counter",
             "Times that a client shared its limits with others for want of room.",
-            gateway.clients.crowded(),
+            gateway.clients.overflow(),
         ),
         (
             "gateway_unlogged_total",

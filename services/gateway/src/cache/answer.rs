@@ -6,17 +6,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::cache_status::{How, push_number};
-use super::conditional::client_has_it;
+use super::cache_status::{ResponseSource, push_number};
+use super::conditional::is_not_modified;
 use super::entry::CacheEntry;
 use super::range::Part;
 use crate::fields::Fields;
 
 /// Response from the cache to one request. It stays valid after the entry is evicted.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CachedResponse {
     stored: Arc<CacheEntry>,
-    how: How,
+    source: ResponseSource,
     age_seconds: u64,
     seconds_left: i64,
     stale: bool,
@@ -27,11 +27,11 @@ pub(crate) struct Answer {
     part: Part,
 }
 
-impl Answer {
+impl CachedResponse {
     /// Creates the response to a request with these fields.
     pub(super) fn new(
         stored: Arc<CacheEntry>,
-        how: How,
+        source: ResponseSource,
         request: &Fields,
         head_only: bool,
         now: Instant,
@@ -39,17 +39,17 @@ impl Answer {
         let head = stored.head();
         // RFC 9110, section 13.2.1: conditions apply only to a response that would be a success.
         let is_ok = head.status() == StatusCode::OK;
-        let not_modified = is_ok && client_has_it(request, head.etag(), head.modified());
+        let not_modified = is_ok && is_not_modified(request, head.etag(), head.modified());
         let part = if is_ok && !not_modified && !head_only {
             Part::of(request, head.etag(), head.last_modified(), stored.body().len())
         } else {
             Part::Whole
         };
         Self {
-            how,
-            age_seconds: head.terms().age(now).as_secs(),
-            seconds_left: head.terms().seconds_left(now),
-            stale: !head.terms().is_fresh(now),
+            source,
+            age_seconds: head.freshness().age(now).as_secs(),
+            seconds_left: head.freshness().seconds_left(now),
+            stale: !head.freshness().is_fresh(now),
             not_modified,
             head_only,
             part,
@@ -91,7 +91,7 @@ impl Answer {
         out.extend_from_slice(b"age: ");
         push_number(out, self.age_seconds);
         out.extend_from_slice(b"\r\ncache-status: ");
-        self.how.write(out, self.seconds_left);
+        self.source.write(out, self.seconds_left);
         out.extend_from_slice(b"\r\n");
     }
 

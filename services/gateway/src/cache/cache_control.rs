@@ -51,7 +51,7 @@ impl Control {
             control.present = true;
             for directive in Directives(line.as_bytes()) {
                 match directive {
-                    Some((name, value)) => control.hear(name, value),
+                    Some((name, value)) => control.apply(name, value),
                     // The malformed directive may have been a prohibition.
                     None => control.is_unreadable = true,
                 }
@@ -60,7 +60,7 @@ impl Control {
         control
     }
 
-    fn hear(&mut self, name: &[u8], value: Option<&[u8]>) {
+    fn apply(&mut self, name: &[u8], value: Option<&[u8]>) {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
         // A prohibition applies with any value; a permission only in its exact form.
         if is("no-store") {
@@ -91,7 +91,7 @@ impl Control {
 
 /// Whether a request's `Cache-Control` contains `no-store`. A malformed line is evaluated up to the
 /// error.
-pub(super) fn asks_not_to_store(headers: &Fields) -> bool {
+pub(super) fn has_no_store(headers: &Fields) -> bool {
     headers
         .get_all(CACHE_CONTROL)
         .flat_map(|line| Directives(line.as_bytes()))
@@ -102,10 +102,10 @@ pub(super) fn asks_not_to_store(headers: &Fields) -> bool {
 /// Sets a lifetime. Conflicting or invalid values mean a lifetime of zero (RFC 9111, section
 /// 4.2.1).
 fn set(time: &mut Option<Duration>, value: Option<&[u8]>) {
-    let told = value.and_then(seconds).unwrap_or_default();
+    let parsed = value.and_then(seconds).unwrap_or_default();
     *time = match *time {
-        Some(before) if before != told => Some(Duration::ZERO),
-        _ => Some(told),
+        Some(before) if before != parsed => Some(Duration::ZERO),
+        _ => Some(parsed),
     };
 }
 
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn directives_are_parsed_in_any_case_and_from_several_lines() {
-        let told = control(&["Public,, max-AGE=60", " s-maxage=\"5\" ,\tstale-if-error=9", ""]);
+        let parsed = control(&["Public,, max-AGE=60", " s-maxage=\"5\" ,\tstale-if-error=9", ""]);
         let expected = Control {
             public: true,
             max_age: Some(seconds(60)),
@@ -206,7 +206,7 @@ mod tests {
             present: true,
             ..Control::default()
         };
-        assert_eq!(told, expected);
+        assert_eq!(parsed, expected);
         assert_eq!(control(&[]), Control::default());
     }
 
@@ -244,8 +244,8 @@ mod tests {
         for odd in
             ["max-age", "max-age=-1", "max-age=+1", "max-age=1.5", "max-age=\"\"", "max-age=x"]
         {
-            let told = control(&[odd]);
-            assert_eq!((told.max_age, told.no_store), (Some(seconds(0)), false), "{odd}");
+            let parsed = control(&[odd]);
+            assert_eq!((parsed.max_age, parsed.no_store), (Some(seconds(0)), false), "{odd}");
         }
     }
 
@@ -259,8 +259,8 @@ mod tests {
     #[test]
     fn a_lifetime_is_clamped_to_the_maximum() {
         for long in ["2147483648", "4294967295", "4294967296", "99999999999999999999999999"] {
-            let told = control(&[&format!("max-age={long}")]);
-            assert_eq!(told.max_age, Some(seconds(1 << 31)), "{long}");
+            let parsed = control(&[&format!("max-age={long}")]);
+            assert_eq!(parsed.max_age, Some(seconds(1 << 31)), "{long}");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
             ("no-storex", false),
             ("x=\"no-store\"", false),
         ] {
-            assert_eq!(asks_not_to_store(&fields(&[line])), asked, "{line}");
+            assert_eq!(has_no_store(&fields(&[line])), asked, "{line}");
         }
     }
 
@@ -308,10 +308,11 @@ mod tests {
         ) {
             let mut sorted = directives.clone();
             sorted.sort_unstable();
-            let told = if apart { control(&directives) } else { control(&[&directives.join(",")]) };
+            let joined = directives.join(",");
+            let parsed = if apart { control(&directives) } else { control(&[&joined]) };
             let expected = control(&[&sorted.join(" , ")]);
-            prop_assert_eq!(Control { present: true, ..told }, expected);
-            prop_assert_eq!(told.no_store, directives.contains(&"no-store"));
+            prop_assert_eq!(Control { present: true, ..parsed }, expected);
+            prop_assert_eq!(parsed.no_store, directives.contains(&"no-store"));
         }
 
         #[test]

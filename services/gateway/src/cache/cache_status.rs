@@ -38,7 +38,7 @@ impl Forward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forwarded {
     /// Reason for forwarding.
-    pub(crate) why: Forward,
+    pub(crate) fwd: Forward,
     /// Whether it waited for another request's fetch without getting a response.
     pub(crate) waited: bool,
     /// Whether the response is being stored.
@@ -49,7 +49,7 @@ impl Forwarded {
     /// Field value, for the caller to append to those of caches closer to the origin.
     pub(crate) fn field(self) -> HeaderValue {
         let mut text = Vec::with_capacity(48);
-        push(&mut text, &[NAME, "; fwd=", self.why.name()]);
+        push(&mut text, &[NAME, "; fwd=", self.fwd.name()]);
         if self.waited {
             push(&mut text, &["; collapsed=?0"]);
         }
@@ -62,24 +62,24 @@ impl Forwarded {
 
 /// Origin of a response that the cache served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum ResponseSource {
     /// It was stored.
     Hit,
     /// Another request fetched it.
     Collapsed(Forward),
     /// It is stale; the upstream failed with this status, or did not respond.
-    Asked(Option<StatusCode>),
+    Forwarded(Option<StatusCode>),
 }
 
-impl How {
+impl ResponseSource {
     /// Writes the field value.
     pub(super) fn write(self, text: &mut Vec<u8>, seconds_left: i64) {
         push(text, &[NAME]);
         match self {
             Self::Hit => push(text, &["; hit"]),
-            Self::Collapsed(why) => push(text, &["; fwd=", why.name(), "; collapsed"]),
-            Self::Asked(None) => push(text, &["; fwd=stale"]),
-            Self::Asked(Some(status)) => {
+            Self::Collapsed(fwd) => push(text, &["; fwd=", fwd.name(), "; collapsed"]),
+            Self::Forwarded(None) => push(text, &["; fwd=stale"]),
+            Self::Forwarded(Some(status)) => {
                 push(text, &["; fwd=stale; fwd-status=", status.as_str()]);
             }
         }
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_forwarded_request_states_the_reason() {
-        let field = |why, waited, stored| Forwarded { why, waited, stored }.field();
+        let field = |fwd, waited, stored| Forwarded { fwd, waited, stored }.field();
         assert_eq!(field(Forward::UriMiss, false, true), "gateway; fwd=uri-miss; stored");
         assert_eq!(field(Forward::VaryMiss, false, false), "gateway; fwd=vary-miss");
         assert_eq!(field(Forward::Stale, true, true), "gateway; fwd=stale; collapsed=?0; stored");
@@ -123,17 +123,17 @@ mod tests {
 
     #[test]
     fn a_cached_response_states_its_remaining_lifetime() {
-        let written = |how: How, seconds_left| {
+        let written = |source: ResponseSource, seconds_left| {
             let mut text = Vec::new();
-            how.write(&mut text, seconds_left);
+            source.write(&mut text, seconds_left);
             String::from_utf8(text).unwrap()
         };
-        assert_eq!(written(How::Hit, 31_536_000), "gateway; hit; ttl=31536000");
-        assert_eq!(written(How::Hit, -3), "gateway; hit; ttl=-3");
-        let collapsed = How::Collapsed(Forward::Stale);
+        assert_eq!(written(ResponseSource::Hit, 31_536_000), "gateway; hit; ttl=31536000");
+        assert_eq!(written(ResponseSource::Hit, -3), "gateway; hit; ttl=-3");
+        let collapsed = ResponseSource::Collapsed(Forward::Stale);
         assert_eq!(written(collapsed, 0), "gateway; fwd=stale; collapsed; ttl=0");
-        let asked = How::Asked(Some(StatusCode::BAD_GATEWAY));
-        assert_eq!(written(asked, -10), "gateway; fwd=stale; fwd-status=502; ttl=-10");
-        assert_eq!(written(How::Asked(None), -10), "gateway; fwd=stale; ttl=-10");
+        let forwarded = ResponseSource::Forwarded(Some(StatusCode::BAD_GATEWAY));
+        assert_eq!(written(forwarded, -10), "gateway; fwd=stale; fwd-status=502; ttl=-10");
+        assert_eq!(written(ResponseSource::Forwarded(None), -10), "gateway; fwd=stale; ttl=-10");
     }
 }

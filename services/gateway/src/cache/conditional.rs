@@ -10,7 +10,7 @@ use super::freshness::date;
 use crate::fields::Fields;
 
 /// Whether the client already has the representation with this entity tag and modification time.
-pub(super) fn client_has_it(
+pub(super) fn is_not_modified(
     request: &Fields,
     tag: Option<&HeaderValue>,
     modified: Option<SystemTime>,
@@ -67,7 +67,7 @@ mod tests {
     fn matches(line: &str, tag: &str) -> bool {
         let mut request = Fields::new();
         request.insert(IF_NONE_MATCH, HeaderValue::from_str(line).unwrap());
-        client_has_it(&request, Some(&HeaderValue::from_str(tag).unwrap()), None)
+        is_not_modified(&request, Some(&HeaderValue::from_str(tag).unwrap()), None)
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
     fn without_an_etag_nothing_matches() {
         let mut request = Fields::new();
         request.insert(IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
-        assert!(!client_has_it(&request, None, Some(SystemTime::UNIX_EPOCH)));
+        assert!(!is_not_modified(&request, None, Some(SystemTime::UNIX_EPOCH)));
     }
 
     #[test]
@@ -101,14 +101,14 @@ mod tests {
             request.insert(IF_MODIFIED_SINCE, HeaderValue::from_str(text).unwrap());
             request
         };
-        let has = |request: &Fields| client_has_it(request, None, Some(changed));
+        let has = |request: &Fields| is_not_modified(request, None, Some(changed));
         assert!(has(&since("Sun, 06 Nov 1994 08:49:37 GMT")));
         assert!(has(&since("Sunday, 06-Nov-94 08:49:38 GMT")));
         assert!(!has(&since("Sun, 06 Nov 1994 08:49:36 GMT")));
         assert!(!has(&since("yesterday")));
         let mut both = since("Sun, 06 Nov 1994 08:49:37 GMT");
         both.insert(IF_NONE_MATCH, HeaderValue::from_static("\"b\""));
-        assert!(!client_has_it(&both, Some(&HeaderValue::from_static("\"a\"")), Some(changed)));
+        assert!(!is_not_modified(&both, Some(&HeaderValue::from_static("\"a\"")), Some(changed)));
     }
 
     proptest! {

@@ -49,7 +49,7 @@ pub(crate) struct Snapshot {
     /// Bytes in use, responses in transfer included.
     pub(crate) bytes: usize,
     /// Maximum bytes.
-    pub(crate) most_bytes: usize,
+    pub(crate) max_bytes: usize,
     /// Stored responses.
     pub(crate) entries: usize,
 }
@@ -80,7 +80,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn snapshot(&self, bytes: usize, most_bytes: usize, entries: usize) -> Snapshot {
+    pub(super) fn snapshot(&self, bytes: usize, max_bytes: usize, entries: usize) -> Snapshot {
         Snapshot {
             hits: self.hits.iter().map(|stripe| stripe.0.get()).sum(),
             misses: self.misses.get(),
@@ -94,7 +94,7 @@ impl Counters {
             refused: self.refused.get(),
             evicted: self.evicted.get(),
             bytes,
-            most_bytes,
+            max_bytes,
             entries,
         }
     }

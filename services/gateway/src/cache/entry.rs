@@ -10,12 +10,12 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use super::freshness::{Moment, Terms, date};
+use super::freshness::{Freshness, Moment, date};
 use crate::fields::Fields;
 use crate::request::field_rules::FieldRules;
 
 /// Hop-by-hop fields (RFC 9110, section 7.6.1), and fields that are generated for each response.
-pub(super) const NOT_KEPT: [HeaderName; 13] = [
+pub(super) const NOT_STORED: [HeaderName; 13] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -33,7 +33,7 @@ pub(super) const NOT_KEPT: [HeaderName; 13] = [
 ];
 
 /// Fields that describe the content; a 304 does not include them.
-const OF_CONTENT: [HeaderName; 4] =
+const CONTENT_FIELDS: [HeaderName; 4] =
     [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE];
 
 /// Serialized status line and fields.
@@ -58,7 +58,7 @@ impl Text {
         let nominated = nominated(headers);
         let mut has_hsts = false;
         for (name, value) in headers.iter() {
-            if NOT_KEPT.contains(name) || nominated.contains(name) {
+            if NOT_STORED.contains(name) || nominated.contains(name) {
                 continue;
             }
             // RFC 6797, section 7.1: only one field.
@@ -67,7 +67,7 @@ impl Text {
             }
             line(&mut full, name, value.as_bytes());
             // RFC 9110, section 15.4.5.
-            let of_content = OF_CONTENT.contains(name) || (tagged && name == LAST_MODIFIED);
+            let of_content = CONTENT_FIELDS.contains(name) || (tagged && name == LAST_MODIFIED);
             if !of_content {
                 line(&mut not_modified, name, value.as_bytes());
             }
@@ -124,7 +124,7 @@ pub(super) struct Head {
     language: Option<Box<str>>,
     /// Original `Last-Modified`, for revalidation.
     last_modified: Option<HeaderValue>,
-    terms: Terms,
+    freshness: Freshness,
 }
 
 impl Head {
@@ -133,7 +133,7 @@ impl Head {
     pub(super) fn new(
         status: StatusCode,
         headers: &Fields,
-        terms: Terms,
+        freshness: Freshness,
         now: Moment,
         edits: Option<&FieldRules>,
     ) -> Self {
@@ -147,7 +147,7 @@ impl Head {
             last_modified: headers.get(LAST_MODIFIED).and_then(detached),
             // RFC 9111, section 4.3.2.
             modified: date(headers, LAST_MODIFIED).or_else(|| date(headers, DATE)),
-            terms,
+            freshness,
         }
     }
 
@@ -170,8 +170,8 @@ impl Head {
         self.text.bytes() + edited + validators
     }
 
-    pub(super) fn terms(&self) -> &Terms {
-        &self.terms
+    pub(super) fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     pub(super) fn etag(&self) -> Option<&HeaderValue> {
@@ -235,8 +235,8 @@ impl CacheEntry {
         &self.head
     }
 
-    pub(super) fn terms(&self) -> &Terms {
-        &self.head.terms
+    pub(super) fn freshness(&self) -> &Freshness {
+        &self.head.freshness
     }
 
     pub(super) fn full(&self) -> &[u8] {

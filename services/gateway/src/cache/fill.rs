@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
 
-use super::answer::Answer;
-use super::cache_status::{Forwarded, How};
-use super::conditional::client_has_it;
+use super::answer::CachedResponse;
+use super::cache_status::{Forwarded, ResponseSource};
+use super::conditional::is_not_modified;
 use super::entry::{CacheEntry, Head};
-use super::freshness::{Moment, Refusal, Terms, date};
+use super::freshness::{Freshness, Moment, Refusal, date};
 use super::revalidation;
-use super::shard::{Ask, Class, Key, Opening};
+use super::shard::{Class, FetchPlan, Key, ShardQuery};
 use super::vary::{Codings, Vary};
 use super::{Inner, write};
 use crate::fields::Fields;
@@ -28,13 +28,13 @@ const FIRST_BYTES: usize = 16 * 1024;
 
 /// Handling of the upstream's response.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum FillDecision {
     /// Forward it, and pass the body to [`Fill::body`].
     Storing,
     /// Forward it; it is not stored, for this reason.
     Forward(Refusal),
     /// Send the stored response instead; it is stale but usable while the upstream fails.
-    Instead(Answer),
+    Substitute(CachedResponse),
 }
 
 /// A request whose response is stored. Other requests wait for it: if it is dropped before the
@@ -51,7 +51,7 @@ pub(crate) struct Fill {
     /// dropped.
     flight: Option<(u64, Option<watch::Sender<()>>)>,
     /// No request waits for it.
-    loose: bool,
+    is_uncollapsed: bool,
     noted_until: Option<Instant>,
     generation: u64,
     stale: Option<Arc<CacheEntry>>,
@@ -66,13 +66,13 @@ pub(crate) struct Fill {
 pub(crate) struct Leftover {
     /// The body up to this point.
     pub(crate) bytes: Bytes,
-    _room: MemoryPermit,
-    _coming: MemoryPermit,
+    _permit: MemoryPermit,
+    _transfer_permit: MemoryPermit,
 }
 
 #[derive(Debug)]
 enum State {
-    Asked,
+    Pending,
     Storing(Box<Storing>),
     Over,
 }
@@ -85,34 +85,34 @@ struct Storing {
     body: Vec<u8>,
     /// The body length that the upstream announced.
     length: Option<usize>,
-    room: MemoryPermit,
+    permit: MemoryPermit,
     /// Reservation in the limit for responses in transfer.
-    coming: MemoryPermit,
+    transfer_permit: MemoryPermit,
 }
 
 impl Fill {
     pub(super) fn new(
         inner: Arc<Inner>,
-        ask: &Ask<'_>,
-        opening: Opening,
+        query: &ShardQuery<'_>,
+        plan: FetchPlan,
         flight: Option<(u64, watch::Sender<()>)>,
         generation: u64,
         waited: bool,
     ) -> Self {
         Self {
             inner,
-            key: Arc::new(ask.key()),
-            class: opening.class,
-            request: ask.headers.clone(),
-            begun: ask.now,
-            forwarded: Forwarded { why: opening.why, waited, stored: false },
-            loose: flight.is_none(),
+            key: Arc::new(query.key()),
+            class: plan.class,
+            request: query.headers.clone(),
+            begun: query.now,
+            forwarded: Forwarded { fwd: plan.fwd, waited, stored: false },
+            is_uncollapsed: flight.is_none(),
             flight: flight.map(|(id, sender)| (id, Some(sender))),
             generation,
-            stale: opening.stale,
-            noted_until: opening.noted_until,
+            stale: plan.stale,
+            noted_until: plan.noted_until,
             edits: None,
-            state: State::Asked,
+            state: State::Pending,
         }
     }
 
@@ -123,15 +123,15 @@ impl Fill {
         let codings = Codings::of(&self.request).field();
         let conditions = match &self.stale {
             Some(stale) => Some(revalidation::conditions(stale.head())),
-            None if self.asks_conditionally() => None,
+            None if self.forwards_conditions() => None,
             None => Some([(IF_NONE_MATCH, None), (IF_MODIFIED_SINCE, None)]),
         };
         conditions.into_iter().flatten().chain([(ACCEPT_ENCODING, Some(codings))])
     }
 
     /// Whether the upstream evaluates the client's conditions: the fill is not coalesced.
-    fn asks_conditionally(&self) -> bool {
-        self.loose && self.stale.is_none()
+    fn forwards_conditions(&self) -> bool {
+        self.is_uncollapsed && self.stale.is_none()
     }
 
     /// Whether it collects the body.
@@ -159,49 +159,49 @@ impl Fill {
         status: StatusCode,
         headers: &Fields,
         now: Moment,
-    ) -> Verdict {
-        if !matches!(self.state, State::Asked) {
-            return Verdict::Forward(Refusal::Superseded);
+    ) -> FillDecision {
+        if !matches!(self.state, State::Pending) {
+            return FillDecision::Forward(Refusal::Superseded);
         }
         if status == StatusCode::NOT_MODIFIED
             && let Some(stale) = self.stale.take_if(|stale| revalidation::has_validator(stale))
         {
-            return Verdict::Instead(self.freshen(&stale, headers, now));
+            return FillDecision::Substitute(self.freshen(&stale, headers, now));
         }
         if status == StatusCode::NOT_MODIFIED {
             // The 304 answers one client's condition and does not apply to other requests.
             self.state = State::Over;
-            self.leave();
-            return Verdict::Forward(Refusal::Status);
+            self.end_flight();
+            return FillDecision::Forward(Refusal::Status);
         }
         // RFC 5861, section 4.
         if matches!(status.as_u16(), 500 | 502 | 503 | 504)
-            && let Some(answer) = self.instead_of_failure(Some(status), now.instant)
+            && let Some(answer) = self.stale_on_error(Some(status), now.instant)
         {
-            return Verdict::Instead(answer);
+            return FillDecision::Substitute(answer);
         }
         match self.start(status, headers, now) {
-            Ok(()) => Verdict::Storing,
+            Ok(()) => FillDecision::Storing,
             Err(refusal) => {
                 let error = status.is_client_error() || status.is_server_error();
                 self.refuse(refusal, error, now.instant);
-                Verdict::Forward(refusal)
+                FillDecision::Forward(refusal)
             }
         }
     }
 
     /// Whether the client, whose conditions were not forwarded, already has this response, so that
     /// 304 is correct.
-    pub(crate) fn client_has_it(&self, status: StatusCode, headers: &Fields) -> bool {
+    pub(crate) fn is_not_modified(&self, status: StatusCode, headers: &Fields) -> bool {
         let modified = date(headers, LAST_MODIFIED);
-        status == StatusCode::OK && client_has_it(&self.request, headers.get(ETAG), modified)
+        status == StatusCode::OK && is_not_modified(&self.request, headers.get(ETAG), modified)
     }
 
     /// Handles a missing response from the upstream. Returns the stored response where
     /// `stale-if-error` allows it; other requests get it too, for a while without contacting the
     /// upstream.
-    pub(crate) fn failed(&mut self, now: Instant) -> Option<Answer> {
-        self.instead_of_failure(None, now)
+    pub(crate) fn failed(&mut self, now: Instant) -> Option<CachedResponse> {
+        self.stale_on_error(None, now)
     }
 
     /// Collects a piece of the body.
@@ -220,7 +220,7 @@ impl Fill {
         if length > storing.body.capacity() {
             let capacity = length.max(2 * storing.body.capacity()).max(FIRST_BYTES).min(most);
             let more = capacity - storing.body.capacity();
-            if !storing.coming.grow(more) || !self.inner.grow(&mut storing.room, more) {
+            if !storing.transfer_permit.grow(more) || !self.inner.grow(&mut storing.permit, more) {
                 return self.give_up(Refusal::TooLarge, now);
             }
             storing.body.reserve_exact(capacity - storing.body.len());
@@ -235,8 +235,8 @@ impl Fill {
             return Ok(());
         };
         self.refuse(refusal, false, now);
-        let Storing { body, room, coming, .. } = *storing;
-        Err(Leftover { bytes: body.into(), _room: room, _coming: coming })
+        let Storing { body, permit, transfer_permit, .. } = *storing;
+        Err(Leftover { bytes: body.into(), _permit: permit, _transfer_permit: transfer_permit })
     }
 
     /// Completes the fill and returns the body. It is not stored if it is shorter than announced,
@@ -255,22 +255,22 @@ impl Fill {
         let State::Storing(storing) = std::mem::replace(&mut self.state, State::Over) else {
             return (Bytes::new(), false);
         };
-        let Storing { head, vary, class, body, length, room, coming } = *storing;
+        let Storing { head, vary, class, body, length, permit, transfer_permit } = *storing;
         let body = Bytes::from(body.into_boxed_slice());
         if length.is_some_and(|length| length != body.len()) {
             // The next request may succeed.
             return (body, false);
         }
         let stored = Arc::new(head.with(body.clone()));
-        drop(coming);
-        let is_stored = self.store(stored, &vary, &class, room, now);
+        drop(transfer_permit);
+        let is_stored = self.store(stored, &vary, &class, permit, now);
         (body, is_stored)
     }
 
     /// Starts to store a response with this head.
     fn start(&mut self, status: StatusCode, headers: &Fields, now: Moment) -> Result<(), Refusal> {
         let delay = now.instant.saturating_duration_since(self.begun);
-        let terms = Terms::of(status, headers, self.class.authorised, delay, now)?;
+        let freshness = Freshness::of(status, headers, self.class.authorised, delay, now)?;
         if status.is_server_error()
             && self.stale.as_ref().is_some_and(|stale| !stale.head().status().is_server_error())
         {
@@ -285,12 +285,15 @@ impl Fill {
             return Err(Refusal::TooLarge);
         }
         let class = Class { authorised: self.class.authorised, variant: Some(variant) };
-        self.enter(&class, now.instant)?;
-        let head = Head::new(status, headers, terms, now, self.edits.as_deref());
+        self.begin_flight(&class, now.instant)?;
+        let head = Head::new(status, headers, freshness, now, self.edits.as_deref());
         let bytes = length.unwrap_or(0);
         let overhead = self.key.slot_bytes(&class);
-        let (mut room, mut coming) = (self.inner.space.room(), self.inner.coming.room());
-        if !coming.grow(bytes) || !self.inner.grow(&mut room, overhead + head.bytes() + bytes) {
+        let (mut permit, mut transfer_permit) =
+            (self.inner.memory.permit(), self.inner.transfer_memory.permit());
+        if !transfer_permit.grow(bytes)
+            || !self.inner.grow(&mut permit, overhead + head.bytes() + bytes)
+        {
             return Err(Refusal::TooLarge);
         }
         self.state = State::Storing(Box::new(Storing {
@@ -299,23 +302,23 @@ impl Fill {
             class,
             body: Vec::with_capacity(bytes),
             length,
-            room,
-            coming,
+            permit,
+            transfer_permit,
         }));
-        if !terms.may_be_stale_while_revalidated(now.instant) {
+        if !freshness.may_be_stale_while_revalidated(now.instant) {
             // The response is stored for upstream failures, but cannot answer the waiting requests.
-            self.wake();
+            self.wake_waiters();
         }
         Ok(())
     }
 
     /// Registers this fill as the one that stores, if it is not registered yet.
-    fn enter(&mut self, class: &Class, now: Instant) -> Result<(), Refusal> {
+    fn begin_flight(&mut self, class: &Class, now: Instant) -> Result<(), Refusal> {
         if self.flight.is_some() {
             return Ok(());
         }
         let mut shard = write(self.inner.shard(self.key.hash));
-        if shard.generation != self.generation || shard.is_fetched(self.key.hash, class) {
+        if shard.generation != self.generation || shard.is_in_flight(self.key.hash, class) {
             return Err(Refusal::Superseded);
         }
         let (id, sender) = shard.begin(self.key.hash, class, now);
@@ -325,25 +328,25 @@ impl Fill {
 
     /// Returns a stored response that the upstream has revalidated, and stores it again where
     /// allowed.
-    fn freshen(&mut self, stale: &CacheEntry, update: &Fields, now: Moment) -> Answer {
+    fn freshen(&mut self, stale: &CacheEntry, update: &Fields, now: Moment) -> CachedResponse {
         let fields = revalidation::freshened(stale.head(), update);
         let status = stale.head().status();
         let delay = now.instant.saturating_duration_since(self.begun);
-        let terms = Terms::of(status, &fields, self.class.authorised, delay, now);
-        let spent = terms.unwrap_or(Terms::spent(now));
-        let head = Head::new(status, &fields, spent, now, self.edits.as_deref());
+        let freshness = Freshness::of(status, &fields, self.class.authorised, delay, now);
+        let expired = freshness.unwrap_or(Freshness::expired(now));
+        let head = Head::new(status, &fields, expired, now, self.edits.as_deref());
         let fresh = Arc::new(head.with(stale.body().clone()));
         self.state = State::Over;
         self.inner.counters.revalidated.add();
-        if let Err(refusal) = terms.and_then(|_| self.keep(&fresh, &fields, now.instant)) {
+        if let Err(refusal) = freshness.and_then(|_| self.keep(&fresh, &fields, now.instant)) {
             self.refuse(refusal, false, now.instant);
             if refusal == Refusal::Forbidden {
                 // The upstream has withdrawn the permission to store.
-                write(self.inner.shard(self.key.hash)).forget(self.key.hash);
+                write(self.inner.shard(self.key.hash)).invalidate(self.key.hash);
             }
         }
-        let how = How::Asked(Some(StatusCode::NOT_MODIFIED));
-        Answer::new(fresh, how, &self.request, false, now.instant)
+        let source = ResponseSource::Forwarded(Some(StatusCode::NOT_MODIFIED));
+        CachedResponse::new(fresh, source, &self.request, false, now.instant)
     }
 
     /// Stores a revalidated response.
@@ -356,12 +359,12 @@ impl Fill {
         let vary = Vary::of(fields).ok_or(Refusal::Vary)?;
         let variant = vary.variant(&self.request).ok_or(Refusal::Vary)?;
         let class = Class { authorised: self.class.authorised, variant: Some(variant) };
-        self.enter(&class, now)?;
-        let mut room = self.inner.space.room();
-        if !self.inner.grow(&mut room, self.key.slot_bytes(&class) + fresh.bytes()) {
+        self.begin_flight(&class, now)?;
+        let mut permit = self.inner.memory.permit();
+        if !self.inner.grow(&mut permit, self.key.slot_bytes(&class) + fresh.bytes()) {
             return Err(Refusal::TooLarge);
         }
-        self.store(fresh.clone(), &vary, &class, room, now);
+        self.store(fresh.clone(), &vary, &class, permit, now);
         Ok(())
     }
 
@@ -371,18 +374,18 @@ impl Fill {
         stored: Arc<CacheEntry>,
         vary: &Vary,
         class: &Class,
-        mut room: MemoryPermit,
+        mut permit: MemoryPermit,
         now: Instant,
     ) -> bool {
         let Some((id, sender)) = self.flight.take() else { return false };
-        room.shrink_to(self.key.slot_bytes(class) + stored.bytes());
-        let answers_others = stored.terms().may_be_stale_while_revalidated(now);
+        permit.shrink_to(self.key.slot_bytes(class) + stored.bytes());
+        let answers_others = stored.freshness().may_be_stale_while_revalidated(now);
         let result = {
             let mut shard = write(self.inner.shard(self.key.hash));
             // If the flight is no longer registered, another request fetches the response or it has
             // been invalidated.
             if shard.end(self.key.hash, id) {
-                shard.store(&self.key, vary, class, stored, room, now)
+                shard.store(&self.key, vary, class, stored, permit, now)
             } else {
                 Err(Refusal::Superseded)
             }
@@ -399,19 +402,24 @@ impl Fill {
         result.is_ok()
     }
 
-    fn instead_of_failure(&mut self, status: Option<StatusCode>, now: Instant) -> Option<Answer> {
+    fn stale_on_error(
+        &mut self,
+        status: Option<StatusCode>,
+        now: Instant,
+    ) -> Option<CachedResponse> {
         let stale = self.stale.clone()?;
-        if !matches!(self.state, State::Asked) || !stale.terms().may_be_stale_on_error(now) {
+        if !matches!(self.state, State::Pending) || !stale.freshness().may_be_stale_on_error(now) {
             return None;
         }
         if let Some(variant) = &self.class.variant {
             let until = now + self.inner.settings.uncacheable;
-            write(self.inner.shard(self.key.hash)).trouble(self.key.hash, variant, until);
+            write(self.inner.shard(self.key.hash)).mark_failing(self.key.hash, variant, until);
         }
         self.state = State::Over;
-        self.leave();
+        self.end_flight();
         self.inner.counters.stale.add();
-        Some(Answer::new(stale, How::Asked(status), &self.request, false, now))
+        let source = ResponseSource::Forwarded(status);
+        Some(CachedResponse::new(stale, source, &self.request, false, now))
     }
 
     /// Marks the response as not stored: neither waiting nor later requests wait for it.
@@ -421,7 +429,7 @@ impl Fill {
         if refusal != Refusal::Superseded && self.is_worth_a_note(now) {
             self.note(&self.class, error, now);
         }
-        self.leave();
+        self.end_flight();
     }
 
     /// Whether a note is useful. Without waiting requests or an existing record, a note would only
@@ -433,27 +441,27 @@ impl Fill {
         let noted = self.noted_until.is_some_and(|until| {
             until.saturating_duration_since(now) > self.inner.settings.uncacheable / 2
         });
-        others_wait || (!noted && (self.loose || self.stale.is_some()))
+        others_wait || (!noted && (self.is_uncollapsed || self.stale.is_some()))
     }
 
     fn note(&self, class: &Class, error: bool, now: Instant) {
-        let mut room = self.inner.space.room();
-        if self.inner.grow(&mut room, self.key.note_bytes(class)) {
+        let mut permit = self.inner.memory.permit();
+        if self.inner.grow(&mut permit, self.key.note_bytes(class)) {
             let until = now + self.inner.settings.uncacheable;
             let mut shard = write(self.inner.shard(self.key.hash));
-            shard.note(&self.key, class, error, until, now, room);
+            shard.note(&self.key, class, error, until, now, permit);
         }
     }
 
     /// Wakes the waiting requests, but remains the registered fetch.
-    fn wake(&mut self) {
+    fn wake_waiters(&mut self) {
         if let Some((_, sender)) = &mut self.flight {
             *sender = None;
         }
     }
 
     /// Deregisters this fetch, then wakes the waiting requests.
-    fn leave(&mut self) {
+    fn end_flight(&mut self) {
         if let Some((id, sender)) = self.flight.take() {
             write(self.inner.shard(self.key.hash)).end(self.key.hash, id);
             drop(sender);
@@ -463,7 +471,7 @@ impl Fill {
 
 impl Drop for Fill {
     fn drop(&mut self) {
-        self.leave();
+        self.end_flight();
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Refusal {
 
 /// Freshness of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Terms {
+pub(super) struct Freshness {
     received: Instant,
     /// Age at the time of receipt.
     initial_age: Duration,
@@ -70,7 +70,7 @@ pub(super) struct Terms {
     pub(super) for_all: bool,
 }
 
-impl Terms {
+impl Freshness {
     /// Computes the freshness of a response that arrived `delay` after its request was sent.
     pub(super) fn of(
         status: StatusCode,
@@ -121,7 +121,7 @@ impl Terms {
             lifetime = lifetime.min(LONGEST_ERROR);
         }
         let stale = |time: Option<Duration>| time.filter(|_| !never_stale).unwrap_or_default();
-        let terms = Self {
+        let freshness = Self {
             received: now.instant,
             initial_age: initial_age(headers, delay, now),
             lifetime,
@@ -130,17 +130,17 @@ impl Terms {
             for_all,
         };
         let useful = control.no_cache
-            || terms.is_fresh(now.instant)
-            || terms.may_be_stale_while_revalidated(now.instant)
-            || terms.may_be_stale_on_error(now.instant);
+            || freshness.is_fresh(now.instant)
+            || freshness.may_be_stale_while_revalidated(now.instant)
+            || freshness.may_be_stale_on_error(now.instant);
         if useful && !(control.no_cache && status.is_server_error()) {
-            return Ok(terms);
+            return Ok(freshness);
         }
         Err(if status.is_server_error() { Refusal::Failure } else { Refusal::NoLifetime })
     }
 
     /// Freshness of a response that may be used once and must then be revalidated.
-    pub(super) fn spent(now: Moment) -> Self {
+    pub(super) fn expired(now: Moment) -> Self {
         Self {
             received: now.instant,
             initial_age: Duration::ZERO,
@@ -192,11 +192,11 @@ fn is_understood(status: StatusCode) -> bool {
 
 /// Freshness lifetime for a shared cache (RFC 9111, section 4.2.1).
 fn lifetime(control: &Control, headers: &Fields, now: Moment) -> Duration {
-    let told = control.shared_max_age.or(control.max_age).or_else(|| {
+    let explicit = control.shared_max_age.or(control.max_age).or_else(|| {
         let expires = date(headers, EXPIRES)?;
         expires.duration_since(date(headers, DATE).unwrap_or(now.unix)).ok()
     });
-    told.unwrap_or_default().min(LONGEST)
+    explicit.unwrap_or_default().min(LONGEST)
 }
 
 /// Initial age (RFC 9111, section 4.2.3). The upstream's `Date` has a resolution of one second and
@@ -204,18 +204,18 @@ fn lifetime(control: &Control, headers: &Fields, now: Moment) -> Duration {
 /// immediately. As that section allows, `Date` is used only if a cache on the path does not support
 /// `Age`.
 fn initial_age(headers: &Fields, delay: Duration, now: Moment) -> Duration {
-    let told = headers
+    let age = headers
         .get(AGE)
         .and_then(|age| age.as_bytes().split(|&byte| byte == b',').next())
         .and_then(|age| seconds(age.trim_ascii()));
-    let told = told.unwrap_or_default() + delay;
+    let age = age.unwrap_or_default() + delay;
     let old_hop = headers.get_all(VIA).any(|via| {
         let hops = via.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         hops.into_iter().any(|hop| hop.starts_with(b"1.0 ") || hop.starts_with(b"HTTP/1.0 "))
     });
     let apparent =
         date(headers, DATE).filter(|_| old_hop).and_then(|date| now.unix.duration_since(date).ok());
-    told.max(apparent.unwrap_or_default()).min(LONGEST)
+    age.max(apparent.unwrap_or_default()).min(LONGEST)
 }
 
 /// The date in a field that occurs exactly once.
@@ -256,21 +256,21 @@ mod tests {
         headers
     }
 
-    fn terms(status: u16, authorised: bool, lines: &[&str]) -> Result<Terms, Refusal> {
+    fn freshness(status: u16, authorised: bool, lines: &[&str]) -> Result<Freshness, Refusal> {
         let status = StatusCode::from_u16(status).unwrap();
-        Terms::of(status, &headers(lines), authorised, Duration::ZERO, now())
+        Freshness::of(status, &headers(lines), authorised, Duration::ZERO, now())
     }
 
     /// Seconds fresh, stale while revalidating, and stale on error.
     fn timeouts(lines: &[&str]) -> Result<(u64, u64, u64), Refusal> {
-        let timeouts = |terms: Terms| {
+        let timeouts = |freshness: Freshness| {
             (
-                terms.lifetime.as_secs(),
-                terms.stale_while_revalidate.as_secs(),
-                terms.stale_if_error.as_secs(),
+                freshness.lifetime.as_secs(),
+                freshness.stale_while_revalidate.as_secs(),
+                freshness.stale_if_error.as_secs(),
             )
         };
-        terms(200, false, lines).map(timeouts)
+        freshness(200, false, lines).map(timeouts)
     }
 
     #[test]
@@ -322,13 +322,13 @@ mod tests {
     #[test]
     fn statuses_are_stored_for_an_explicit_lifetime_unless_one_request_provokes_them() {
         for status in 200..600 {
-            let told = terms(status, false, &["cache-control: max-age=5"]).map(|_| ());
+            let stored = freshness(status, false, &["cache-control: max-age=5"]).map(|_| ());
             let expected = match status {
                 206 | 304 | 400..=403 | 406..=409 | 411..=413 | 415..=431 => Err(Refusal::Status),
                 _ => Ok(()),
             };
-            assert_eq!(told, expected, "{status}");
-            assert!(terms(status, false, &[]).is_err());
+            assert_eq!(stored, expected, "{status}");
+            assert!(freshness(status, false, &[]).is_err());
         }
     }
 
@@ -337,17 +337,17 @@ mod tests {
         const LONG: &str =
             "cache-control: max-age=31536000, stale-if-error=9, stale-while-revalidate=9";
         let lifetime = |status, line| {
-            let terms = terms(status, false, &[line])?;
-            let stale = terms.stale_while_revalidate + terms.stale_if_error;
-            Ok((terms.lifetime.as_secs(), stale.as_secs()))
+            let freshness = freshness(status, false, &[line])?;
+            let stale = freshness.stale_while_revalidate + freshness.stale_if_error;
+            Ok((freshness.lifetime.as_secs(), stale.as_secs()))
         };
         for status in [500, 502, 503, 504, 599] {
             assert_eq!(lifetime(status, "cache-control: max-age=3"), Ok((3, 0)));
             assert_eq!(lifetime(status, LONG), Ok((10, 0)));
             assert_eq!(lifetime(status, "cache-control: max-age=0"), Err(Refusal::Failure));
-            assert_eq!(terms(status, false, &[]), Err(Refusal::Failure));
+            assert_eq!(freshness(status, false, &[]), Err(Refusal::Failure));
             let confirmed = ["cache-control: no-cache", "etag: \"1\""];
-            assert_eq!(terms(status, false, &confirmed), Err(Refusal::Failure));
+            assert_eq!(freshness(status, false, &confirmed), Err(Refusal::Failure));
         }
     }
 
@@ -355,10 +355,10 @@ mod tests {
     fn a_no_cache_response_is_stored_with_an_etag_and_never_fresh() {
         let kept =
             ["cache-control: no-cache, max-age=60, stale-while-revalidate=60", "etag: \"1\""];
-        let terms = terms(200, false, &kept).unwrap();
-        assert!(!terms.is_fresh(terms.received));
-        assert!(!terms.may_be_stale_while_revalidated(terms.received));
-        assert!(!terms.may_be_stale_on_error(terms.received));
+        let freshness = freshness(200, false, &kept).unwrap();
+        assert!(!freshness.is_fresh(freshness.received));
+        assert!(!freshness.may_be_stale_while_revalidated(freshness.received));
+        assert!(!freshness.may_be_stale_on_error(freshness.received));
         let dated = ["cache-control: no-cache", "last-modified: Sun, 06 Nov 1994 08:49:37 GMT"];
         assert_eq!(timeouts(&dated), Err(Refusal::Forbidden));
     }
@@ -366,11 +366,11 @@ mod tests {
     #[test]
     fn must_understand_is_stored_only_with_a_known_status() {
         let lines = ["cache-control: max-age=5, must-understand"];
-        assert!(terms(200, false, &lines).is_ok());
+        assert!(freshness(200, false, &lines).is_ok());
         let forbidden = ["cache-control: max-age=5, no-store, must-understand"];
-        assert!(terms(200, false, &forbidden).is_ok(), "the prohibition is for other caches");
-        assert_eq!(terms(299, false, &forbidden), Err(Refusal::Status));
-        assert_eq!(terms(299, false, &lines), Err(Refusal::Status));
+        assert!(freshness(200, false, &forbidden).is_ok(), "the prohibition is for other caches");
+        assert_eq!(freshness(299, false, &forbidden), Err(Refusal::Status));
+        assert_eq!(freshness(299, false, &lines), Err(Refusal::Status));
     }
 
     #[test]
@@ -383,9 +383,12 @@ mod tests {
             ("s-maxage=5", true),
         ] {
             let lines = [format!("cache-control: {line}")];
-            let told = terms(200, true, &[&lines[0]]);
-            assert_eq!(told.err(), (!allowed).then_some(Refusal::Authorization), "{line}");
-            assert_eq!(terms(200, false, &[&lines[0]]).map(|terms| terms.for_all), Ok(allowed));
+            let stored = freshness(200, true, &[&lines[0]]);
+            assert_eq!(stored.err(), (!allowed).then_some(Refusal::Authorization), "{line}");
+            assert_eq!(
+                freshness(200, false, &[&lines[0]]).map(|freshness| freshness.for_all),
+                Ok(allowed)
+            );
         }
     }
 
@@ -411,12 +414,12 @@ mod tests {
         let status = StatusCode::OK;
         let lines =
             ["cache-control: max-age=10", "age: 3, 9", "date: Sun, 06 Nov 1994 08:49:00 GMT"];
-        let terms = Terms::of(status, &headers(&lines), false, delay, at).unwrap();
-        assert_eq!(terms.age(later(2)), Duration::from_millis(5500));
-        assert!(terms.is_fresh(later(6)));
-        assert!(!terms.is_fresh(later(7)));
-        assert_eq!(terms.seconds_left(later(2)), 5);
-        assert_eq!(terms.seconds_left(later(60)), -53);
+        let freshness = Freshness::of(status, &headers(&lines), false, delay, at).unwrap();
+        assert_eq!(freshness.age(later(2)), Duration::from_millis(5500));
+        assert!(freshness.is_fresh(later(6)));
+        assert!(!freshness.is_fresh(later(7)));
+        assert_eq!(freshness.seconds_left(later(2)), 5);
+        assert_eq!(freshness.seconds_left(later(60)), -53);
     }
 
     #[test]
@@ -425,7 +428,7 @@ mod tests {
         const MINUTES: &str = "cache-control: max-age=120";
         let age = |via: &str| {
             let via = format!("via: {via}");
-            terms(200, false, &[MINUTES, OLD, &via]).unwrap().initial_age.as_secs()
+            freshness(200, false, &[MINUTES, OLD, &via]).unwrap().initial_age.as_secs()
         };
         assert_eq!(age("1.1 a, 1.1 b"), 0);
         assert_eq!(age("1.1 a, 1.0 b"), 60);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 use http::header::SET_COOKIE;
 
-use super::freshness::{Moment, Terms};
+use super::freshness::{Freshness, Moment};
 use super::vary::Vary;
 use crate::fields::Fields;
 
@@ -13,7 +13,7 @@ use crate::fields::Fields;
 pub(crate) fn decide(status: StatusCode, response: &Fields, request: &Fields) {
     let now = Moment { instant: Instant::now(), unix: SystemTime::UNIX_EPOCH + YEAR * 50 };
     let [for_one, for_all] =
-        [true, false].map(|authorised| Terms::of(status, response, authorised, YEAR, now).ok());
+        [true, false].map(|authorised| Freshness::of(status, response, authorised, YEAR, now).ok());
     assert!(for_one.is_none() || for_one == for_all, "a secret makes a response public");
     if for_all.is_some() {
         assert!(!response.contains_key(SET_COOKIE), "a cookie is stored");
@@ -22,7 +22,7 @@ pub(crate) fn decide(status: StatusCode, response: &Fields, request: &Fields) {
     let variant = vary.variant(request);
     assert_eq!(variant, vary.variant(request), "a request is not like itself");
     if let Some(variant) = variant {
-        assert!(vary.takes_coding_of(request, &variant), "a coding that was not asked for");
+        assert!(vary.accepts_coding_of(request, &variant), "a coding that was not asked for");
     }
 }
 

@@ -7,12 +7,12 @@ use http::header::{
 };
 use semantics::negotiation::named;
 
-use super::cache_control::asks_not_to_store;
+use super::cache_control::has_no_store;
 use super::cache_status::{Forward, Forwarded};
 use crate::fields::Fields;
 
 /// Maximum bytes of site and target together. Frequently requested targets are short.
-const MOST_BYTES: usize = 4096;
+const MAX_BYTES: usize = 4096;
 
 /// The parts of a request that the cache uses.
 #[derive(Clone, Copy, Debug)]
@@ -67,26 +67,26 @@ pub(crate) enum Reason {
 pub(crate) struct Pass {
     /// Reason for the bypass.
     pub(crate) reason: Reason,
-    pub(super) why: Forward,
+    pub(super) fwd: Forward,
 }
 
 impl Pass {
     /// A bypass for this reason.
     pub(super) fn of(reason: Reason) -> Self {
-        let why = if reason == Reason::Method { Forward::Method } else { Forward::Bypass };
-        Self { reason, why }
+        let fwd = if reason == Reason::Method { Forward::Method } else { Forward::Bypass };
+        Self { reason, fwd }
     }
 
     /// `Cache-Status` of the response.
     pub(crate) fn forwarded(self) -> Forwarded {
         let waited = self.reason == Reason::WaitedTooLong;
-        Forwarded { why: self.why, waited, stored: false }
+        Forwarded { fwd: self.fwd, waited, stored: false }
     }
 }
 
 impl CacheRequest<'_> {
     /// Reason for an unconditional bypass, regardless of the cache's content.
-    pub(super) fn obstacle(&self) -> Option<Reason> {
+    pub(super) fn bypass_reason(&self) -> Option<Reason> {
         let Self { method, site, target, headers, .. } = self;
         if *method != Method::GET && *method != Method::HEAD {
             return Some(Reason::Method);
@@ -94,7 +94,7 @@ impl CacheRequest<'_> {
         if headers.contains_key(UPGRADE) {
             return Some(Reason::Upgrade);
         }
-        (site.len() + target.len() > MOST_BYTES).then_some(Reason::LongKey)
+        (site.len() + target.len() > MAX_BYTES).then_some(Reason::LongKey)
     }
 
     /// Reason why this request cannot fill the cache. A fresh stored response answers it; otherwise
@@ -122,7 +122,7 @@ impl CacheRequest<'_> {
         if named(accept, "text/event-stream") > 0 {
             return Some(Reason::Events);
         }
-        if asks_not_to_store(headers) {
+        if has_no_store(headers) {
             return Some(Reason::NoStore);
         }
         (*method == Method::HEAD).then_some(Reason::Head)
@@ -146,14 +146,14 @@ mod tests {
     use super::*;
 
     /// Obstacle and limit of a request with one field.
-    fn judged(method: &Method, line: &str) -> (Option<Reason>, Option<Reason>) {
+    fn reasons(method: &Method, line: &str) -> (Option<Reason>, Option<Reason>) {
         let mut headers = Fields::new();
         if let Some((name, value)) = line.split_once(": ") {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
         let question = CacheRequest { method, site: "", target: "/", epoch: 0, headers: &headers };
-        (question.obstacle(), question.limit())
+        (question.bypass_reason(), question.limit())
     }
 
     #[test]
@@ -168,11 +168,11 @@ mod tests {
             ("accept: */*;q=0.1, Text/Event-Stream;q=1", Reason::Events),
             ("cache-control: no-store", Reason::NoStore),
         ] {
-            assert_eq!(judged(&Method::GET, line), (None, Some(reason)), "{line}");
+            assert_eq!(reasons(&Method::GET, line), (None, Some(reason)), "{line}");
         }
-        assert_eq!(judged(&Method::GET, "upgrade: websocket").0, Some(Reason::Upgrade));
+        assert_eq!(reasons(&Method::GET, "upgrade: websocket").0, Some(Reason::Upgrade));
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
-            assert_eq!(judged(&method, "").0, Some(Reason::Method));
+            assert_eq!(reasons(&method, "").0, Some(Reason::Method));
         }
     }
 
@@ -190,14 +190,14 @@ mod tests {
             "accept: text/event-streams",
             "accept: text/event-stream;q=0",
         ] {
-            assert_eq!(judged(&Method::GET, line), (None, None), "{line}");
-            assert_eq!(judged(&Method::HEAD, line), (None, Some(Reason::Head)), "{line}");
+            assert_eq!(reasons(&Method::GET, line), (None, None), "{line}");
+            assert_eq!(reasons(&Method::HEAD, line), (None, Some(Reason::Head)), "{line}");
         }
     }
 
     #[test]
     fn a_target_that_is_too_long_is_not_a_key() {
-        let (headers, target) = (Fields::new(), "x".repeat(MOST_BYTES));
+        let (headers, target) = (Fields::new(), "x".repeat(MAX_BYTES));
         let mut question = CacheRequest {
             method: &Method::GET,
             site: "",
@@ -205,8 +205,8 @@ mod tests {
             epoch: 0,
             headers: &headers,
         };
-        assert_eq!(question.obstacle(), None);
+        assert_eq!(question.bypass_reason(), None);
         question.site = "a";
-        assert_eq!(question.obstacle(), Some(Reason::LongKey));
+        assert_eq!(question.bypass_reason(), Some(Reason::LongKey));
     }
 }

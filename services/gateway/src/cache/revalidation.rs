@@ -7,7 +7,7 @@ use http::header::{
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
 };
 
-use super::entry::{CacheEntry, Head, NOT_KEPT, nominated};
+use super::entry::{CacheEntry, Head, NOT_STORED, nominated};
 use crate::fields::Fields;
 
 /// Fields of a 304 that do not replace the stored ones: they describe content that was not sent
@@ -40,9 +40,9 @@ pub(super) fn freshened(stored: &Head, update: &Fields) -> Fields {
     let mut fields = stored.fields();
     let nominated = nominated(update);
     // `Age` of the 304 applies to the new freshness.
-    let kept = |name: &HeaderName| *name == http::header::AGE || !NOT_KEPT.contains(name);
+    let is_stored = |name: &HeaderName| *name == http::header::AGE || !NOT_STORED.contains(name);
     for name in update.keys() {
-        if !kept(name) || NOT_UPDATED.contains(name) || nominated.contains(name) {
+        if !is_stored(name) || NOT_UPDATED.contains(name) || nominated.contains(name) {
             continue;
         }
         fields.remove(name);

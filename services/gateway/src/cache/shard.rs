@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-pub(super) use self::key::{Ask, Class, Key};
+pub(super) use self::key::{Class, Key, ShardQuery};
 use super::cache_status::Forward;
 use super::entry::CacheEntry;
 use super::freshness::Refusal;
@@ -21,42 +21,42 @@ use crate::memory_budget::MemoryPermit;
 
 /// Maximum variants of a target. Three codings, each with and without one origin, are six; the rest
 /// is for unusual requests, whose responses evict each other.
-const MOST_VARIANTS: usize = 8;
+const MAX_VARIANTS: usize = 8;
 
 /// Maximum notes of a target.
-const MOST_NOTES: usize = 8;
+const MAX_NOTES: usize = 8;
 
 /// Maximum concurrent fetches of a target for variants that are not stored. Beyond it, a client
 /// that invents variants bypasses the cache; each lookup scans the whole list.
-const MOST_FETCHES: usize = 64;
+const MAX_FETCHES: usize = 64;
 
 /// Consecutive errors of a target that has been stored before, until its requests stop waiting for
 /// each other. One request that provokes an error must not send all others to the upstream at once.
 const STRIKES: u8 = 3;
 
 /// Maximum places in the queue that one eviction examines; limits the time that the lock is held.
-const MOST_SECOND_CHANCES: usize = 32;
+const MAX_SECOND_CHANCES: usize = 32;
 
 /// Outcome of a lookup.
 #[derive(Debug)]
-pub(super) enum Judgment {
+pub(super) enum ShardLookup {
     /// Serve this entry.
     Hit(Arc<CacheEntry>),
     /// Wait until the fetch ends or its time limit expires.
     Wait(watch::Receiver<()>, Instant, Forward),
     /// Fetch: no other request does.
-    Open(Opening),
+    Fetch(FetchPlan),
     /// Fetch, even if other requests do.
-    FetchUncollapsed(Opening),
+    FetchUncollapsed(FetchPlan),
     /// Bypass the cache.
     Pass(Reason),
 }
 
 /// Data for a fetch.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct FetchPlan {
     pub(super) class: Class,
-    pub(super) why: Forward,
+    pub(super) fwd: Forward,
     pub(super) stale: Option<Arc<CacheEntry>>,
     /// Until then, waiting is known to be useless.
     pub(super) noted_until: Option<Instant>,
@@ -65,20 +65,20 @@ pub(super) struct Opening {
 /// Part of the stored responses.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    records: HashMap<u64, Record, BuildHasherDefault<AsItIs>>,
-    /// Hash and birth of the records; the front is the next candidate for eviction.
+    records: HashMap<u64, Record, BuildHasherDefault<IdentityHasher>>,
+    /// Hash and identifier of the records; the front is the next candidate for eviction.
     order: VecDeque<(u64, u64)>,
-    flights: HashMap<u64, Vec<InFlight>, BuildHasherDefault<AsItIs>>,
+    flights: HashMap<u64, Vec<InFlight>, BuildHasherDefault<IdentityHasher>>,
     /// Incremented when a record is removed that a fill in flight must not restore.
     pub(super) generation: u64,
-    births: u64,
+    last_id: u64,
 }
 
 /// Data of one target.
 #[derive(Debug)]
 pub(super) struct Record {
     key: Arc<Key>,
-    birth: u64,
+    id: u64,
     /// Fields that select the response; `None` before the first response.
     vary: Option<Vary>,
     slots: Vec<Slot>,
@@ -93,10 +93,10 @@ pub(super) struct Slot {
     /// Used since the last eviction pass.
     visited: AtomicBool,
     /// Until then, the upstream counts as failing.
-    troubled_until: Option<Instant>,
+    failing_until: Option<Instant>,
     /// Held for the accounting.
     #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
-    room: MemoryPermit,
+    permit: MemoryPermit,
 }
 
 /// Marks a class of requests as not worth waiting for.
@@ -107,7 +107,7 @@ struct Note {
     strikes_left: u8,
     /// Held for the accounting.
     #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
-    room: MemoryPermit,
+    permit: MemoryPermit,
 }
 
 /// A fetch in flight.
@@ -121,62 +121,62 @@ struct InFlight {
 
 impl Shard {
     /// Evaluates a lookup. Only changes the mark of an entry that is used.
-    pub(super) fn judge(&self, ask: &Ask<'_>) -> Judgment {
-        let record = self.records.get(&ask.hash);
-        if record.is_some_and(|record| !record.key.is(ask)) {
-            return Judgment::Pass(Reason::Collision);
+    pub(super) fn lookup(&self, query: &ShardQuery<'_>) -> ShardLookup {
+        let record = self.records.get(&query.hash);
+        if record.is_some_and(|record| !record.key.is(query)) {
+            return ShardLookup::Pass(Reason::Collision);
         }
         let variant = match record.and_then(|record| record.vary.as_ref()) {
-            Some(vary) => match vary.variant(ask.headers) {
-                None => return Judgment::Pass(Reason::LongKey),
+            Some(vary) => match vary.variant(query.headers) {
+                None => return ShardLookup::Pass(Reason::LongKey),
                 variant => variant,
             },
             None => None,
         };
         let slot = record.zip(variant.as_ref()).and_then(|(record, variant)| record.slot(variant));
         if let Some(slot) = slot {
-            if ask.authorised && !slot.stored.terms().for_all {
-                return Judgment::Pass(Reason::Authorization);
+            if query.authorised && !slot.stored.freshness().for_all {
+                return ShardLookup::Pass(Reason::Authorization);
             }
-            if slot.may_answer(ask.now) {
-                return Judgment::Hit(slot.visit());
+            if slot.may_answer(query.now) {
+                return ShardLookup::Hit(slot.visit());
             }
-        } else if let Some(slot) = record.and_then(|record| record.by_language(ask)) {
-            return Judgment::Hit(slot.visit());
+        } else if let Some(slot) = record.and_then(|record| record.by_language(query)) {
+            return ShardLookup::Hit(slot.visit());
         }
-        let class = Class { authorised: ask.authorised, variant };
-        let flight = self.flights.get(&ask.hash).and_then(|flights| {
-            flights.iter().find(|flight| flight.class.may_be(&class) && flight.is_young(ask))
+        let class = Class { authorised: query.authorised, variant };
+        let flight = self.flights.get(&query.hash).and_then(|flights| {
+            flights.iter().find(|flight| flight.class.may_match(&class) && flight.is_recent(query))
         });
-        let why = match record {
+        let fwd = match record {
             _ if slot.is_some() => Forward::Stale,
             Some(record) if !record.slots.is_empty() => Forward::VaryMiss,
             _ => Forward::UriMiss,
         };
-        let opening = |class, noted_until| {
+        let plan = |class, noted_until| {
             let stale = slot.map(|slot| slot.stored.clone());
-            Opening { class, why, stale, noted_until }
+            FetchPlan { class, fwd, stale, noted_until }
         };
         if let Some(slot) = slot
-            && slot.stored.terms().may_be_stale_while_revalidated(ask.now)
+            && slot.stored.freshness().may_be_stale_while_revalidated(query.now)
         {
             // One request fetches for all.
             return match flight {
-                Some(_) => Judgment::Hit(slot.visit()),
-                None => Judgment::Open(opening(class, None)),
+                Some(_) => ShardLookup::Hit(slot.visit()),
+                None => ShardLookup::Fetch(plan(class, None)),
             };
         }
-        if let Some(until) = record.and_then(|record| record.noted_until(&class, ask.now)) {
-            return Judgment::FetchUncollapsed(opening(class, Some(until)));
+        if let Some(until) = record.and_then(|record| record.noted_until(&class, query.now)) {
+            return ShardLookup::FetchUncollapsed(plan(class, Some(until)));
         }
         match flight {
             // Its response is of no use to other requests.
-            Some(flight) if flight.has_ended() => Judgment::FetchUncollapsed(opening(class, None)),
-            Some(flight) => Judgment::Wait(flight.ended.clone(), flight.begun + ask.wait, why),
-            None if slot.is_none() && self.is_crowded(ask.hash) => {
-                Judgment::Pass(Reason::TooManyVariants)
+            Some(flight) if flight.has_ended() => ShardLookup::FetchUncollapsed(plan(class, None)),
+            Some(flight) => ShardLookup::Wait(flight.ended.clone(), flight.begun + query.wait, fwd),
+            None if slot.is_none() && self.is_full(query.hash) => {
+                ShardLookup::Pass(Reason::TooManyVariants)
             }
-            None => Judgment::Open(opening(class, None)),
+            None => ShardLookup::Fetch(plan(class, None)),
         }
     }
 
@@ -188,23 +188,23 @@ impl Shard {
         now: Instant,
     ) -> (u64, watch::Sender<()>) {
         let (sender, ended) = watch::channel(());
-        self.births += 1;
-        let id = self.births;
+        self.last_id += 1;
+        let id = self.last_id;
         let flights = self.flights.entry(hash).or_default();
-        flights.retain(|flight| !flight.class.may_be(class));
+        flights.retain(|flight| !flight.class.may_match(class));
         flights.push(InFlight { id, class: class.clone(), begun: now, ended });
         (id, sender)
     }
 
     /// Whether a fetch for this class is in flight, or too many fetches for others.
-    pub(super) fn is_fetched(&self, hash: u64, class: &Class) -> bool {
+    pub(super) fn is_in_flight(&self, hash: u64, class: &Class) -> bool {
         let flights = self.flights.get(&hash);
-        flights.is_some_and(|flights| flights.iter().any(|flight| flight.class.may_be(class)))
-            || self.is_crowded(hash)
+        flights.is_some_and(|flights| flights.iter().any(|flight| flight.class.may_match(class)))
+            || self.is_full(hash)
     }
 
-    fn is_crowded(&self, hash: u64) -> bool {
-        self.flights.get(&hash).is_some_and(|flights| flights.len() >= MOST_FETCHES)
+    fn is_full(&self, hash: u64) -> bool {
+        self.flights.get(&hash).is_some_and(|flights| flights.len() >= MAX_FETCHES)
     }
 
     /// Deregisters a fetch; false if it was not registered.
@@ -227,11 +227,11 @@ impl Shard {
         vary: &Vary,
         class: &Class,
         stored: Arc<CacheEntry>,
-        room: MemoryPermit,
+        permit: MemoryPermit,
         now: Instant,
     ) -> Result<Vec<Slot>, Refusal> {
         let variant = class.variant.clone().ok_or(Refusal::Vary)?;
-        let fresh = stored.terms().is_fresh(now);
+        let fresh = stored.freshness().is_fresh(now);
         let record = self.record(key).ok_or(Refusal::Superseded)?;
         let mut replaced = Vec::new();
         if record.vary.as_ref() != Some(vary) {
@@ -243,21 +243,21 @@ impl Shard {
         if fresh {
             record.notes.retain(|note| note.class != *class);
         }
-        let place = record.slots.iter().position(|slot| slot.variant == variant);
-        let place = match place {
-            None if record.slots.len() >= MOST_VARIANTS => Some(record.least_wanted(now)?),
-            place => place,
+        let index = record.slots.iter().position(|slot| slot.variant == variant);
+        let index = match index {
+            None if record.slots.len() >= MAX_VARIANTS => Some(record.eviction_candidate(now)?),
+            index => index,
         };
-        if let Some(place) = place {
-            replaced.push(record.slots.remove(place));
+        if let Some(index) = index {
+            replaced.push(record.slots.remove(index));
         }
         record.slots.reserve_exact(1);
         record.slots.push(Slot {
             variant,
             stored,
             visited: AtomicBool::new(false),
-            troubled_until: None,
-            room,
+            failing_until: None,
+            permit,
         });
         Ok(replaced)
     }
@@ -271,7 +271,7 @@ impl Shard {
         error: bool,
         until: Instant,
         now: Instant,
-        room: MemoryPermit,
+        permit: MemoryPermit,
     ) {
         let Some(record) = self.record(key) else { return };
         let proven = class.variant.as_ref().is_some_and(|variant| record.slot(variant).is_some());
@@ -282,27 +282,27 @@ impl Shard {
             note.until = until;
             return;
         }
-        if record.notes.len() >= MOST_NOTES {
+        if record.notes.len() >= MAX_NOTES {
             record.notes.remove(0);
         }
-        let note = Note { class: class.clone(), until, strikes_left: strikes - 1, room };
+        let note = Note { class: class.clone(), until, strikes_left: strikes - 1, permit };
         record.notes.reserve_exact(1);
         record.notes.push(note);
     }
 
     /// Notes that the upstream fails, so that stale responses are used without contacting it each
     /// time.
-    pub(super) fn trouble(&mut self, hash: u64, variant: &Variant, until: Instant) {
+    pub(super) fn mark_failing(&mut self, hash: u64, variant: &Variant, until: Instant) {
         let record = self.records.get_mut(&hash);
         let slot =
             record.and_then(|record| record.slots.iter_mut().find(|slot| slot.variant == *variant));
         if let Some(slot) = slot {
-            slot.troubled_until = Some(until);
+            slot.failing_until = Some(until);
         }
     }
 
     /// Removes a target and its fetches in flight.
-    pub(super) fn forget(&mut self, hash: u64) {
+    pub(super) fn invalidate(&mut self, hash: u64) {
         self.generation += 1;
         self.flights.remove(&hash);
         self.remove_record(hash);
@@ -314,30 +314,28 @@ impl Shard {
         self.records.remove(&hash);
         let records = &self.records;
         if self.order.len() > 2 * records.len() + 16 {
-            self.order.retain(|(hash, birth)| {
-                records.get(hash).is_some_and(|record| record.birth == *birth)
-            });
+            self.order
+                .retain(|(hash, id)| records.get(hash).is_some_and(|record| record.id == *id));
         }
     }
 
     /// Removes all records and fetches in flight.
     pub(super) fn clear(&mut self) {
-        *self = Self { generation: self.generation + 1, births: self.births, ..Self::default() };
+        *self = Self { generation: self.generation + 1, last_id: self.last_id, ..Self::default() };
     }
 
     /// Evicts a target that was not used since the last pass, and returns it, so that the caller
     /// drops it without the lock. Evicts a used target only with `force`.
     pub(super) fn evict(&mut self, force: bool) -> Option<Record> {
-        for _ in 0..self.order.len().min(MOST_SECOND_CHANCES) {
-            let (hash, birth) = self.order.pop_front()?;
-            let Some(record) = self.records.get(&hash).filter(|record| record.birth == birth)
-            else {
+        for _ in 0..self.order.len().min(MAX_SECOND_CHANCES) {
+            let (hash, id) = self.order.pop_front()?;
+            let Some(record) = self.records.get(&hash).filter(|record| record.id == id) else {
                 continue;
             };
             if !record.was_visited() || force {
                 return self.records.remove(&hash);
             }
-            self.order.push_back((hash, birth));
+            self.order.push_back((hash, id));
         }
         None
     }
@@ -349,14 +347,14 @@ impl Shard {
 
     /// Finds or creates the record of a target; `None` on a hash collision.
     fn record(&mut self, key: &Arc<Key>) -> Option<&mut Record> {
-        let births = &mut self.births;
+        let last_id = &mut self.last_id;
         let order = &mut self.order;
         let record = self.records.entry(key.hash).or_insert_with(|| {
-            *births += 1;
-            order.push_back((key.hash, *births));
+            *last_id += 1;
+            order.push_back((key.hash, *last_id));
             Record {
                 key: key.clone(),
-                birth: *births,
+                id: *last_id,
                 vary: None,
                 slots: Vec::new(),
                 notes: Vec::new(),
@@ -367,11 +365,11 @@ impl Shard {
 
     /// Total bytes of all permits in this shard.
     #[cfg(test)]
-    pub(super) fn room_bytes(&self) -> usize {
+    pub(super) fn permit_bytes(&self) -> usize {
         let slots = self.records.values().flat_map(|record| &record.slots);
         let notes = self.records.values().flat_map(|record| &record.notes);
-        slots.map(|slot| slot.room.bytes()).sum::<usize>()
-            + notes.map(|note| note.room.bytes()).sum::<usize>()
+        slots.map(|slot| slot.permit.bytes()).sum::<usize>()
+            + notes.map(|note| note.permit.bytes()).sum::<usize>()
     }
 
     /// Number of records, queue places and fetches.
@@ -388,14 +386,14 @@ impl Record {
 
     /// A fresh response in the single preferred language of the request. It was selected for a
     /// different language list, and would be selected for this one.
-    fn by_language(&self, ask: &Ask<'_>) -> Option<&Slot> {
+    fn by_language(&self, query: &ShardQuery<'_>) -> Option<&Slot> {
         let vary = self.vary.as_ref()?;
-        let language = vary.language(ask.headers)?;
+        let language = vary.language(query.headers)?;
         self.slots.iter().find(|slot| {
             slot.stored.head().language() == Some(&*language)
-                && slot.stored.terms().is_fresh(ask.now)
-                && (slot.stored.terms().for_all || !ask.authorised)
-                && vary.takes_coding_of(ask.headers, &slot.variant)
+                && slot.stored.freshness().is_fresh(query.now)
+                && (slot.stored.freshness().for_all || !query.authorised)
+                && vary.accepts_coding_of(query.headers, &slot.variant)
         })
     }
 
@@ -414,13 +412,13 @@ impl Record {
 
     /// The response that a new one may replace: a stale one, or one that was not used since the
     /// previous search.
-    fn least_wanted(&self, now: Instant) -> Result<usize, Refusal> {
-        let old = self.slots.iter().position(|slot| !slot.stored.terms().is_fresh(now));
+    fn eviction_candidate(&self, now: Instant) -> Result<usize, Refusal> {
+        let old = self.slots.iter().position(|slot| !slot.stored.freshness().is_fresh(now));
         // Each loses its mark, so that the next search may find a place.
         let idle = || {
-            (0..).zip(&self.slots).fold(None, |idle, (place, slot)| {
+            (0..).zip(&self.slots).fold(None, |idle, (index, slot)| {
                 let visited = slot.visited.swap(false, Ordering::Relaxed);
-                idle.or((!visited).then_some(place))
+                idle.or((!visited).then_some(index))
             })
         };
         old.or_else(idle).ok_or(Refusal::TooManyVariants)
@@ -429,10 +427,10 @@ impl Record {
 
 impl Slot {
     fn may_answer(&self, now: Instant) -> bool {
-        let terms = self.stored.terms();
-        terms.is_fresh(now)
-            || (self.troubled_until.is_some_and(|until| now < until)
-                && terms.may_be_stale_on_error(now))
+        let freshness = self.stored.freshness();
+        freshness.is_fresh(now)
+            || (self.failing_until.is_some_and(|until| now < until)
+                && freshness.may_be_stale_on_error(now))
     }
 
     fn visit(&self) -> Arc<CacheEntry> {
@@ -445,8 +443,8 @@ impl Slot {
 }
 
 impl InFlight {
-    fn is_young(&self, ask: &Ask<'_>) -> bool {
-        ask.now.saturating_duration_since(self.begun) < ask.wait
+    fn is_recent(&self, query: &ShardQuery<'_>) -> bool {
+        query.now.saturating_duration_since(self.begun) < query.wait
     }
 
     /// Whether the waiting requests have been woken.
@@ -457,9 +455,9 @@ impl InFlight {
 
 /// Identity hasher for keys that are hashes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AsItIs(u64);
+pub(super) struct IdentityHasher(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
         self.0
     }

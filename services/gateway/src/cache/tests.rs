@@ -44,49 +44,49 @@ impl World {
         moment(self.now())
     }
 
-    fn look(&self, method: &Method, target: &str, lines: &[&str]) -> Lookup {
+    fn lookup(&self, method: &Method, target: &str, lines: &[&str]) -> Lookup {
         let headers = headers(lines);
         let epoch = self.cache.epoch();
-        let question = CacheRequest { method, site: "http://a", target, epoch, headers: &headers };
-        self.cache.look(&question, self.now(), None)
+        let request = CacheRequest { method, site: "http://a", target, epoch, headers: &headers };
+        self.cache.try_lookup(&request, self.now(), None)
     }
 
     fn get(&self, target: &str, lines: &[&str]) -> Lookup {
-        self.look(&Method::GET, target, lines)
+        self.lookup(&Method::GET, target, lines)
     }
 
     fn fill(&self, target: &str, lines: &[&str]) -> Box<Fill> {
-        filling(self.get(target, lines))
+        expect_fill(self.get(target, lines))
     }
 
-    fn hit(&self, target: &str, lines: &[&str]) -> Answer {
+    fn hit(&self, target: &str, lines: &[&str]) -> CachedResponse {
         answer(self.get(target, lines))
     }
 
     /// Sends a request that gets a response of 200; returns whether it is stored.
     fn fetch(&self, target: &str, request: &[&str], response: &[&str], body: &str) -> bool {
-        let mut filling = self.fill(target, request);
-        let verdict = self.respond(&mut filling, 200, response, body.len());
-        drop(filling.body(body.as_bytes(), self.now()));
-        let stored = filling.complete(self.now());
-        assert!(!stored || matches!(verdict, Verdict::Storing), "{verdict:?}");
+        let mut fill = self.fill(target, request);
+        let decision = self.respond(&mut fill, 200, response, body.len());
+        drop(fill.body(body.as_bytes(), self.now()));
+        let stored = fill.complete(self.now());
+        assert!(!stored || matches!(decision, FillDecision::Storing), "{decision:?}");
         self.check();
         stored
     }
 
-    fn respond(&self, filling: &mut Fill, status: u16, lines: &[&str], length: usize) -> Verdict {
+    fn respond(&self, fill: &mut Fill, status: u16, lines: &[&str], length: usize) -> FillDecision {
         let mut headers = headers(lines);
         headers.insert(http::header::CONTENT_LENGTH, length.into());
-        filling.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
+        fill.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
     }
 
     /// The counted bytes equal the stored bytes while no response is in transfer.
     fn check(&self) {
         let inner = &self.cache.0;
-        let rooms: usize = inner.shards.iter().map(|part| read(part).room_bytes()).sum();
+        let permits: usize = inner.shards.iter().map(|part| read(part).permit_bytes()).sum();
         self.check_bounds();
-        if inner.coming.taken() == 0 {
-            assert_eq!(rooms, inner.space.taken());
+        if inner.transfer_memory.taken() == 0 {
+            assert_eq!(permits, inner.memory.taken());
         }
     }
 
@@ -94,11 +94,11 @@ impl World {
     /// its head only.
     fn check_bounds(&self) {
         let inner = &self.cache.0;
-        let rooms: usize = inner.shards.iter().map(|part| read(part).room_bytes()).sum();
-        let coming = inner.coming.taken();
-        let taken = inner.space.taken();
-        assert!(taken <= inner.space.bytes());
-        assert!(rooms + coming <= taken, "{rooms} + {coming} > {taken}");
+        let permits: usize = inner.shards.iter().map(|part| read(part).permit_bytes()).sum();
+        let in_transfer = inner.transfer_memory.taken();
+        let taken = inner.memory.taken();
+        assert!(taken <= inner.memory.bytes());
+        assert!(permits + in_transfer <= taken, "{permits} + {in_transfer} > {taken}");
     }
 
     /// Number of records, queue places and fetches.
@@ -124,35 +124,35 @@ fn headers(lines: &[&str]) -> Fields {
     headers
 }
 
-fn filling(looked: Lookup) -> Box<Fill> {
-    match looked {
-        Lookup::Fill(filling) | Lookup::Stale(_, filling) => filling,
+fn expect_fill(lookup: Lookup) -> Box<Fill> {
+    match lookup {
+        Lookup::Fill(fill) | Lookup::Stale(_, fill) => fill,
         other => panic!("nothing to fill: {other:?}"),
     }
 }
 
-fn answer(looked: Lookup) -> Answer {
-    match looked {
+fn answer(lookup: Lookup) -> CachedResponse {
+    match lookup {
         Lookup::Hit(answer) => answer,
         other => panic!("no hit: {other:?}"),
     }
 }
 
-fn reason(looked: Lookup) -> Reason {
-    match looked {
+fn reason(lookup: Lookup) -> Reason {
+    match lookup {
         Lookup::Pass(pass) => pass.reason,
         other => panic!("does not pass: {other:?}"),
     }
 }
 
-fn head(answer: &Answer) -> String {
+fn head(answer: &CachedResponse) -> String {
     let mut head = Vec::new();
     answer.write_head(&mut head);
     String::from_utf8(head).unwrap()
 }
 
 /// The value of a field of the head.
-fn field(answer: &Answer, name: &str) -> Option<String> {
+fn field(answer: &CachedResponse, name: &str) -> Option<String> {
     let head = head(answer);
     let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
     lines.find(|(field, _)| *field == name).map(|(_, value)| value.to_owned())

@@ -14,11 +14,11 @@ use crate::fields::Fields;
 
 /// Maximum fields that select a response. The upstreams list two or three; a longer list matches
 /// hardly any other request.
-const MOST_FIELDS: usize = 8;
+const MAX_FIELDS: usize = 8;
 
 /// Maximum bytes of the values that select a response. They come from clients; a list of media
 /// types or languages has a few hundred.
-const MOST_BYTES: usize = 1024;
+const MAX_BYTES: usize = 1024;
 
 /// The request fields that select a response, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Vary {
                 }
             }
         }
-        if fields.len() > MOST_FIELDS {
+        if fields.len() > MAX_FIELDS {
             return None;
         }
         fields.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
@@ -61,12 +61,12 @@ impl Vary {
     pub(super) fn variant(&self, request: &Fields) -> Option<Variant> {
         let codings = if self.codings { Codings::of(request) } else { Codings::default() };
         let mut values = Vec::new();
-        for (place, name) in (0_u8..).zip(self.fields.iter()) {
+        for (index, name) in (0_u8..).zip(self.fields.iter()) {
             let mut lines = request.get_all(name);
             // An absent field adds nothing, so that the most common request needs no allocation;
-            // the place distinguishes the others.
+            // the index distinguishes the others.
             let Some(first) = lines.next() else { continue };
-            values.push(place);
+            values.push(index);
             let start = values.len();
             values.extend_from_slice(&[0; 4]);
             values.extend_from_slice(first.as_bytes().trim_ascii());
@@ -80,7 +80,7 @@ impl Vary {
             }
             let length = u32::try_from(values.len() - start - 4).ok()?;
             values.get_mut(start..start + 4)?.copy_from_slice(&length.to_be_bytes());
-            if values.len() > MOST_BYTES {
+            if values.len() > MAX_BYTES {
                 return None;
             }
         }
@@ -104,7 +104,7 @@ impl Vary {
     }
 
     /// Whether a response for this variant has a coding that the request accepts.
-    pub(super) fn takes_coding_of(&self, request: &Fields, variant: &Variant) -> bool {
+    pub(super) fn accepts_coding_of(&self, request: &Fields, variant: &Variant) -> bool {
         !self.codings || Codings::of(request) == variant.codings
     }
 }
@@ -216,7 +216,7 @@ impl Codings {
     }
 
     /// Whether gzip is accepted.
-    pub(crate) fn takes_gzip(self) -> bool {
+    pub(crate) fn accepts_gzip(self) -> bool {
         self.gzip
     }
 

@@ -25,20 +25,24 @@ fn head(status: u16, lines: &[&str]) -> (StatusCode, Fields) {
 
 fn form_of(lines: &[&str]) -> Form {
     let fields = fields(&["accept-encoding: gzip"]);
-    let asked =
-        Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
-    form(&asked, StatusCode::OK, &self::fields(lines))
+    let request = RequestInfo {
+        method: &Method::GET,
+        fields: &fields,
+        is_http10: false,
+        requires_auth: false,
+    };
+    form(&request, StatusCode::OK, &self::fields(lines))
 }
 
 /// The resulting head, and whether the body is compressed.
 fn sent(
     method: &Method,
-    asked: &[&str],
+    request: &[&str],
     (status, mut answer): (StatusCode, Fields),
 ) -> (Fields, bool) {
-    let fields = fields(asked);
-    let asked = Asked { method, fields: &fields, is_http10: false, requires_auth: false };
-    let encoder = Encoders::new(true).begin(&asked, status, &mut answer);
+    let fields = fields(request);
+    let request = RequestInfo { method, fields: &fields, is_http10: false, requires_auth: false };
+    let encoder = Encoders::new(true).begin(&request, status, &mut answer);
     (answer, encoder.is_some())
 }
 
@@ -91,8 +95,8 @@ fn compression_depends_on_the_request() {
     let answer = fields(&["content-type: text/html", LONG]);
     let ask = |method: &Method, coding: &str, is_http10, requires_auth| {
         let fields = fields(&[&format!("accept-encoding: {coding}")]);
-        let asked = Asked { method, fields: &fields, is_http10, requires_auth };
-        form(&asked, StatusCode::OK, &answer)
+        let request = RequestInfo { method, fields: &fields, is_http10, requires_auth };
+        form(&request, StatusCode::OK, &answer)
     };
     let (get, post, put) = (&Method::GET, &Method::POST, &Method::PUT);
     for coding in ["gzip", "br, gzip;q=0.1", "*", "X-Gzip", "gzip, deflate, br, zstd"] {
@@ -110,12 +114,16 @@ fn compression_depends_on_the_request() {
 #[test]
 fn only_a_success_is_compressed() {
     let fields = fields(&["accept-encoding: gzip"]);
-    let asked =
-        Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+    let request = RequestInfo {
+        method: &Method::GET,
+        fields: &fields,
+        is_http10: false,
+        requires_auth: false,
+    };
     let answer = self::fields(&["content-type: text/html", LONG]);
     for status in [201, 204, 206, 304, 404, 500] {
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(form(&asked, status, &answer), Form::AsIs, "{status}");
+        assert_eq!(form(&request, status, &answer), Form::AsIs, "{status}");
     }
 }
 
@@ -188,14 +196,18 @@ fn a_304_contains_the_tag_of_the_client() {
 fn without_a_free_encoder_responses_are_not_compressed() {
     let encoders = Encoders::new(true);
     let fields = fields(&["accept-encoding: gzip"]);
-    let asked =
-        Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+    let request = RequestInfo {
+        method: &Method::GET,
+        fields: &fields,
+        is_http10: false,
+        requires_auth: false,
+    };
     let begin = || {
         let (status, mut answer) = head(200, &["content-type: text/css", LONG]);
-        let encoder = encoders.begin(&asked, status, &mut answer);
+        let encoder = encoders.begin(&request, status, &mut answer);
         (encoder, answer.contains_key(CONTENT_LENGTH))
     };
-    let busy: Vec<_> = (0..MOST_ENCODERS).map(|_| begin()).collect();
+    let busy: Vec<_> = (0..MAX_ENCODERS).map(|_| begin()).collect();
     assert!(busy.iter().all(|(encoder, is_plain)| encoder.is_some() && !is_plain));
     assert!(matches!(begin(), (None, true)));
     drop(busy);
@@ -206,11 +218,15 @@ fn without_a_free_encoder_responses_are_not_compressed() {
 fn pieces_of_a_body_of_unknown_length_are_flushed() {
     let encoders = Encoders::new(true);
     let fields = fields(&["accept-encoding: gzip"]);
-    let asked =
-        Asked { method: &Method::GET, fields: &fields, is_http10: false, requires_auth: false };
+    let request = RequestInfo {
+        method: &Method::GET,
+        fields: &fields,
+        is_http10: false,
+        requires_auth: false,
+    };
     let lines = ["content-type: text/css", "transfer-encoding: chunked"];
     let (status, mut answer) = head(200, &lines);
-    let mut encoder = encoders.begin(&asked, status, &mut answer).unwrap();
+    let mut encoder = encoders.begin(&request, status, &mut answer).unwrap();
     let first = encoder.piece(Some(b"first"), false).unwrap().unwrap();
     let mut text = [0; 5];
     GzDecoder::new(&first[..]).read_exact(&mut text).unwrap();
@@ -226,13 +242,17 @@ proptest! {
     ) {
         let length = if is_known { LONG } else { "transfer-encoding: chunked" };
         let fields = fields(&["accept-encoding: gzip"]);
-        let asked =
-            Asked { method: &Method::POST, fields: &fields, is_http10: false, requires_auth: false };
+        let request = RequestInfo {
+            method: &Method::POST,
+            fields: &fields,
+            is_http10: false,
+            requires_auth: false,
+        };
         let (status, mut answer) = head(200, &["content-type: text/css", length]);
-        let mut encoder = Encoders::new(true).begin(&asked, status, &mut answer).unwrap();
+        let mut encoder = Encoders::new(true).begin(&request, status, &mut answer).unwrap();
         let mut packed = Vec::new();
-        for (place, piece) in pieces.iter().enumerate() {
-            let is_end = ends_with_the_last && place + 1 == pieces.len();
+        for (permit, piece) in pieces.iter().enumerate() {
+            let is_end = ends_with_the_last && permit + 1 == pieces.len();
             packed.extend(encoder.piece(Some(piece.as_bytes()), is_end).unwrap().into_iter().flatten());
         }
         if !ends_with_the_last || pieces.is_empty() {

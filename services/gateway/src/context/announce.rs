@@ -12,7 +12,7 @@ use semantics::signature::{self, Invalid, Key};
 
 use super::{Decision, RequestContext, split_target, text_of};
 use crate::fields::Fields;
-use crate::fleet::{self, Change, Fleet, KEPT, MOST_SKEW_SECONDS, Refusal};
+use crate::fleet::{self, ANNOUNCEMENT_TIME, Change, Fleet, MAX_SKEW_SECONDS, Refusal};
 use crate::message::problem::Problem;
 use crate::request::client_info::Client;
 use crate::request::parse::{Head, Length};
@@ -38,9 +38,9 @@ impl RequestContext {
         let mut fields = Fields::new();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let kept = if self.method == Method::PUT { KEPT.as_secs() } else { 0 };
+        let kept = if self.method == Method::PUT { ANNOUNCEMENT_TIME.as_secs() } else { 0 };
         let body = Bytes::from(format!("{{\"kept_seconds\":{kept}}}\n"));
-        Ok(Decision::Answer(self.reply(StatusCode::OK, &fields, body)))
+        Ok(Decision::Respond(self.reply(StatusCode::OK, &fields, body)))
     }
 
     fn announce(
@@ -71,7 +71,7 @@ impl RequestContext {
         match fleet.announce(address, self.method == Method::PUT, created) {
             Ok(Change::New) => tracing::info!(%address, "fleet member announced"),
             Ok(Change::Withdrawn) => tracing::info!(%address, "fleet member withdrawn"),
-            Ok(Change::Kept) => {}
+            Ok(Change::Renewed) => {}
             Err(Refusal::Old) => {
                 return Err(unauthorized(
                     "the signature is not newer than the last one of this address",
@@ -80,7 +80,7 @@ impl RequestContext {
             Err(Refusal::Full) => {
                 let detail = "too many announced fleet members";
                 return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-                    .with(RETRY_AFTER, KEPT.as_secs().into()));
+                    .with(RETRY_AFTER, ANNOUNCEMENT_TIME.as_secs().into()));
             }
         }
         Ok(())
@@ -107,11 +107,11 @@ impl RequestContext {
         })?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let skew = now.abs_diff(created);
-        if skew > MOST_SKEW_SECONDS {
+        if skew > MAX_SKEW_SECONDS {
             let direction = if created > now { "ahead of" } else { "behind" };
             return Err(unauthorized(format!(
                 "the signature is {skew} seconds {direction} the clock of the gateway; at most \
-                 {MOST_SKEW_SECONDS} are accepted"
+                 {MAX_SKEW_SECONDS} are accepted"
             )));
         }
         Ok(created)

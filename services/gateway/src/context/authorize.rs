@@ -41,7 +41,7 @@ impl RequestContext {
     }
 
     /// Reason why this client, or any request for this host, is rejected.
-    pub(super) fn barred(&self) -> Option<Problem> {
+    pub(super) fn check_access(&self) -> Option<Problem> {
         if self.gateway.config.tls.is_some() && self.client_info.scheme == Scheme::Http {
             return Some(Problem::new(StatusCode::BAD_REQUEST, "this port expects TLS"));
         }
@@ -62,14 +62,17 @@ impl RequestContext {
     pub(super) fn is_within_rate(&self) -> bool {
         let Gateway { clients, config, .. } = &*self.gateway;
         !matches!(
-            clients.ask(&config.bounds, self.client_info.client, self.begun),
+            clients.check_rate(&config.bounds, self.client_info.client, self.begun),
             RateDecision::Over(_)
         )
     }
 
     /// Evaluates `Max-Forwards` (RFC 9110, section 7.6.2). Returns a response if the request must
     /// not be forwarded.
-    pub(super) fn count_forward(&mut self, head: &Head) -> Result<Option<FullResponse>, Problem> {
+    pub(super) fn check_max_forwards(
+        &mut self,
+        head: &Head,
+    ) -> Result<Option<FullResponse>, Problem> {
         let mut values = head.fields.get_all(MAX_FORWARDS);
         let Some(value) = values.next() else { return Ok(None) };
         let digits = value.as_bytes();
@@ -80,8 +83,8 @@ impl RequestContext {
         }
         // Larger numbers are clamped.
         let number: u64 = text_of(Some(value)).parse().unwrap_or(u64::MAX);
-        self.forwards_left = number.checked_sub(1);
-        if self.forwards_left.is_some() {
+        self.max_forwards = number.checked_sub(1);
+        if self.max_forwards.is_some() {
             return Ok(None);
         }
         let mut fields = Fields::new();
@@ -91,7 +94,11 @@ impl RequestContext {
 
     pub(super) fn check_rate(&mut self) -> Result<(), Problem> {
         let gateway = &self.gateway;
-        match gateway.clients.ask(&gateway.config.bounds, self.client_info.client, self.begun) {
+        match gateway.clients.check_rate(
+            &gateway.config.bounds,
+            self.client_info.client,
+            self.begun,
+        ) {
             RateDecision::Unbounded => Ok(()),
             RateDecision::Within(quota) => {
                 self.quota = Some(quota);
@@ -141,12 +148,12 @@ impl RequestContext {
 pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
     let mut protocols = head.fields.get_all(UPGRADE);
     let Some(protocol) = protocols.next() else { return Ok(None) };
-    let asks = head.fields.get_all(CONNECTION).any(|value| {
+    let has_upgrade_option = head.fields.get_all(CONNECTION).any(|value| {
         let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     });
     if protocols.next().is_some()
-        || !asks
+        || !has_upgrade_option
         || head.method != Method::GET
         || head.version != Version::HTTP_11
     {
@@ -167,14 +174,14 @@ mod tests {
 
     #[test]
     fn event_streams_are_requested_by_accept() {
-        let asks = |method: &Method, accept: &'static str| {
+        let is_requested = |method: &Method, accept: &'static str| {
             is_event_stream(method, Some(&HeaderValue::from_static(accept)))
         };
-        assert!(asks(&Method::GET, "text/event-stream"));
-        assert!(asks(&Method::GET, "application/json, Text/Event-Stream;q=0.5"));
-        assert!(!asks(&Method::POST, "text/event-stream"));
-        assert!(!asks(&Method::GET, "*/*"));
-        assert!(!asks(&Method::GET, "text/event-stream;q=0"));
+        assert!(is_requested(&Method::GET, "text/event-stream"));
+        assert!(is_requested(&Method::GET, "application/json, Text/Event-Stream;q=0.5"));
+        assert!(!is_requested(&Method::POST, "text/event-stream"));
+        assert!(!is_requested(&Method::GET, "*/*"));
+        assert!(!is_requested(&Method::GET, "text/event-stream;q=0"));
         assert!(!is_event_stream(&Method::GET, None));
     }
 }

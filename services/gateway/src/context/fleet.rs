@@ -10,7 +10,7 @@ use super::authorize::upgrade_of;
 use super::{Decision, RequestContext};
 use crate::cache::Codings;
 use crate::fields::Fields;
-use crate::fleet::{Fleet, Found, MOST_LEVELS, Name};
+use crate::fleet::{Fleet, Found, MAX_LEVELS, Name};
 use crate::message::problem::Problem;
 use crate::request::forwarded::gateways;
 use crate::request::hop_by_hop::HopByHop;
@@ -113,15 +113,15 @@ impl RequestContext {
                 fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
                 fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 let body = Bytes::from(fleet.list(&gateway.routes).await);
-                Ok(Decision::Answer(self.reply(StatusCode::OK, &fields, body)))
+                Ok(Decision::Respond(self.reply(StatusCode::OK, &fields, body)))
             }
             FleetPath::Stream if self.method != Method::GET => {
                 Err(Problem::method_not_allowed("GET"))
             }
             FleetPath::Stream => {
                 let permit = self.stream_permit()?;
-                let is_gzip = Codings::of(&head.fields).takes_gzip();
-                let parents = gateways(&head.fields, MOST_LEVELS);
+                let is_gzip = Codings::of(&head.fields).accepts_gzip();
+                let parents = gateways(&head.fields, MAX_LEVELS);
                 let viewer =
                     fleet.subscribe(&gateway.routes, is_gzip, parents).ok_or_else(|| {
                         Problem::new(

@@ -12,23 +12,23 @@ use super::{RequestContext, split_target};
 
 impl RequestContext {
     /// Records the request in metrics and access log.
-    pub(crate) fn ended(&self) {
+    pub(crate) fn record(&self) {
         let took = self.begun.elapsed();
         let metrics =
             self.route.as_ref().map_or(&self.gateway.metrics.own, |route| &*route.metrics);
-        metrics.ended(self.status, Some(took), self.sent_bytes);
+        metrics.record(self.status, Some(took), self.sent_bytes);
         self.log(took);
     }
 
     fn log(&self, took: Duration) {
         let failed = self.status >= 400 || self.error.is_some();
-        if (self.is_health_check && !failed) || !access_log::wants(failed) {
+        if (self.is_health_check && !failed) || !access_log::should_log(failed) {
             return;
         }
         let trace_id = self.trace.id();
         let cache = self.cache_status.as_ref().and_then(|status| status.to_str().ok());
         let was_asked = self.attempts.lease.is_some()
-            || self.asked.is_some()
+            || self.upstream_address.is_some()
             || !self.attempts.failed.is_empty();
         let from_memory = !was_asked && self.error.is_none();
         let entry = Entry {
@@ -41,7 +41,7 @@ impl RequestContext {
             request_id: &self.client_info.request_id,
             trace_id: str::from_utf8(&trace_id).unwrap_or_default(),
             route: self.route.as_ref().map_or("", |route| &route.name),
-            upstream: self.attempts.lease.as_ref().map(Lease::address).or(self.asked),
+            upstream: self.attempts.lease.as_ref().map(Lease::address).or(self.upstream_address),
             cache: match cache {
                 Some(status) => status,
                 None if from_memory && self.route.is_some() => "hit",
@@ -54,7 +54,7 @@ impl RequestContext {
 }
 
 /// Records a malformed request that was rejected with this problem.
-pub(crate) fn record_unread(
+pub(crate) fn record_rejected(
     gateway: &Gateway,
     client: IpAddr,
     request_id: &str,
@@ -63,8 +63,8 @@ pub(crate) fn record_unread(
 ) {
     let metrics = &gateway.metrics;
     metrics.malformed.add();
-    metrics.own.ended(problem.status.as_u16(), None, sent_bytes);
-    if !access_log::wants(true) {
+    metrics.own.record(problem.status.as_u16(), None, sent_bytes);
+    if !access_log::should_log(true) {
         return;
     }
     let entry = Entry {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_STATUS, CONNECTION, HeaderName, STRICT_TRANSPORT_SECURITY};
 use http::{Method, StatusCode};
 
-use crate::cache::Answer;
+use crate::cache::CachedResponse;
 use crate::fields::Fields;
 use crate::message::problem::Problem;
 use crate::request::client_info::Scheme;
@@ -24,7 +24,7 @@ const HSTS: &[u8] = b"max-age=31536000";
 
 impl RequestContext {
     /// A response from the cache.
-    pub(crate) fn answer(&mut self, answer: &Answer) -> FullResponse {
+    pub(crate) fn answer(&mut self, answer: &CachedResponse) -> FullResponse {
         self.cache_status = None;
         self.has_hsts = answer.has_hsts();
         let mut head = Vec::with_capacity(1024);
@@ -48,7 +48,7 @@ impl RequestContext {
     /// A response for a failed upstream request: the stale one from the cache where allowed, or the
     /// problem.
     pub(crate) fn fail(&mut self, problem: &Problem) -> FullResponse {
-        let stale = self.filling.as_mut().and_then(|filling| filling.failed(Instant::now()));
+        let stale = self.fill.as_mut().and_then(|fill| fill.failed(Instant::now()));
         let reply = match stale {
             Some(answer) => self.answer(&answer),
             None => self.reject_with(problem),
@@ -59,7 +59,7 @@ impl RequestContext {
 
     /// Fields and body for a problem.
     pub(crate) fn problem(&self, problem: &Problem) -> (Fields, Bytes) {
-        problem.answer(text_of(self.accept.as_ref()), &self.client_info.request_id)
+        problem.render(text_of(self.accept.as_ref()), &self.client_info.request_id)
     }
 
     /// A complete response that the gateway generates.
@@ -84,7 +84,7 @@ impl RequestContext {
     /// Adds the fields of every response, and the empty line.
     pub(crate) fn finish(&self, head: &mut Vec<u8>) {
         self.each_field(|name, value| field(head, name.as_str(), value));
-        if self.closes {
+        if self.close_after {
             field(head, CONNECTION.as_str(), b"close");
         } else if self.is_http10 {
             field(head, CONNECTION.as_str(), b"keep-alive");
@@ -110,7 +110,7 @@ impl RequestContext {
 }
 
 /// Removes duplicates of fields that must occur once, and fields that the gateway sets.
-pub(crate) fn keep_one_of_each(fields: &mut Fields) {
+pub(crate) fn deduplicate_fields(fields: &mut Fields) {
     fields.remove(REQUEST_ID);
     // RFC 6797, section 7.1: one field.
     if fields.get_all(STRICT_TRANSPORT_SECURITY).nth(1).is_some()

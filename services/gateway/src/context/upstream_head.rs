@@ -4,7 +4,7 @@ use http::header::{EXPECT, HOST, HeaderValue, MAX_FORWARDS};
 
 use crate::request::forwarded::ForwardedHeaders;
 use crate::request::hop_by_hop::HopByHop;
-use crate::request::is;
+use crate::request::name_matches;
 use crate::request::parse::Head;
 
 use super::RequestContext;
@@ -23,19 +23,19 @@ impl RequestContext {
         hop: &HopByHop,
         protocol: Option<&HeaderValue>,
     ) -> Vec<u8> {
-        let guarded = self.route.as_ref().is_some_and(|route| route.auth.is_some());
-        let standard = self.gateway.config.forwarded;
+        let requires_auth = self.route.as_ref().is_some_and(|route| route.auth.is_some());
+        let sends_forwarded = self.gateway.config.forwarded;
         let version = self.version;
-        let words = ForwardedHeaders {
+        let forwarded = ForwardedHeaders {
             client_info: &self.client_info,
             trace: &self.trace,
-            guarded,
-            standard,
+            requires_auth,
+            sends_forwarded,
             version,
         };
-        let changes: Vec<_> = self.filling.iter().flat_map(|filling| filling.changes()).collect();
-        let usual = OWN_BYTES + head.fields.len() * FIELD_BYTES;
-        let mut text = Vec::with_capacity(usual + self.target.len());
+        let changes: Vec<_> = self.fill.iter().flat_map(|fill| fill.changes()).collect();
+        let capacity = OWN_BYTES + head.fields.len() * FIELD_BYTES;
+        let mut text = Vec::with_capacity(capacity + self.target.len());
         text.extend_from_slice(self.method.as_str().as_bytes());
         text.extend_from_slice(b" ");
         text.extend_from_slice(self.upstream_target.as_ref().unwrap_or(&self.target).as_bytes());
@@ -65,15 +65,16 @@ impl RequestContext {
             }
             // A member of the fleet may be on a host that the viewer does not trust.
             let is_credential = self.upstream_target.is_some()
-                && (is(name.as_str(), "authorization") || is(name.as_str(), "cookie"));
+                && (name_matches(name.as_str(), "authorization")
+                    || name_matches(name.as_str(), "cookie"));
             let dropped = is_credential
-                || hop.drops(name)
-                || (*name == MAX_FORWARDS && self.forwards_left.is_some())
-                || words.replace(name)
+                || hop.removes(name)
+                || (*name == MAX_FORWARDS && self.max_forwards.is_some())
+                || forwarded.replace(name)
                 || *name == EXPECT
                 || rules.is_some_and(|rules| rules.covers(name))
-                || is(name.as_str(), "content-length")
-                || is(name.as_str(), "transfer-encoding")
+                || name_matches(name.as_str(), "content-length")
+                || name_matches(name.as_str(), "transfer-encoding")
                 || changes.iter().any(|(changed, _)| changed == name);
             if !dropped {
                 field(&mut text, name.as_str(), value.as_bytes());
@@ -87,8 +88,8 @@ impl RequestContext {
         for (name, value) in rules.iter().flat_map(|rules| rules.set()) {
             field(&mut text, name.as_str(), value.as_bytes());
         }
-        words.each_field(|name, value| field(&mut text, name.as_str(), value));
-        if let Some(left) = self.forwards_left {
+        forwarded.each_field(|name, value| field(&mut text, name.as_str(), value));
+        if let Some(left) = self.max_forwards {
             field(&mut text, MAX_FORWARDS.as_str(), left.to_string().as_bytes());
         }
         if let Some(protocol) = protocol {

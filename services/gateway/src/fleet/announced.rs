@@ -1,28 +1,28 @@
 //! Members that announce themselves. Pure: addresses and times are parameters.
 //!
-//! An address stays a member for [`KEPT`] after its last announcement. The time of that
-//! announcement is stored for as long as its signature could be valid, and the next one must be
-//! newer: this prevents replay of a captured request, before and after a withdrawal.
+//! An address stays a member for [`ANNOUNCEMENT_TIME`] after its last announcement. The time of
+//! that announcement is stored for as long as its signature could be valid, and the next one must
+//! be newer: this prevents replay of a captured request, before and after a withdrawal.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::merge::MOST_MEMBERS;
+use super::merge::MAX_MEMBERS;
 use crate::request::cidr::Networks;
 
 /// Time that a member is kept: three announcements, so that two may be lost.
-pub(crate) const KEPT: Duration = Duration::from_secs(30);
+pub(crate) const ANNOUNCEMENT_TIME: Duration = Duration::from_secs(30);
 
 /// Maximum clock skew between a member and the gateway in seconds.
-pub(crate) const MOST_SKEW_SECONDS: u64 = 60;
+pub(crate) const MAX_SKEW_SECONDS: u64 = 60;
 
 /// Time after which no signature of an earlier announcement is valid: its clock may have been
 /// ahead.
-const REMEMBERED: Duration = Duration::from_secs(2 * MOST_SKEW_SECONDS);
+const REPLAY_WINDOW: Duration = Duration::from_secs(2 * MAX_SKEW_SECONDS);
 
 /// Maximum stored addresses, including former members.
-const MOST_REMEMBERED: usize = 2 * MOST_MEMBERS;
+const MAX_ANNOUNCED: usize = 2 * MAX_MEMBERS;
 
 /// Reason for rejecting an announcement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub(crate) enum Change {
     /// The address is a new member.
     New,
     /// The membership is unchanged.
-    Kept,
+    Renewed,
     /// The address is no longer a member.
     Withdrawn,
 }
@@ -58,7 +58,7 @@ struct Entry {
 
 impl Entry {
     fn is_current(&self, now: Instant) -> bool {
-        self.is_member && now.duration_since(self.received) < KEPT
+        self.is_member && now.duration_since(self.received) < ANNOUNCEMENT_TIME
     }
 }
 
@@ -71,7 +71,7 @@ impl Announced {
         created: u64,
         now: Instant,
     ) -> Result<Change, Refusal> {
-        self.0.retain(|_, entry| now.duration_since(entry.received) < REMEMBERED);
+        self.0.retain(|_, entry| now.duration_since(entry.received) < REPLAY_WINDOW);
         let before = self.0.get(&address);
         if before.is_some_and(|entry| created <= entry.created) {
             return Err(Refusal::Old);
@@ -79,8 +79,8 @@ impl Announced {
         let was_member = before.is_some_and(|entry| entry.is_current(now));
         if is_member
             && !was_member
-            && (self.addresses(now).count() >= MOST_MEMBERS
-                || (before.is_none() && self.0.len() >= MOST_REMEMBERED))
+            && (self.addresses(now).count() >= MAX_MEMBERS
+                || (before.is_none() && self.0.len() >= MAX_ANNOUNCED))
         {
             return Err(Refusal::Full);
         }
@@ -89,7 +89,7 @@ impl Announced {
         }
         Ok(match (is_member, was_member) {
             (false, true) => Change::Withdrawn,
-            (false, false) | (true, true) => Change::Kept,
+            (false, false) | (true, true) => Change::Renewed,
             (true, false) => Change::New,
         })
     }
@@ -180,7 +180,10 @@ mod tests {
         let (mut announced, start) = (Announced::default(), Instant::now());
         let count = |announced: &Announced, at| announced.addresses(start + seconds(at)).count();
         assert_eq!(announced.update(address(1), true, 100, start), Ok(Change::New));
-        assert_eq!(announced.update(address(1), true, 110, start + seconds(10)), Ok(Change::Kept));
+        assert_eq!(
+            announced.update(address(1), true, 110, start + seconds(10)),
+            Ok(Change::Renewed)
+        );
         assert_eq!((count(&announced, 39), count(&announced, 40)), (1, 0));
         let later = announced.update(address(1), true, 150, start + seconds(50));
         assert_eq!(later, Ok(Change::New));
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(announced.update(address(1), true, 101, soon), Err(Refusal::Old));
         assert_eq!(announced.update(address(1), true, 102, soon), Ok(Change::New));
         // A withdrawal of an unknown address is not stored.
-        assert_eq!(announced.update(address(3), false, 1, start), Ok(Change::Kept));
+        assert_eq!(announced.update(address(3), false, 1, start), Ok(Change::Renewed));
         assert!(!announced.0.contains_key(&address(3)));
     }
 
@@ -216,16 +219,16 @@ mod tests {
                 Err(refusal) => assert_eq!(refusal, Refusal::Full),
             }
         }
-        assert_eq!(accepted, MOST_MEMBERS);
+        assert_eq!(accepted, MAX_MEMBERS);
         // A known member can be renewed.
-        assert_eq!(announced.update(address(1), true, 2, now), Ok(Change::Kept));
+        assert_eq!(announced.update(address(1), true, 2, now), Ok(Change::Renewed));
         for number in 0..3_000 {
             // The same with withdrawals in between.
             let _ = announced.update(address(number), true, 10, now);
             let _ = announced.update(address(number), false, 11, now);
         }
-        assert_eq!(announced.0.len(), MOST_REMEMBERED);
-        now += REMEMBERED;
+        assert_eq!(announced.0.len(), MAX_ANNOUNCED);
+        now += REPLAY_WINDOW;
         assert_eq!(announced.update(address(5_000), true, 1, now), Ok(Change::New));
         assert_eq!(announced.0.len(), 1);
     }

@@ -104,20 +104,20 @@ impl Blocks {
 pub(super) struct Line {
     /// The member's name at that gateway.
     pub(super) name: Arc<str>,
-    pub(super) news: News,
+    pub(super) update: Update,
 }
 
 impl Line {
     /// Approximate memory in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let data = if let News::Block(_, data) = &self.news { data.len() } else { 0 };
+        let data = if let Update::Block(_, data) = &self.update { data.len() } else { 0 };
         size_of::<Self>() + self.name.len() + data
     }
 }
 
 /// Content of a line.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum News {
+pub(super) enum Update {
     /// State of a member, and its start by the clock of the gateway that observed it.
     State { state: State, instance: Option<Box<str>>, since_unix_ms: u64 },
     /// A block.
@@ -165,7 +165,7 @@ impl MergedLines {
 fn parse(line: &[u8]) -> Option<Line> {
     let mut parts = std::str::from_utf8(line).ok()?.splitn(3, ' ');
     let (name, kind, data) = (parts.next()?, parts.next()?, parts.next()?);
-    let news = if kind == "member" {
+    let update = if kind == "member" {
         // No check is necessary for blocks: an invalid name matches no member.
         if !is_name(name) {
             return None;
@@ -173,13 +173,13 @@ fn parse(line: &[u8]) -> Option<Line> {
         state(data)?
     } else {
         let kind = Kind::parse(kind.as_bytes()).filter(|_| data.len() <= BLOCK_BYTES)?;
-        News::Block(kind, Bytes::copy_from_slice(data.as_bytes()))
+        Update::Block(kind, Bytes::copy_from_slice(data.as_bytes()))
     };
-    Some(Line { name: name.into(), news })
+    Some(Line { name: name.into(), update })
 }
 
 /// Parses the state as gateways write it, and ignores parts that a later version may append.
-fn state(text: &str) -> Option<News> {
+fn state(text: &str) -> Option<Update> {
     let (state, mut rest) = text.strip_prefix("{\"state\":\"")?.split_once('"')?;
     let mut instance = None;
     if let Some(named) = rest.strip_prefix(",\"instance\":\"") {
@@ -188,7 +188,7 @@ fn state(text: &str) -> Option<News> {
     }
     let since = rest.strip_prefix(",\"since_unix_ms\":")?;
     let end = since.find([',', '}'])?;
-    Some(News::State {
+    Some(Update::State {
         state: State::parse(state)?,
         instance,
         since_unix_ms: since.get(..end)?.parse().ok()?,
@@ -259,11 +259,11 @@ mod tests {
     #[test]
     fn lines_of_a_gateway_are_parsed_and_unknown_ones_skipped() {
         let state = |name: &str, state, instance: Option<&str>, since_unix_ms| {
-            let news = News::State { state, instance: instance.map(Box::from), since_unix_ms };
-            Merged::Line(Line { name: name.into(), news })
+            let update = Update::State { state, instance: instance.map(Box::from), since_unix_ms };
+            Merged::Line(Line { name: name.into(), update })
         };
         let block = |name: &str, kind, data: &'static str| {
-            Merged::Line(Line { name: name.into(), news: News::Block(kind, data.into()) })
+            Merged::Line(Line { name: name.into(), update: Update::Block(kind, data.into()) })
         };
         let text = "event: merge\n\
              data: 10.0.0.7:8080 member {\"state\":\"up\",\"instance\":\"a\",\"since_unix_ms\":5}\n\

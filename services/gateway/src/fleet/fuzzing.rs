@@ -1,7 +1,7 @@
 //! Entry point of the fuzz target for event streams.
 
 use super::block::BLOCK_BYTES;
-use super::event_stream::{Blocks, Merged, MergedLines, News};
+use super::event_stream::{Blocks, Merged, MergedLines, Update};
 
 /// The items of a stream that arrives in pieces of this size: those of a member, then those of a
 /// gateway.
@@ -20,7 +20,7 @@ pub(crate) fn parsed(bytes: &[u8], piece: usize) -> Vec<String> {
         let mut input = piece;
         while let Some(item) = lines.next(&mut input) {
             if let Merged::Line(line) = &item
-                && let News::Block(_, data) = &line.news
+                && let Update::Block(_, data) = &line.update
             {
                 assert!(data.len() <= BLOCK_BYTES, "a long block of a gateway");
             }

@@ -20,7 +20,7 @@ use super::announced::{Announced, Change, Refusal};
 use super::block::State;
 use super::cursor::Batch;
 use super::membership::{FleetMembers, Listed};
-use super::merge::{Command, Event, Lister, MOST_MEMBERS, Merge, Now};
+use super::merge::{Command, Event, Lister, MAX_MEMBERS, Merge, Now};
 use super::name::Name;
 use crate::request::forwarded::via_of;
 use crate::request::identifier::new_bits;
@@ -44,7 +44,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(1_500);
 const TREE_SETTLE_TIME: Duration = Duration::from_secs(4);
 
 /// Maximum gateways in one request; a tree does not have more.
-const MOST_PARENTS: usize = 64;
+const MAX_PARENTS: usize = 64;
 
 /// Time after which a connection whose `Via` does not list all current parents is reopened. This
 /// detects a loop that was created from both sides at the same time; the limit prevents viewers
@@ -52,7 +52,7 @@ const MOST_PARENTS: usize = 64;
 const RENAME_AFTER: Duration = Duration::from_secs(30);
 
 /// Maximum concurrent viewers; each one costs a connection and a task.
-const MOST_VIEWERS: usize = 10_000;
+const MAX_VIEWERS: usize = 10_000;
 
 /// Fleet of this gateway.
 pub(crate) struct Fleet {
@@ -83,9 +83,9 @@ struct Shared {
     compressed: usize,
     is_running: bool,
     /// Time of the last viewer or request.
-    used: Instant,
+    last_used: Instant,
     /// Members at the end of the last run, to find them without connections.
-    known: Vec<(Name, Option<Box<str>>, Lister)>,
+    last_members: Vec<(Name, Option<Box<str>>, Lister)>,
     /// Gateways that receive the stream, once per viewer.
     parents: Vec<u32>,
 }
@@ -128,8 +128,8 @@ impl Fleet {
                 viewers: 0,
                 compressed: 0,
                 is_running: false,
-                used: Instant::now(),
-                known: Vec::new(),
+                last_used: Instant::now(),
+                last_members: Vec::new(),
                 parents: Vec::new(),
             }),
             batches: watch::Sender::default(),
@@ -148,7 +148,7 @@ impl Fleet {
         parents: Vec<u32>,
     ) -> Option<Viewer> {
         let mut shared = self.shared();
-        if shared.viewers >= MOST_VIEWERS {
+        if shared.viewers >= MAX_VIEWERS {
             return None;
         }
         shared.viewers += 1;
@@ -163,13 +163,13 @@ impl Fleet {
     pub(super) fn leave(&self, is_gzip: bool, parents: &[u32]) {
         let mut shared = self.shared();
         for parent in parents {
-            if let Some(place) = shared.parents.iter().position(|it| it == parent) {
-                shared.parents.swap_remove(place);
+            if let Some(index) = shared.parents.iter().position(|it| it == parent) {
+                shared.parents.swap_remove(index);
             }
         }
         shared.viewers = shared.viewers.saturating_sub(1);
         shared.compressed = shared.compressed.saturating_sub(usize::from(is_gzip));
-        shared.used = Instant::now();
+        shared.last_used = Instant::now();
     }
 
     pub(super) fn instance(&self) -> &str {
@@ -222,10 +222,10 @@ impl Fleet {
         {
             return known.route.clone();
         }
-        if routes.len() >= MOST_MEMBERS {
+        if routes.len() >= MAX_MEMBERS {
             routes.clear();
         }
-        let route = Arc::new(policies.toward(address, is_own, &self.pools));
+        let route = Arc::new(policies.for_member(address, is_own, &self.pools));
         let policies = policies.clone();
         routes.insert(address, MemberRoute { route: route.clone(), is_own, policies });
         route
@@ -296,7 +296,7 @@ impl Fleet {
     }
 
     fn start(self: &Arc<Self>, shared: &mut Shared, routes: &Arc<CurrentRoutes>) {
-        shared.used = Instant::now();
+        shared.last_used = Instant::now();
         if !shared.is_running {
             shared.is_running = true;
             self.handle.spawn(self.clone().run(routes.clone()));
@@ -309,7 +309,7 @@ impl Fleet {
         let mut lookups = JoinSet::new();
         if let FleetMembers::Listed(all) = &self.members {
             for listed in all {
-                lookups.spawn(keep_listing(self.clone(), listed.clone(), self.pools.resolve_every));
+                lookups.spawn(run_lookups(self.clone(), listed.clone(), self.pools.resolve_every));
             }
         }
         let mut steps = interval(STEP);
@@ -328,14 +328,14 @@ impl Fleet {
             let announced: Vec<_> = self.announced().addresses(Instant::now()).collect();
             self.list_members(announced, Lister::Announcement);
             let mut shared = self.shared();
-            if shared.viewers == 0 && shared.used.elapsed() >= LINGER {
+            if shared.viewers == 0 && shared.last_used.elapsed() >= LINGER {
                 shared.stop();
                 return;
             }
             // There are few, and sorting them would add more code than it saves time.
             let mut parents = Vec::new();
             for parent in &shared.parents {
-                if parents.len() < MOST_PARENTS && !parents.contains(parent) {
+                if parents.len() < MAX_PARENTS && !parents.contains(parent) {
                     parents.push(*parent);
                 }
             }
@@ -371,7 +371,7 @@ impl Fleet {
 
     fn list_members(&self, addresses: Vec<SocketAddr>, lister: Lister) {
         if !self.shared().merge.list(addresses, lister, now()) {
-            tracing::warn!(limit = MOST_MEMBERS, "too many fleet members; ignoring the rest");
+            tracing::warn!(limit = MAX_MEMBERS, "too many fleet members; ignoring the rest");
         }
     }
 }
@@ -386,17 +386,17 @@ impl Shared {
                 None => self.merge.is_settled().then_some(Found::Unknown),
             };
         }
-        let asked = Name::parse(id);
+        let requested = Name::parse(id);
         let is_it = |(name, instance, _): &&(Name, Option<Box<str>>, Lister)| {
-            asked.as_ref() == Some(name) || instance.as_deref() == Some(id)
+            requested.as_ref() == Some(name) || instance.as_deref() == Some(id)
         };
-        let known = self.known.iter().find(is_it);
+        let known = self.last_members.iter().find(is_it);
         known.map(|(name, _, lister)| Found::Member(name.clone(), *lister))
     }
 
     fn stop(&mut self) {
         let known = self.merge.members().filter(|(_, _, state, _)| *state == State::Up);
-        self.known = known
+        self.last_members = known
             .map(|(name, instance, ..)| {
                 (name.clone(), instance.map(Box::from), self.merge.lister(name))
             })
@@ -412,10 +412,10 @@ struct Sources {
     /// TLS to the members.
     tls: Option<UpstreamTls>,
     tasks: JoinSet<()>,
-    followed: HashMap<SocketAddr, Followed>,
+    subscriptions: HashMap<SocketAddr, Subscription>,
 }
 
-struct Followed {
+struct Subscription {
     handle: AbortHandle,
     /// For a gateway: the gateways in `Via` of its connection, and its start.
     named: Option<(Instant, Vec<u32>)>,
@@ -427,9 +427,9 @@ impl Sources {
         let is_unnamed = |(since, named): &(Instant, Vec<u32>)| {
             since.elapsed() >= RENAME_AFTER && parents.iter().any(|parent| !named.contains(parent))
         };
-        let unnamed = self.followed.iter();
+        let unnamed = self.subscriptions.iter();
         let unnamed =
-            unnamed.filter(|(_, followed)| followed.named.as_ref().is_some_and(is_unnamed));
+            unnamed.filter(|(_, subscription)| subscription.named.as_ref().is_some_and(is_unnamed));
         unnamed.map(|(address, _)| *address).collect()
     }
 
@@ -447,24 +447,24 @@ impl Sources {
                         named = Some((Instant::now(), parents.to_vec()));
                     }
                     let handle = self.tasks.spawn(source::follow(fleet.clone(), target, attempt));
-                    let followed = Followed { handle, named };
-                    if let Some(before) = self.followed.insert(address, followed) {
+                    let subscription = Subscription { handle, named };
+                    if let Some(before) = self.subscriptions.insert(address, subscription) {
                         before.handle.abort();
                     }
                 }
                 Command::Disconnect(address) => {
-                    if let Some(followed) = self.followed.remove(&address) {
-                        followed.handle.abort();
+                    if let Some(subscription) = self.subscriptions.remove(&address) {
+                        subscription.handle.abort();
                     }
                 }
             }
         }
-        self.followed.retain(|_, followed| !followed.handle.is_finished());
+        self.subscriptions.retain(|_, subscription| !subscription.handle.is_finished());
     }
 }
 
 /// Looks up a listed name periodically.
-async fn keep_listing(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
+async fn run_lookups(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
     loop {
         match upstream::resolve(&listed.origin).await {
             Ok(addresses) => fleet.list_members(addresses, listed.lister()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::merge::{Lister, MOST_MEMBERS};
+use super::merge::{Lister, MAX_MEMBERS};
 use crate::upstream::Origin;
 
 /// Source of the fleet's members.
@@ -55,7 +55,7 @@ impl FleetMembers {
         }
         let listed = text.split(',').map(|part| Listed::parse(part.trim()));
         let listed = listed.collect::<Option<Vec<_>>>()?;
-        (listed.len() <= MOST_MEMBERS).then_some(Self::Listed(listed))
+        (listed.len() <= MAX_MEMBERS).then_some(Self::Listed(listed))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Merged state of all members. Pure: events and times are inputs, connection commands and batches
 //! are outputs, so that tests can simulate schedules.
 //!
-//! Memory is bounded: at most [`MOST_MEMBERS`] direct addresses and [`MOST_BELOW`] members of
-//! gateways, and for each one a pending block of every kind and at most [`KEPT_BYTES`] of older
+//! Memory is bounded: at most [`MAX_MEMBERS`] direct addresses and [`MAX_BELOW`] members of
+//! gateways, and for each one a pending block of every kind and at most [`HISTORY_BYTES`] of older
 //! ones.
 
 mod below;
@@ -24,20 +24,20 @@ use super::name::Name;
 
 /// Maximum addresses that a gateway connects to, members and gateways: a page can display them, and
 /// a gateway can follow them with 10 % of a core.
-pub(super) const MOST_MEMBERS: usize = 1_000;
+pub(super) const MAX_MEMBERS: usize = 1_000;
 
 /// Maximum members of other gateways in total: ten times as many as direct members, because they
 /// need no connection each.
-pub(super) const MOST_BELOW: usize = 10_000;
+pub(super) const MAX_BELOW: usize = 10_000;
 
 /// Maximum addresses that are counted beyond these.
-const MOST_OVER: usize = 9_000;
+const MAX_EXCESS: usize = 9_000;
 
 /// Maximum bytes of blocks kept for late viewers per member: one minute of summaries.
-const KEPT_BYTES: usize = 16 * 1024;
+const HISTORY_BYTES: usize = 16 * 1024;
 
 /// Maximum bytes of kept blocks of all members together.
-const ALL_KEPT_BYTES: usize = 8 << 20;
+const TOTAL_HISTORY_BYTES: usize = 8 << 20;
 
 /// Time without a block after which a member is silent; a healthy one sends a block per second.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
@@ -54,11 +54,11 @@ const RETRY: Duration = Duration::from_millis(500);
 const RETRY_PER_GONE: Duration = Duration::from_millis(5);
 
 /// Time that a gone member stays visible after it is no longer listed.
-const GONE_KEPT: Duration = Duration::from_mins(10);
+const GONE_TIME: Duration = Duration::from_mins(10);
 
 /// Time that a member counts as listed after a lookup returned it: name servers may return a random
 /// subset of the addresses.
-const LISTED_FOR: Duration = Duration::from_mins(1);
+const LISTING_TIME: Duration = Duration::from_mins(1);
 
 /// Time after which an address of an already connected instance is tried again.
 const ALIAS_RETRY: Duration = Duration::from_secs(30);
@@ -79,27 +79,27 @@ pub(super) struct Merge {
     /// Number of members that belong to other gateways.
     below: usize,
     /// Member of each instance, sorted by instance; the member may have another instance by now.
-    holders: Vec<(Box<str>, Name)>,
+    instance_owners: Vec<(Box<str>, Name)>,
     /// Names that viewers may have, and that are no longer shown.
-    left: Vec<Name>,
+    removed: Vec<Name>,
     /// Number of the last batch.
     sequence: u64,
     attempts: u64,
-    /// Names beyond [`MOST_MEMBERS`] and [`MOST_BELOW`], with the time of their last listing,
+    /// Names beyond [`MAX_MEMBERS`] and [`MAX_BELOW`], with the time of their last listing,
     /// sorted by name. A map would add as much code as the one of the members.
-    over: Vec<(Name, Instant)>,
+    excess: Vec<(Name, Instant)>,
 }
 
 impl Merge {
     /// Adds listed addresses; none is removed. Returns false when the number exceeds
-    /// [`MOST_MEMBERS`] for the first time.
+    /// [`MAX_MEMBERS`] for the first time.
     pub(super) fn list(
         &mut self,
         addresses: impl IntoIterator<Item = SocketAddr>,
         lister: Lister,
         now: Now,
     ) -> bool {
-        let was_over = !self.over.is_empty();
+        let had_excess = !self.excess.is_empty();
         let mut count = self.members.len() - self.below;
         for address in addresses {
             let name = Name::from(address);
@@ -110,38 +110,38 @@ impl Merge {
                 } else if lister == Lister::Setting && member.lister == Lister::Announcement {
                     member.lister = lister;
                 }
-            } else if count < MOST_MEMBERS {
+            } else if count < MAX_MEMBERS {
                 count += 1;
-                self.remove_over(&name);
+                self.remove_excess(&name);
                 self.members.insert(name, Member::new(lister, now.instant));
             } else {
-                self.count_over(name, now.instant);
+                self.add_excess(name, now.instant);
             }
         }
-        was_over || self.over.is_empty()
+        had_excess || self.excess.is_empty()
     }
 
-    fn count_over(&mut self, name: Name, now: Instant) {
-        match self.place_over(&name) {
-            Ok(place) => self.over[place].1 = now,
-            Err(place) if self.over.len() < MOST_OVER => self.over.insert(place, (name, now)),
+    fn add_excess(&mut self, name: Name, now: Instant) {
+        match self.find_excess(&name) {
+            Ok(index) => self.excess[index].1 = now,
+            Err(index) if self.excess.len() < MAX_EXCESS => self.excess.insert(index, (name, now)),
             Err(_) => {}
         }
     }
 
-    fn place_over(&self, name: &Name) -> Result<usize, usize> {
-        self.over.binary_search_by(|(other, _)| other.cmp(name))
+    fn find_excess(&self, name: &Name) -> Result<usize, usize> {
+        self.excess.binary_search_by(|(other, _)| other.cmp(name))
     }
 
-    fn remove_over(&mut self, name: &Name) {
-        if let Ok(place) = self.place_over(name) {
-            self.over.remove(place);
+    fn remove_excess(&mut self, name: &Name) {
+        if let Ok(index) = self.find_excess(name) {
+            self.excess.remove(index);
         }
     }
 
     /// Number of listed names that are not members because of the limits.
     pub(super) fn not_shown(&self) -> usize {
-        self.over.len()
+        self.excess.len()
     }
 
     /// Processes an event of a connection attempt. Returns false if the attempt is obsolete:
@@ -181,13 +181,13 @@ impl Merge {
         change(member);
         if was_shown && member.is_hidden() {
             member.began = 0;
-            self.note_left(name);
+            self.note_removed(name);
         }
     }
 
     #[inline(never)]
-    fn note_left(&mut self, name: &Name) {
-        self.left.push(name.clone());
+    fn note_removed(&mut self, name: &Name) {
+        self.removed.push(name.clone());
     }
 
     #[inline(never)]
@@ -202,7 +202,7 @@ impl Merge {
         instance: Option<Box<str>>,
         now: Now,
     ) -> bool {
-        let other = instance.as_deref().and_then(|instance| self.holder(instance, name));
+        let other = instance.as_deref().and_then(|instance| self.instance_owner(instance, name));
         if let Some(other) = other {
             if other.below.is_none() {
                 self.change(name, |member| member.become_alias(other, now.instant + ALIAS_RETRY));
@@ -213,30 +213,30 @@ impl Merge {
             self.change(&other, |member| member.hide(name.clone()));
         }
         if let Some(instance) = &instance {
-            self.hold(instance, name);
+            self.set_instance_owner(instance, name);
         }
         self.change(name, |member| member.connected(attempt, instance, now));
         true
     }
 
     /// Name of a member other than `name` that is not gone and has this instance.
-    fn holder(&self, instance: &str, name: &Name) -> Option<Name> {
-        let place = self.place_held(instance).ok()?;
-        let other = Some(&self.holders[place].1).filter(|other| *other != name)?;
+    fn instance_owner(&self, instance: &str, name: &Name) -> Option<Name> {
+        let index = self.find_instance(instance).ok()?;
+        let other = Some(&self.instance_owners[index].1).filter(|other| *other != name)?;
         let member = self.members.get(other)?;
         let holds = member.is_usable() && member.instance.as_deref() == Some(instance);
         holds.then(|| other.clone())
     }
 
-    fn place_held(&self, instance: &str) -> Result<usize, usize> {
-        self.holders.binary_search_by(|(held, _)| (**held).cmp(instance))
+    fn find_instance(&self, instance: &str) -> Result<usize, usize> {
+        self.instance_owners.binary_search_by(|(held, _)| (**held).cmp(instance))
     }
 
     #[inline(never)]
-    fn hold(&mut self, instance: &str, name: &Name) {
-        match self.place_held(instance) {
-            Ok(place) => self.holders[place].1 = name.clone(),
-            Err(place) => self.holders.insert(place, (instance.into(), name.clone())),
+    fn set_instance_owner(&mut self, instance: &str, name: &Name) {
+        match self.find_instance(instance) {
+            Ok(index) => self.instance_owners[index].1 = name.clone(),
+            Err(index) => self.instance_owners.insert(index, (instance.into(), name.clone())),
         }
     }
 
@@ -294,10 +294,10 @@ impl Merge {
 
     /// Removes members that are gone and have not been listed for a long time.
     fn forget(&mut self, now: Instant, commands: &mut Vec<Command>) {
-        let is_recent = |listed: Instant| now.duration_since(listed) < LISTED_FOR;
+        let is_recent = |listed: Instant| now.duration_since(listed) < LISTING_TIME;
         let (mut above, mut lost): (Option<(SocketAddr, bool)>, Vec<Name>) = (None, Vec::new());
         for (name, member) in &self.members {
-            let mut is_kept = is_recent(member.listed) || !member.is_forgotten(GONE_KEPT, now);
+            let mut is_kept = is_recent(member.listed) || !member.is_forgotten(GONE_TIME, now);
             if name.below.is_none() {
                 if !is_kept && !matches!(member.link, Link::Idle(_)) {
                     commands.push(Command::Disconnect(name.address));
@@ -315,10 +315,10 @@ impl Merge {
         for name in lost {
             self.remove(&name);
         }
-        self.over.retain(|(_, listed)| is_recent(*listed));
-        if self.holders.len() > 2 * self.members.len() + MOST_MEMBERS {
+        self.excess.retain(|(_, listed)| is_recent(*listed));
+        if self.instance_owners.len() > 2 * self.members.len() + MAX_MEMBERS {
             let members = &self.members;
-            self.holders.retain(|(instance, name)| {
+            self.instance_owners.retain(|(instance, name)| {
                 members.get(name).is_some_and(|it| it.instance.as_ref() == Some(instance))
             });
         }
@@ -327,12 +327,12 @@ impl Merge {
     /// Returns the next batch, if anything has changed: for viewers that have the one before.
     pub(super) fn flush(&mut self, now: Now) -> Option<Bytes> {
         let sequence = self.sequence + 1;
-        let keep = KEPT_BYTES.min(ALL_KEPT_BYTES / self.members.len().max(1));
+        let keep = HISTORY_BYTES.min(TOTAL_HISTORY_BYTES / self.members.len().max(1));
         let mut text = BytesMut::with_capacity(64 + 400 * self.members.len());
         text.extend_from_slice(b"event: merge\n");
         let empty = text.len();
-        for name in self.left.drain(..) {
-            member::write_left(&name, &mut text);
+        for name in self.removed.drain(..) {
+            member::write_removed(&name, &mut text);
         }
         for (name, member) in &mut self.members {
             member.flush(name, sequence, keep, now.instant, &mut text);
@@ -371,7 +371,7 @@ impl Merge {
             next = Some(name);
             if member.changed > since && member.is_shown(until) {
                 if text.is_empty() {
-                    text.reserve(limit.min(KEPT_BYTES) + KEPT_BYTES);
+                    text.reserve(limit.min(HISTORY_BYTES) + HISTORY_BYTES);
                     text.extend_from_slice(b"event: merge\n");
                 }
                 member.write_state(name, since, until, &mut text);
@@ -395,10 +395,10 @@ impl Merge {
 
     /// Finds the member with this instance or name.
     pub(super) fn find(&self, id: &str) -> Option<(&Name, State)> {
-        let asked = Name::parse(id);
+        let requested = Name::parse(id);
         let mut gone = None;
         for (name, instance, state, _) in self.members() {
-            if asked.as_ref() == Some(name) || instance == Some(id) {
+            if requested.as_ref() == Some(name) || instance == Some(id) {
                 if state != State::Gone {
                     return Some((name, state));
                 }
@@ -423,9 +423,9 @@ impl Merge {
     pub(super) fn clear(&mut self) {
         self.members.clear();
         self.below = 0;
-        self.holders.clear();
-        self.left.clear();
-        self.over.clear();
+        self.instance_owners.clear();
+        self.removed.clear();
+        self.excess.clear();
     }
 }
 

@@ -13,10 +13,10 @@ const SEPARATOR: char = '_';
 
 /// Maximum addresses in a name: three gateways and the member. A deeper tree is a loop, or should
 /// be flattened.
-pub(crate) const MOST_LEVELS: usize = 4;
+pub(crate) const MAX_LEVELS: usize = 4;
 
 /// Maximum addresses in a name that is counted, although it is too deep.
-const MOST_PARTS: usize = 2 * MOST_LEVELS;
+const MAX_PARTS: usize = 2 * MAX_LEVELS;
 
 /// Name of a member. In sort order, the members of a gateway follow it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -84,7 +84,7 @@ pub(super) fn is_name(text: &str) -> bool {
         let address: Option<SocketAddr> = part.parse().ok().filter(|_| !part.contains('%'));
         address.is_some_and(|address| address.to_string() == part)
     };
-    text.split(SEPARATOR).count() <= MOST_PARTS && text.split(SEPARATOR).all(is_address)
+    text.split(SEPARATOR).count() <= MAX_PARTS && text.split(SEPARATOR).all(is_address)
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
         {
             assert!(!is_name(text), "{text}");
         }
-        assert!(!is_name(&["10.0.0.7:80"; MOST_PARTS + 1].join("_")));
+        assert!(!is_name(&["10.0.0.7:80"; MAX_PARTS + 1].join("_")));
         assert_eq!(Name::parse("0123456789abcdef"), None);
     }
 

@@ -53,14 +53,14 @@ pub(crate) struct Connection {
     stream: Socket,
     peer: SocketAddr,
     /// Received bytes that are not parsed yet.
-    inbox: BytesMut,
+    read_buffer: BytesMut,
     /// Pending output, in this order: buffered bytes, a piece too large to be copied, and the end
     /// of that piece's chunk.
-    outbox: Vec<u8>,
+    write_buffer: Vec<u8>,
     tail: Bytes,
     tail_end: &'static [u8],
     /// The client has closed its write side.
-    has_closed: bool,
+    is_read_closed: bool,
 }
 
 /// Reason why no request was read.
@@ -69,7 +69,7 @@ pub(crate) enum ReadError {
     /// The request is rejected with this response, and the connection closes.
     Refused(Refused),
     /// The client has disconnected.
-    Left,
+    Disconnected,
 }
 
 impl From<Refused> for ReadError {
@@ -84,11 +84,11 @@ impl Connection {
         Self {
             stream,
             peer,
-            inbox: BytesMut::new(),
-            outbox: Vec::new(),
+            read_buffer: BytesMut::new(),
+            write_buffer: Vec::new(),
             tail: Bytes::new(),
             tail_end: b"",
-            has_closed: false,
+            is_read_closed: false,
         }
     }
 
@@ -105,23 +105,23 @@ impl Connection {
     /// Waits for the first byte of a request, without a buffer. `may_skip` allows an empty line
     /// before the request (RFC 9112, section 2.2). Returns false if the client has closed the
     /// connection.
-    pub(crate) fn poll_speaks(
+    pub(crate) fn poll_readable(
         &mut self,
         context: &mut Context<'_>,
         may_skip: &mut bool,
     ) -> Poll<bool> {
         loop {
-            if *may_skip && self.inbox[..] == *b"\r\n" {
+            if *may_skip && self.read_buffer[..] == *b"\r\n" {
                 // Some clients send an empty line after a body. It does not start the timeout of
                 // the head.
                 *may_skip = false;
-                self.inbox.clear();
+                self.read_buffer.clear();
             }
-            if !self.inbox.is_empty() {
+            if !self.read_buffer.is_empty() {
                 return Poll::Ready(true);
             }
-            self.inbox = BytesMut::new();
-            self.outbox = Vec::new();
+            self.read_buffer = BytesMut::new();
+            self.write_buffer = Vec::new();
             let read = ready!(self.poll_more(context));
             if !read.is_ok_and(|count| count > 0) {
                 return Poll::Ready(false);
@@ -131,34 +131,37 @@ impl Connection {
 
     /// Whether bytes of another request are buffered.
     pub(crate) fn has_more(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.read_buffer.is_empty()
     }
 
     /// Whether only line ends are buffered.
-    pub(crate) fn has_said_nothing(&self) -> bool {
-        self.inbox.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+    pub(crate) fn has_received_nothing(&self) -> bool {
+        self.read_buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
     /// Reads a complete request head.
     pub(crate) async fn head(&mut self) -> Result<Bytes, ReadError> {
         let mut seen = 0;
         loop {
-            if let Some(end) = parse::end_of_head(&self.inbox, seen)? {
+            if let Some(end) = parse::end_of_head(&self.read_buffer, seen)? {
                 // A split-off part shares its memory with the rest.
-                let is_all = end == self.inbox.len();
-                let head =
-                    if is_all { std::mem::take(&mut self.inbox) } else { self.inbox.split_to(end) };
+                let is_all = end == self.read_buffer.len();
+                let head = if is_all {
+                    std::mem::take(&mut self.read_buffer)
+                } else {
+                    self.read_buffer.split_to(end)
+                };
                 return Ok(head.freeze());
             }
-            seen = self.inbox.len();
+            seen = self.read_buffer.len();
             match poll_fn(|context| self.poll_more(context)).await {
                 Ok(count) if count > 0 => {}
                 // A client that closed its write side within a head may still read the response.
-                _ if !self.has_said_nothing() => {
+                _ if !self.has_received_nothing() => {
                     let detail = "the connection was closed within the head";
                     return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
                 }
-                _ => return Err(ReadError::Left),
+                _ => return Err(ReadError::Disconnected),
             }
         }
     }
@@ -170,7 +173,7 @@ impl Connection {
         body: &mut Body,
     ) -> Poll<Result<Option<Bytes>, BodyFault>> {
         loop {
-            match body.take(&mut self.inbox).map_err(BodyFault::Refused)? {
+            match body.take(&mut self.read_buffer).map_err(BodyFault::Refused)? {
                 Progress::Data(data) => return Poll::Ready(Ok(Some(data))),
                 Progress::Complete => return Poll::Ready(Ok(None)),
                 Progress::More => match ready!(self.poll_more(context)) {
@@ -186,28 +189,28 @@ impl Connection {
     }
 
     /// Output buffer for response heads.
-    pub(crate) fn outbox(&mut self) -> &mut Vec<u8> {
-        &mut self.outbox
+    pub(crate) fn write_buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.write_buffer
     }
 
     /// Output buffer for a response head, with capacity for a small body of this length.
-    pub(crate) fn outbox_before(&mut self, length: Option<&HeaderValue>) -> &mut Vec<u8> {
+    pub(crate) fn write_buffer_for(&mut self, length: Option<&HeaderValue>) -> &mut Vec<u8> {
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let small = length.filter(|&length: &usize| length <= SMALL_BYTES).unwrap_or(0);
-        self.outbox.reserve(HEAD_BYTES + small);
-        &mut self.outbox
+        self.write_buffer.reserve(HEAD_BYTES + small);
+        &mut self.write_buffer
     }
 
     /// Appends a piece to the output, optionally framed as a chunk. The previous large piece must
     /// be sent: see [`Self::poll_ready`].
     pub(crate) fn push(&mut self, piece: Bytes, is_chunked: bool) {
         if is_chunked {
-            push_size(&mut self.outbox, piece.len());
+            push_size(&mut self.write_buffer, piece.len());
         }
         let end: &'static [u8] = if is_chunked { b"\r\n" } else { b"" };
-        if self.outbox.len() + piece.len() <= WRITE_BYTES {
-            self.outbox.extend_from_slice(&piece);
-            self.outbox.extend_from_slice(end);
+        if self.write_buffer.len() + piece.len() <= WRITE_BYTES {
+            self.write_buffer.extend_from_slice(&piece);
+            self.write_buffer.extend_from_slice(end);
         } else {
             self.tail = piece;
             self.tail_end = end;
@@ -217,7 +220,7 @@ impl Connection {
     /// Appends the end of a chunked body.
     pub(crate) fn push_end(&mut self) {
         if self.tail_end.is_empty() {
-            self.outbox.extend_from_slice(b"0\r\n\r\n");
+            self.write_buffer.extend_from_slice(b"0\r\n\r\n");
         } else {
             // After the chunk end of the pending piece.
             self.tail_end = b"\r\n0\r\n\r\n";
@@ -226,7 +229,8 @@ impl Connection {
 
     /// Ready when the connection accepts another piece.
     pub(crate) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.tail.is_empty() && self.tail_end.is_empty() && self.outbox.len() < WRITE_BYTES {
+        if self.tail.is_empty() && self.tail_end.is_empty() && self.write_buffer.len() < WRITE_BYTES
+        {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush(context)
@@ -236,7 +240,7 @@ impl Connection {
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
         let result = loop {
-            let rest = self.outbox.get(written..).unwrap_or_default();
+            let rest = self.write_buffer.get(written..).unwrap_or_default();
             if rest.is_empty() && self.tail.is_empty() && self.tail_end.is_empty() {
                 break Pin::new(&mut self.stream).poll_flush(context);
             }
@@ -253,7 +257,7 @@ impl Connection {
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             };
-            let of_rest = count.min(self.outbox.len() - written);
+            let of_rest = count.min(self.write_buffer.len() - written);
             written += of_rest;
             count -= of_rest;
             let of_tail = count.min(self.tail.len());
@@ -261,7 +265,7 @@ impl Connection {
             let of_end = (count - of_tail).min(self.tail_end.len());
             self.tail_end = self.tail_end.get(of_end..).unwrap_or_default();
         };
-        self.outbox.drain(..written);
+        self.write_buffer.drain(..written);
         if self.tail.is_empty() {
             // An empty slice would keep the original buffer alive.
             self.tail = Bytes::new();
@@ -271,14 +275,14 @@ impl Connection {
 
     /// Bytes that are not written to the kernel yet.
     pub(crate) fn unsent(&self) -> usize {
-        self.outbox.len() + self.tail.len() + self.tail_end.len()
+        self.write_buffer.len() + self.tail.len() + self.tail_end.len()
     }
 
     /// Buffers pipelined bytes while a request is handled. Ready on a reset. A half-closed client
     /// may still read, and a failed write reveals a client that does not. Reading stops at a limit,
     /// so a client that sends far ahead has to wait.
-    pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while !self.has_closed && self.inbox.len() < AHEAD_BYTES {
+    pub(crate) fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while !self.is_read_closed && self.read_buffer.len() < AHEAD_BYTES {
             match ready!(self.poll_more(context)) {
                 Ok(_) => {}
                 Err(_) => return Poll::Ready(()),
@@ -288,31 +292,31 @@ impl Connection {
     }
 
     /// Lingering close: gives the client time to read the response.
-    pub(crate) async fn part(&mut self) {
-        let parted = async {
+    pub(crate) async fn lingering_close(&mut self) {
+        let closed = async {
             self.stream.shutdown().await?;
             loop {
                 let more = timeout(LINGER_PAUSE, poll_fn(|context| self.poll_more(context)));
                 if more.await?? == 0 {
                     return io::Result::Ok(());
                 }
-                self.inbox.clear();
+                self.read_buffer.clear();
             }
         };
         // The connection ends in any case.
-        let _ = timeout(LINGER_TIME, parted).await;
+        let _ = timeout(LINGER_TIME, closed).await;
     }
 
     /// Resets the connection on drop, so that the client does not take a truncated response for a
     /// complete one.
-    pub(crate) fn break_off(&mut self) {
+    pub(crate) fn reset_on_close(&mut self) {
         self.stream.reset_on_close();
     }
 
     /// Splits into the socket and the bytes already received, for another protocol.
     pub(crate) fn into_parts(self) -> (Socket, BytesMut) {
         // A copy, which does not keep the buffer of the head alive.
-        (self.stream, BytesMut::from(&self.inbox[..]))
+        (self.stream, BytesMut::from(&self.read_buffer[..]))
     }
 
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -320,8 +324,8 @@ impl Connection {
         let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut bytes = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut bytes))?;
-        self.inbox.extend_from_slice(bytes.filled());
-        self.has_closed |= bytes.filled().is_empty();
+        self.read_buffer.extend_from_slice(bytes.filled());
+        self.is_read_closed |= bytes.filled().is_empty();
         Poll::Ready(Ok(bytes.filled().len()))
     }
 }

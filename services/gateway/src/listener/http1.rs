@@ -16,13 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::context::keep_one_of_each;
-use crate::context::{RequestContext, record_unread};
+use crate::context::deduplicate_fields;
+use crate::context::{RequestContext, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME, ReadError};
 use crate::listener::http2;
-use crate::message::client::TAKES_NOTHING;
+use crate::message::client::SEND_TIMEOUT;
 use crate::message::client::{BodyFault, Client, ClientGone};
 use crate::message::head::{FullResponse, begin_head, field};
 use crate::message::problem::Problem;
@@ -31,7 +31,7 @@ use crate::request::hop_by_hop::strip;
 use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
 use crate::request::rate_limit::Permit;
-use crate::response::relay::{Closing, Downstream, LEFT, until_closing};
+use crate::response::relay::{CLIENT_DISCONNECTED, Closing, Downstream, until_closing};
 use crate::response::tunnel::Tunnel;
 use crate::state::Gateway;
 use crate::state::connections::Entry;
@@ -45,10 +45,10 @@ const FIRST_BYTE_TIME: Duration = Duration::from_secs(10);
 
 /// Time that idle connections stay open during a shutdown: a request that is already in transit
 /// gets a response with `Connection: close`.
-const LAST_CALL: Duration = Duration::from_millis(300);
+const IDLE_CLOSE_DELAY: Duration = Duration::from_millis(300);
 
 /// Time to accept connections that are still in the kernel's backlog at shutdown.
-const LAST_ACCEPT: Duration = Duration::from_millis(10);
+const BACKLOG_TIME: Duration = Duration::from_millis(10);
 
 /// Accepts and serves connections until `shutdown` resolves. Then idle connections and event
 /// streams close, other requests in flight get at most `drain`, and the remaining ones are aborted.
@@ -70,15 +70,15 @@ pub(crate) async fn run(
         let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
         // From here on, a worker thread polls the socket.
         let Ok(stream) = stream.into_std() else { return };
-        workers.serve(move |place| async move {
+        workers.serve(move |guard| async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
                 handler.serve_connection(stream, peer).await;
             }
-            drop((permit, place));
+            drop((permit, guard));
         });
     };
     let make_room = || {
-        gateway.connections.close_longest();
+        gateway.connections.close_longest_idle();
     };
     loop {
         tokio::select! {
@@ -88,14 +88,14 @@ pub(crate) async fn run(
     }
     gateway.close();
     // The kernel has completed their handshakes: closing the listener now would reset them.
-    while let Ok(accepted) = timeout(LAST_ACCEPT, acceptor.accept()).await {
+    while let Ok(accepted) = timeout(BACKLOG_TIME, acceptor.accept()).await {
         begin(accepted);
     }
     drop(acceptor);
     closing.send_replace(true);
     let connections = gateway.connections.clone();
     tokio::spawn(async move {
-        sleep(LAST_CALL).await;
+        sleep(IDLE_CLOSE_DELAY).await;
         connections.close_all();
     });
     if timeout(drain, permits.all_free()).await.is_err() {
@@ -115,13 +115,13 @@ struct ConnectionHandler {
 /// Next state of a connection.
 enum ConnectionState {
     /// Ready for another request.
-    Go,
+    KeepAlive,
     /// The client has switched to HTTP/2.
     Http2,
     /// A tunnel for one response.
     Tunnel(Box<RequestContext>, Box<UpstreamResponse>, Option<Permit>),
     /// Closed.
-    End,
+    Close,
 }
 
 impl ConnectionHandler {
@@ -129,7 +129,7 @@ impl ConnectionHandler {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
         let bounds = &self.gateway.config.bounds;
-        let permit = if self.gateway.config.counts_connections(peer.ip()) {
+        let permit = if self.gateway.config.limits_connections(peer.ip()) {
             let permit = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
             if permit.is_none() {
                 // No response: a client with that many connections would not read it.
@@ -142,7 +142,7 @@ impl ConnectionHandler {
         };
         metrics.connections.add();
         if let Some(socket) = self.open(stream).await {
-            let entry = self.gateway.connections.enter();
+            let entry = self.gateway.connections.register();
             self.keep_alive(Box::new(Connection::new(socket, peer)), &entry).await;
         }
         metrics.connections.remove();
@@ -155,13 +155,16 @@ impl ConnectionHandler {
     async fn open(&self, stream: TcpStream) -> Option<Socket> {
         let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
         // Boxed: the state is larger than everything that plaintext needs, and short-lived.
-        let shaken = Box::pin(async {
+        let handshake = Box::pin(async {
             tokio::select! {
-                shaken = timeout(HEAD_TIME, tls.accept(stream)) => Some(shaken),
-                () = async { until_closing(self.closing.clone()).await; sleep(LAST_CALL).await } => None,
+                handshake = timeout(HEAD_TIME, tls.accept(stream)) => Some(handshake),
+                () = async {
+                    until_closing(self.closing.clone()).await;
+                    sleep(IDLE_CLOSE_DELAY).await;
+                } => None,
             }
         });
-        match shaken.await? {
+        match handshake.await? {
             Ok(Ok(socket)) => return Some(socket),
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake timed out"),
@@ -175,25 +178,25 @@ impl ConnectionHandler {
         // Both are reused for all requests: creating and dropping a timer per request costs more
         // than parsing the request.
         let mut timer = Timer::new(IDLE_TIME);
-        let mut closing = pin!(entry.closes());
+        let mut closing = pin!(entry.close_requested());
         let mut is_first = true;
         loop {
-            entry.waits();
+            entry.set_idle();
             let mut may_skip = true;
-            let speaks = poll_fn(|context| {
-                if let Poll::Ready(spoke) = client.poll_speaks(context, &mut may_skip) {
-                    return Poll::Ready(spoke);
+            let readable = poll_fn(|context| {
+                if let Poll::Ready(is_readable) = client.poll_readable(context, &mut may_skip) {
+                    return Poll::Ready(is_readable);
                 }
                 closing.as_mut().poll(context).map(|()| false)
             });
             let bound = if is_first { FIRST_BYTE_TIME } else { IDLE_TIME };
-            if timer.within(bound, speaks).await != Some(true) {
+            if timer.within(bound, readable).await != Some(true) {
                 break;
             }
-            entry.works();
+            entry.set_active();
             // Boxed, so that an idle connection does not carry the state.
             match Box::pin(self.handle_request(&mut client, is_first, &mut timer)).await {
-                ConnectionState::Go => {}
+                ConnectionState::KeepAlive => {}
                 ConnectionState::Http2 => {
                     let served =
                         http2::serve_connection(&self.gateway, &self.closing, *client, entry);
@@ -204,7 +207,7 @@ impl ConnectionHandler {
                     drop(permit);
                     return;
                 }
-                ConnectionState::End => break,
+                ConnectionState::Close => break,
             }
             is_first = false;
         }
@@ -219,9 +222,9 @@ impl ConnectionHandler {
     ) -> ConnectionState {
         let bytes = match timer.within(HEAD_TIME, client.head()).await {
             Some(Ok(bytes)) => bytes,
-            Some(Err(lost)) => return self.reject(client, lost).await,
+            Some(Err(error)) => return self.reject(client, error).await,
             // No request has begun, so the client would match a response with its next request.
-            None if client.has_said_nothing() => return ConnectionState::End,
+            None if client.has_received_nothing() => return ConnectionState::Close,
             None => return self.reject(client, Problem::too_slow("head").into()).await,
         };
         // Later on a connection, `PRI` is just an unknown method.
@@ -230,7 +233,7 @@ impl ConnectionHandler {
         }
         if is_first && self.gateway.config.http2 && parse::is_of_no_protocol(&bytes) {
             self.gateway.metrics.malformed.add();
-            return ConnectionState::End;
+            return ConnectionState::Close;
         }
         let head = match parse::read(&bytes) {
             Ok(head) => head,
@@ -239,23 +242,23 @@ impl ConnectionHandler {
         drop(bytes);
         let mut request_context =
             Box::new(RequestContext::new(&self.gateway, &head, client.peer(), client.scheme()));
-        request_context.closes |= self.gateway.is_closing();
+        request_context.close_after |= self.gateway.is_closing();
         let mut http1 = Http1 {
             body: parse::Body::new(head.length, self.gateway.config.body_bytes),
             length: head.length,
             framing: Framing::Length,
-            informs: !request_context.is_http10,
+            sends_informational: !request_context.is_http10,
             client,
         };
         match handle(&mut request_context, head, &mut http1, timer, &self.closing).await {
-            Outcome::Whole if !request_context.closes => ConnectionState::Go,
-            Outcome::Whole => {
-                http1.client.part().await;
-                ConnectionState::End
+            Outcome::Complete if !request_context.close_after => ConnectionState::KeepAlive,
+            Outcome::Complete => {
+                http1.client.lingering_close().await;
+                ConnectionState::Close
             }
             Outcome::Broken => {
-                poll_fn(|context| http1.break_off(context)).await;
-                ConnectionState::End
+                poll_fn(|context| http1.abort(context)).await;
+                ConnectionState::Close
             }
             Outcome::Tunnel(upstream_response, permit) => {
                 ConnectionState::Tunnel(request_context, upstream_response, permit)
@@ -274,14 +277,14 @@ impl ConnectionHandler {
         let UpstreamResponse { status, mut fields, body, .. } = upstream_response;
         request_context.status = status.as_u16();
         // An event stream ends with its connection.
-        request_context.closes = !changes;
+        request_context.close_after = !changes;
         let protocol = fields.remove(UPGRADE).filter(|_| changes);
         let is_chunked = body.frame() == Frame::Size;
         strip(&mut fields, status);
-        request_context.note_policy(&fields);
-        keep_one_of_each(&mut fields);
+        request_context.note_hsts(&fields);
+        deduplicate_fields(&mut fields);
         request_context.edit_response(&mut fields);
-        let head = client.outbox();
+        let head = client.write_buffer();
         begin_head(head, status, &fields);
         if is_chunked {
             field(head, TRANSFER_ENCODING.as_str(), b"chunked");
@@ -292,11 +295,11 @@ impl ConnectionHandler {
         }
         request_context.finish(head);
         drop(fields);
-        request_context.forget_head();
-        let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
+        request_context.release_head();
+        let sent = timeout(SEND_TIMEOUT, poll_fn(|context| client.poll_flush(context)));
         if !matches!(sent.await, Ok(Ok(()))) {
-            request_context.error = Some(LEFT.to_owned());
-            return request_context.ended();
+            request_context.error = Some(CLIENT_DISCONNECTED.to_owned());
+            return request_context.record();
         }
         let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
         if let Some(metrics) = &metrics {
@@ -307,25 +310,25 @@ impl ConnectionHandler {
         let tunnel = Tunnel::new(body, is_chunked, socket);
         let closing = until_closing(self.closing.clone());
         let passed = if changes {
-            Box::pin(tunnel.join(&ahead, silence, closing)).await
+            Box::pin(tunnel.relay_both(&ahead, silence, closing)).await
         } else {
-            Box::pin(tunnel.pass_on(silence, closing)).await
+            Box::pin(tunnel.relay_stream(silence, closing)).await
         };
         request_context.sent_bytes = passed.bytes;
         request_context.error = passed.error.map(str::to_owned);
         if let Some(metrics) = &metrics {
             metrics.streams.remove();
         }
-        request_context.ended();
+        request_context.record();
     }
 
     /// Rejects a malformed or incomplete request, and closes the connection.
-    async fn reject(&self, client: &mut Connection, lost: ReadError) -> ConnectionState {
-        let ReadError::Refused(problem) = lost else { return ConnectionState::End };
+    async fn reject(&self, client: &mut Connection, error: ReadError) -> ConnectionState {
+        let ReadError::Refused(problem) = error else { return ConnectionState::Close };
         let id = new_request_id();
         let peer = client.peer();
-        let (fields, body) = problem.answer("", &id);
-        let head = client.outbox();
+        let (fields, body) = problem.render("", &id);
+        let head = client.write_buffer();
         begin_head(head, problem.status, &fields);
         let length = body.len();
         head.extend_from_slice(
@@ -333,9 +336,9 @@ impl ConnectionHandler {
                 .as_bytes(),
         );
         head.extend_from_slice(&body);
-        let sent = timeout(TAKES_NOTHING, poll_fn(|context| client.poll_flush(context)));
+        let sent = timeout(SEND_TIMEOUT, poll_fn(|context| client.poll_flush(context)));
         let sent = matches!(sent.await, Ok(Ok(())));
-        record_unread(
+        record_rejected(
             &self.gateway,
             peer.ip(),
             &id,
@@ -343,9 +346,9 @@ impl ConnectionHandler {
             if sent { length as u64 } else { 0 },
         );
         if sent {
-            client.part().await;
+            client.lingering_close().await;
         }
-        ConnectionState::End
+        ConnectionState::Close
     }
 }
 
@@ -357,7 +360,7 @@ struct Http1<'a> {
     length: Length,
     framing: Framing,
     /// The client supports informational responses (1xx).
-    informs: bool,
+    sends_informational: bool,
 }
 
 /// Framing of a response body (RFC 9112, section 6.3).
@@ -373,11 +376,11 @@ enum Framing {
 
 impl Http1<'_> {
     /// Aborts an incomplete response so that the client detects the truncation.
-    fn break_off(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn abort(&mut self, context: &mut Context<'_>) -> Poll<()> {
         // A single attempt: the client may have disconnected.
         let _ = self.client.poll_flush(context);
         if self.framing == Framing::Close {
-            self.client.break_off();
+            self.client.reset_on_close();
         }
         Poll::Ready(())
     }
@@ -395,20 +398,20 @@ impl Client for Http1<'_> {
         }
     }
 
-    fn inform(&mut self, status: StatusCode, fields: Fields) {
-        if self.informs {
-            let head = self.client.outbox();
+    fn send_informational(&mut self, status: StatusCode, fields: Fields) {
+        if self.sends_informational {
+            let head = self.client.write_buffer();
             begin_head(head, status, &fields);
             head.extend_from_slice(b"\r\n");
         }
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        self.client.poll_flush(context).map_err(left)
+        self.client.poll_flush(context).map_err(client_gone)
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.client.poll_left(context)
+    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.client.poll_disconnect(context)
     }
 }
 
@@ -420,7 +423,7 @@ impl Downstream for Http1<'_> {
     fn send_continue(&mut self) {
         // A client that is already sending does not wait for it.
         if self.body.is_ok() && !self.client.has_more() {
-            self.client.outbox().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.client.write_buffer().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 
@@ -439,13 +442,13 @@ impl Downstream for Http1<'_> {
             Framing::Length
         } else if request_context.is_http10 {
             // RFC 9112, section 6.1: HTTP/1.0 has no chunked coding.
-            request_context.closes = true;
+            request_context.close_after = true;
             Framing::Close
         } else {
             Framing::Chunked
         };
-        request_context.closes |= request_context.gateway.is_closing();
-        let head = self.client.outbox_before(fields.get(CONTENT_LENGTH));
+        request_context.close_after |= request_context.gateway.is_closing();
+        let head = self.client.write_buffer_for(fields.get(CONTENT_LENGTH));
         begin_head(head, status, &fields);
         if self.framing == Framing::Chunked {
             field(head, TRANSFER_ENCODING.as_str(), b"chunked");
@@ -455,11 +458,11 @@ impl Downstream for Http1<'_> {
     }
 
     fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone> {
-        let outbox = self.client.outbox();
-        if outbox.is_empty() {
-            *outbox = reply.head;
+        let write_buffer = self.client.write_buffer();
+        if write_buffer.is_empty() {
+            *write_buffer = reply.head;
         } else {
-            outbox.extend_from_slice(&reply.head);
+            write_buffer.extend_from_slice(&reply.head);
         }
         if !reply.body.is_empty() {
             self.client.push(reply.body, false);
@@ -468,7 +471,7 @@ impl Downstream for Http1<'_> {
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        self.client.poll_ready(context).map_err(left)
+        self.client.poll_ready(context).map_err(client_gone)
     }
 
     fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
@@ -492,6 +495,6 @@ impl Downstream for Http1<'_> {
 }
 
 /// Maps any write error to a client disconnect.
-fn left(_: io::Error) -> ClientGone {
+fn client_gone(_: io::Error) -> ClientGone {
     ClientGone
 }

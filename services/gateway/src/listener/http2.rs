@@ -22,8 +22,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use self::heads::Answered;
-use crate::context::{RequestContext, record_unread};
+use self::heads::ResponseHead;
+use crate::context::{RequestContext, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::listener::connection;
@@ -54,13 +54,13 @@ const WINDOW_BYTES: u32 = 16 * 1024;
 /// Maximum request bodies of a connection that are received concurrently; the windows of the others
 /// are not extended. Otherwise a connection could buffer a hundred times as much as an HTTP/1
 /// connection.
-const BODIES: usize = 4;
+const MAX_BODIES: usize = 4;
 
 /// Maximum buffered bytes of a response per stream: a hundred streams are three MiB.
 const SEND_BYTES: usize = 32 * 1024;
 
 /// Time for the client to close the connection after the last stream: one round trip.
-const GOODBYE_TIME: Duration = Duration::from_secs(1);
+const GOAWAY_TIME: Duration = Duration::from_secs(1);
 
 /// State shared by all streams of a connection.
 struct Session {
@@ -81,16 +81,16 @@ pub(crate) async fn serve_connection(
     entry: &Entry,
 ) {
     let (peer, scheme) = (client.peer(), client.scheme());
-    let (socket, inbox) = client.into_parts();
+    let (socket, read_buffer) = client.into_parts();
     let mut ahead = BytesMut::from(PREFACE);
-    ahead.unsplit(inbox);
+    ahead.unsplit(read_buffer);
     let handshake = Builder::new()
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(parse::HEAD_BYTES).unwrap_or(u32::MAX))
         .initial_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * STREAMS)
         .max_send_buffer_size(SEND_BYTES)
-        .handshake(Line { ahead: ahead.freeze(), socket });
+        .handshake(PrefixedSocket { ahead: ahead.freeze(), socket });
     let Ok(Ok(connection)) = timeout(HEAD_TIME, handshake).await else {
         gateway.metrics.malformed.add();
         return;
@@ -100,27 +100,27 @@ pub(crate) async fn serve_connection(
         closing: closing.clone(),
         peer,
         scheme,
-        bodies: Semaphore::new(BODIES),
+        bodies: Semaphore::new(MAX_BODIES),
     });
     let mut streams = JoinSet::new();
     session.accept(connection, &mut streams, entry).await;
     // The streams end without the connection, each with its line in the access log.
     let ended = async { while streams.join_next().await.is_some() {} };
-    let _ = timeout(GOODBYE_TIME, ended).await;
+    let _ = timeout(GOAWAY_TIME, ended).await;
 }
 
 impl Session {
     async fn accept(
         self: &Arc<Self>,
-        mut connection: Connection<Line, Bytes>,
+        mut connection: Connection<PrefixedSocket, Bytes>,
         streams: &mut JoinSet<()>,
         entry: &Entry,
     ) {
         let mut rest = IDLE_TIME;
-        entry.waits();
+        entry.set_idle();
         let mut idle = pin!(sleep(rest));
         let mut closing = pin!(until_closing(self.closing.clone()));
-        let mut leaves = false;
+        let mut is_closing = false;
         loop {
             // A client may reset a stream and open another one immediately, before the work for the
             // first one has ended.
@@ -130,27 +130,29 @@ impl Session {
                 Some(_) = streams.join_next() => {
                     idle.as_mut().reset((Instant::now() + rest).into());
                     if streams.is_empty() {
-                        entry.waits();
+                        entry.set_idle();
                     }
                 }
-                () = &mut closing, if !leaves => leaves = true,
-                () = entry.closes(), if streams.is_empty() && !leaves => leaves = true,
+                () = &mut closing, if !is_closing => is_closing = true,
+                () = entry.close_requested(), if streams.is_empty() && !is_closing => {
+                    is_closing = true;
+                }
                 () = &mut idle, if streams.is_empty() => {
-                    if leaves {
+                    if is_closing {
                         return;
                     }
-                    leaves = true;
+                    is_closing = true;
                 }
                 accepted = poll_fn(|context| accept(&mut connection, context, is_full)) => {
                     let Some(Ok((request, respond))) = accepted else { return };
                     let session = self.clone();
-                    entry.works();
+                    entry.set_active();
                     streams.spawn(async move { session.handle_request(request, respond).await });
                 }
             }
-            if leaves && rest != GOODBYE_TIME {
+            if is_closing && rest != GOAWAY_TIME {
                 connection.graceful_shutdown();
-                rest = GOODBYE_TIME;
+                rest = GOAWAY_TIME;
                 idle.as_mut().reset((Instant::now() + rest).into());
             }
         }
@@ -159,7 +161,7 @@ impl Session {
     /// Handles one request.
     async fn handle_request(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, body) = request.into_parts();
-        let mut head = match heads::question(&parts) {
+        let mut head = match heads::request_head(&parts) {
             Ok(head) => head,
             Err(problem) => return self.reject_with(&mut respond, &problem),
         };
@@ -168,42 +170,42 @@ impl Session {
         if !body.is_end_stream() && !has_length {
             head.length = Length::Chunked;
         }
-        let turn = if body.is_end_stream() {
+        let body_permit = if body.is_end_stream() {
             None
         } else {
             // The requests ahead have time limits as well.
             tokio::select! {
                 biased;
-                () = left(&mut respond) => return,
-                turn = self.bodies.acquire() => turn.ok(),
+                () = disconnected(&mut respond) => return,
+                body_permit = self.bodies.acquire() => body_permit.ok(),
             }
         };
         let mut request_context =
             Box::new(RequestContext::new(&self.gateway, &head, self.peer, self.scheme));
         let mut client = Http2 {
             respond: &mut respond,
-            answer: None,
+            send_stream: None,
             pending: Bytes::new(),
             body,
-            turn,
-            room_bytes: self.gateway.config.body_bytes,
-            most_bytes: self.gateway.config.body_bytes,
+            body_permit,
+            body_bytes_left: self.gateway.config.body_bytes,
+            max_bytes: self.gateway.config.body_bytes,
             length: head.length,
             is_last: false,
         };
         let mut timer = Timer::new(self.gateway.config.timeouts.silence);
         let outcome =
             handle(&mut request_context, head, &mut client, &mut timer, &self.closing).await;
-        if let (Outcome::Broken, Some(answer)) = (outcome, &mut client.answer) {
+        if let (Outcome::Broken, Some(send_stream)) = (outcome, &mut client.send_stream) {
             // The reset marks the response as truncated.
-            answer.send_reset(Reason::INTERNAL_ERROR);
+            send_stream.send_reset(Reason::INTERNAL_ERROR);
         }
     }
 
     /// Rejects a malformed request.
     fn reject_with(&self, respond: &mut SendResponse<Bytes>, problem: &Problem) {
         let id = new_request_id();
-        let (mut fields, body) = problem.answer("", &id);
+        let (mut fields, body) = problem.render("", &id);
         fields.insert(CONTENT_LENGTH, body.len().into());
         if let Ok(id) = id.parse() {
             fields.insert(REQUEST_ID, id);
@@ -214,10 +216,10 @@ impl Session {
         *response.headers_mut() = fields.into();
         // An error means that the client has disconnected. The body is small enough to be buffered.
         let sent = match respond.send_response(response, false) {
-            Ok(mut answer) => answer.send_data(body, true).is_ok(),
+            Ok(mut send_stream) => send_stream.send_data(body, true).is_ok(),
             Err(_) => false,
         };
-        record_unread(&self.gateway, self.peer.ip(), &id, problem, if sent { length } else { 0 });
+        record_rejected(&self.gateway, self.peer.ip(), &id, problem, if sent { length } else { 0 });
     }
 }
 
@@ -225,14 +227,14 @@ impl Session {
 struct Http2<'a> {
     respond: &'a mut SendResponse<Bytes>,
     /// Send stream of the response body, until the body ends.
-    answer: Option<SendStream<Bytes>>,
+    send_stream: Option<SendStream<Bytes>>,
     /// Response data that exceeds the client's window.
     pending: Bytes,
     /// Request body, its permit among the bodies of the connection, and its byte limits.
     body: RecvStream,
-    turn: Option<SemaphorePermit<'a>>,
-    room_bytes: usize,
-    most_bytes: usize,
+    body_permit: Option<SemaphorePermit<'a>>,
+    body_bytes_left: usize,
+    max_bytes: usize,
     length: Length,
     /// The pending data ends the body.
     is_last: bool,
@@ -244,19 +246,19 @@ impl Http2<'_> {
         if self.pending.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let Some(answer) = &mut self.answer else { return Poll::Ready(Err(ClientGone)) };
+        let Some(send_stream) = &mut self.send_stream else { return Poll::Ready(Err(ClientGone)) };
         while !self.pending.is_empty() {
-            answer.reserve_capacity(self.pending.len());
+            send_stream.reserve_capacity(self.pending.len());
             // `poll_capacity` does not report existing capacity again.
-            let room = match answer.capacity() {
-                0 => match ready!(answer.poll_capacity(context)) {
-                    Some(Ok(room)) => room,
+            let capacity = match send_stream.capacity() {
+                0 => match ready!(send_stream.poll_capacity(context)) {
+                    Some(Ok(capacity)) => capacity,
                     _ => return Poll::Ready(Err(ClientGone)),
                 },
-                room => room,
+                capacity => capacity,
             };
-            let piece = self.pending.split_to(room.min(self.pending.len()));
-            if !piece.is_empty() && answer.send_data(piece, false).is_err() {
+            let piece = self.pending.split_to(capacity.min(self.pending.len()));
+            if !piece.is_empty() && send_stream.send_data(piece, false).is_err() {
                 return Poll::Ready(Err(ClientGone));
             }
         }
@@ -267,31 +269,31 @@ impl Http2<'_> {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields.into();
-        let answer = self.respond.send_response(response, ends).map_err(|_| ClientGone)?;
-        self.answer = (!ends).then_some(answer);
+        let send_stream = self.respond.send_response(response, ends).map_err(|_| ClientGone)?;
+        self.send_stream = (!ends).then_some(send_stream);
         Ok(())
     }
 }
 
 impl Client for Http2<'_> {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
-        let most = self.most_bytes;
+        let most = self.max_bytes;
         if matches!(self.length, Length::Known(length) if length > most as u64) {
             return Poll::Ready(Err(BodyFault::Refused(Problem::too_large(most))));
         }
         loop {
             match ready!(self.body.poll_data(context)) {
                 None => {
-                    self.turn = None;
+                    self.body_permit = None;
                     return Poll::Ready(Ok(None));
                 }
                 Some(Err(_)) => return Poll::Ready(Err(BodyFault::ClientGone)),
                 Some(Ok(piece)) => {
-                    if piece.len() > self.room_bytes {
-                        let problem = Problem::too_large(self.most_bytes);
+                    if piece.len() > self.body_bytes_left {
+                        let problem = Problem::too_large(self.max_bytes);
                         return Poll::Ready(Err(BodyFault::Refused(problem)));
                     }
-                    self.room_bytes -= piece.len();
+                    self.body_bytes_left -= piece.len();
                     if self.body.flow_control().release_capacity(piece.len()).is_err() {
                         return Poll::Ready(Err(BodyFault::ClientGone));
                     }
@@ -303,7 +305,7 @@ impl Client for Http2<'_> {
         }
     }
 
-    fn inform(&mut self, status: StatusCode, fields: Fields) {
+    fn send_informational(&mut self, status: StatusCode, fields: Fields) {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields.into();
@@ -314,17 +316,17 @@ impl Client for Http2<'_> {
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         ready!(self.poll_pending(context))?;
         if self.is_last
-            && let Some(mut answer) = self.answer.take()
+            && let Some(mut send_stream) = self.send_stream.take()
         {
             // An error means that the client disconnected after it received all data.
-            let _ = answer.send_data(Bytes::new(), true);
+            let _ = send_stream.send_data(Bytes::new(), true);
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.answer {
-            Some(answer) => answer.poll_reset(context).map(|_| ()),
+    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.send_stream {
+            Some(send_stream) => send_stream.poll_reset(context).map(|_| ()),
             None => self.respond.poll_reset(context).map(|_| ()),
         }
     }
@@ -332,7 +334,7 @@ impl Client for Http2<'_> {
 
 impl Downstream for Http2<'_> {
     fn limit_body(&mut self, most: usize) {
-        (self.room_bytes, self.most_bytes) = (most, most);
+        (self.body_bytes_left, self.max_bytes) = (most, most);
     }
 
     fn send_continue(&mut self) {
@@ -363,7 +365,7 @@ impl Downstream for Http2<'_> {
     }
 
     fn reply(&mut self, reply: FullResponse) -> Result<(), ClientGone> {
-        let Some(Answered { status, mut fields }) = heads::answer(&reply.head) else {
+        let Some(ResponseHead { status, mut fields }) = heads::response_head(&reply.head) else {
             return Err(ClientGone);
         };
         strip(&mut fields, status);
@@ -397,7 +399,7 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Accepts the next request; at the stream limit, only drives the connection.
 fn accept(
-    connection: &mut Connection<Line, Bytes>,
+    connection: &mut Connection<PrefixedSocket, Bytes>,
     context: &mut Context<'_>,
     is_full: bool,
 ) -> Poll<Option<Result<Accepted, h2::Error>>> {
@@ -408,17 +410,17 @@ fn accept(
 }
 
 /// Resolves when the client resets the stream or disconnects.
-async fn left(respond: &mut SendResponse<Bytes>) {
+async fn disconnected(respond: &mut SendResponse<Bytes>) {
     let _ = poll_fn(|context| respond.poll_reset(context)).await;
 }
 
 /// A socket with bytes that were already read.
-struct Line {
+struct PrefixedSocket {
     ahead: Bytes,
     socket: Socket,
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for PrefixedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -434,7 +436,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for PrefixedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

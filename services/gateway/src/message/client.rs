@@ -11,7 +11,7 @@ use crate::message::problem::Problem;
 
 /// Maximum time without write progress. A client on a mobile network or waking from sleep needs
 /// seconds to recover.
-pub(crate) const TAKES_NOTHING: Duration = Duration::from_secs(30);
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client while its request is sent to an upstream. No method blocks, so that one task can serve
 /// both directions and the upstream.
@@ -20,13 +20,13 @@ pub(crate) trait Client: Send {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>>;
 
     /// Sends an informational response, if the client supports it.
-    fn inform(&mut self, status: StatusCode, fields: Fields);
+    fn send_informational(&mut self, status: StatusCode, fields: Fields);
 
     /// Ready when everything that was written has been sent.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>>;
 
     /// Ready when the client has disconnected.
-    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
 /// The client has disconnected, or stopped reading.

@@ -63,7 +63,7 @@ impl Problem {
     }
 
     /// Fields and body of the response to a request with this `Accept` field.
-    pub(crate) fn answer(&self, accept: &str, request_id: &str) -> (Fields, Bytes) {
+    pub(crate) fn render(&self, accept: &str, request_id: &str) -> (Fields, Bytes) {
         let Self { status, detail, fields } = self;
         let (number, title) = (status.as_u16(), status.canonical_reason().unwrap_or("Error"));
         let (kind, body) = if prefers_html(accept) {
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn problem_details_are_json_with_the_members_of_rfc_9457() {
         let problem = Problem::new(StatusCode::BAD_GATEWAY, "stats refused the connection");
-        let (head, body) = problem.answer("*/*", "0123");
+        let (head, body) = problem.render("*/*", "0123");
         assert_eq!(head["content-type"], "application/problem+json");
         assert_eq!(head["cache-control"], "no-store");
         let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -137,11 +137,11 @@ mod tests {
 
     #[test]
     fn a_503_has_retry_after_and_a_405_has_allow() {
-        let (head, _) = Problem::no_upstream("stats").answer("text/html", "0");
+        let (head, _) = Problem::no_upstream("stats").render("text/html", "0");
         assert_eq!(head["retry-after"], "1");
         let problem = Problem::method_not_allowed("GET, HEAD");
         assert_eq!(
-            (problem.status.as_u16(), &problem.answer("", "0").0["allow"]),
+            (problem.status.as_u16(), &problem.render("", "0").0["allow"]),
             (405, &HeaderValue::from_static("GET, HEAD"))
         );
     }

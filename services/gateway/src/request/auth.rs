@@ -108,7 +108,7 @@ impl Auth {
         let Some(value) = values.next() else { return Err(self.scheme.challenge(false)) };
         // The gateway and an upstream could each use another one of several fields.
         let presented = if values.next().is_none() { self.presented(value) } else { None };
-        let right = presented.is_some_and(|presented| self.opens_with(&presented));
+        let right = presented.is_some_and(|presented| self.matches_any(&presented));
         if right { Ok(()) } else { Err(self.scheme.challenge(true)) }
     }
 
@@ -120,7 +120,7 @@ impl Auth {
 
     /// Compares all secrets completely, so that the time reveals neither which one matches nor how
     /// much of it.
-    fn opens_with(&self, presented: &Secret) -> bool {
+    fn matches_any(&self, presented: &Secret) -> bool {
         let none = Choice::from(0);
         self.secrets.iter().fold(none, |any, secret| any | secret.0.ct_eq(&presented.0)).into()
     }

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::begins;
+use super::name_has_prefix;
 
 /// Complete names, sorted.
 const NAMES: [&str; 106] = [
@@ -117,7 +117,7 @@ const NAMES: [&str; 106] = [
 ];
 
 /// Prefixes of names.
-const BEGINNINGS: [&str; 24] = [
+const PREFIXES: [&str; 24] = [
     "cf-access-",
     "impersonate-",
     "remote-",
@@ -146,21 +146,21 @@ const BEGINNINGS: [&str; 24] = [
 
 /// Fields in which AWS's load balancer reports the authenticated user and the client certificate.
 /// Nothing else sets these names, so a trusted proxy may.
-const OF_THE_LOAD_BALANCER: [&str; 2] = ["x-amzn-mtls-", "x-amzn-oidc-"];
+const LOAD_BALANCER_PREFIXES: [&str; 2] = ["x-amzn-mtls-", "x-amzn-oidc-"];
 
 /// Whether a field (its name in lower case) is such a claim. Hyphens and underscores are
 /// equivalent.
 pub(crate) fn is_claim(name: &str, from_trusted_proxy: bool) -> bool {
     let first = name.as_bytes().first();
-    let begins_with = |list: &[&str]| {
+    let has_prefix_of = |list: &[&str]| {
         list.iter()
-            .any(|beginning| beginning.as_bytes().first() == first && begins(name, beginning))
+            .any(|prefix| prefix.as_bytes().first() == first && name_has_prefix(name, prefix))
     };
     // Most fields of a typical request begin with another letter.
     matches!(first, Some(b'a' | b'b' | b'c' | b'f' | b'h' | b'i' | b'p'..=b'x'))
         && (NAMES.binary_search_by(|known| compare(known, name)).is_ok()
-            || begins_with(&BEGINNINGS)
-            || (!from_trusted_proxy && begins_with(&OF_THE_LOAD_BALANCER)))
+            || has_prefix_of(&PREFIXES)
+            || (!from_trusted_proxy && has_prefix_of(&LOAD_BALANCER_PREFIXES)))
 }
 
 fn compare(known: &str, name: &str) -> Ordering {
@@ -222,7 +222,7 @@ mod tests {
         #[test]
         fn hyphens_and_underscores_are_equivalent(
             name in select(NAMES.as_slice()),
-            beginning in select(BEGINNINGS.as_slice()),
+            prefix in select(PREFIXES.as_slice()),
             rest in "[a-z0-9_-]{0,10}",
             underscores in any::<u32>(),
         ) {
@@ -234,8 +234,8 @@ mod tests {
                 text.chars().enumerate().map(change).collect()
             };
             prop_assert!(is_claim(&mixed(name), true));
-            let beginning = mixed(&format!("{beginning}{rest}"));
-            prop_assert!(is_claim(&beginning, true));
+            let prefix = mixed(&format!("{prefix}{rest}"));
+            prop_assert!(is_claim(&prefix, true));
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct ClientInfo {
     /// The client.
     pub(crate) client: Client,
     /// Addresses from the client to the last proxy before the peer.
-    pub(crate) way: Vec<IpAddr>,
+    pub(crate) proxy_chain: Vec<IpAddr>,
     /// Scheme that the client used.
     pub(crate) scheme: Scheme,
     /// Host that the client requested.

@@ -9,18 +9,18 @@ use http::header::{
 
 use crate::fields::Fields;
 use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
-use crate::request::hop_by_hop::never_passes;
+use crate::request::hop_by_hop::is_hop_by_hop;
 use crate::request::trace_context::TRACEPARENT;
 use crate::request::trace_state::TRACESTATE;
 
 /// Maximum number of fields that one route may set and remove, in each direction.
-const MOST_FIELDS: usize = 32;
+const MAX_FIELDS: usize = 32;
 
 /// Maximum size of a value in bytes: a content security policy has one or two thousand.
-const MOST_VALUE_BYTES: usize = 4096;
+const MAX_VALUE_BYTES: usize = 4096;
 
 /// Request fields that the gateway computes, or that determine how the cache handles the response.
-const OF_THE_REQUEST: [HeaderName; 20] = [
+const RESERVED_IN_REQUESTS: [HeaderName; 20] = [
     ACCEPT_ENCODING,
     CONTENT_LENGTH,
     EXPECT,
@@ -44,7 +44,7 @@ const OF_THE_REQUEST: [HeaderName; 20] = [
 ];
 
 /// Response fields that frame or describe the content, or that the gateway generates.
-const OF_THE_RESPONSE: [HeaderName; 10] = [
+const RESERVED_IN_RESPONSES: [HeaderName; 10] = [
     AGE,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
@@ -58,7 +58,7 @@ const OF_THE_RESPONSE: [HeaderName; 10] = [
 ];
 
 /// Fields that differ between responses, so a fixed value is wrong.
-const OF_ONE_RESPONSE: [HeaderName; 3] = [DATE, ETAG, LAST_MODIFIED];
+const PER_RESPONSE: [HeaderName; 3] = [DATE, ETAG, LAST_MODIFIED];
 
 /// Fields to set and to remove.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -112,7 +112,9 @@ impl FieldRules {
         if name == HOST {
             return Err("Host is set with host=".to_owned());
         }
-        if never_passes(&name) || OF_THE_REQUEST.iter().any(|own| is_same(own.as_str(), named)) {
+        if is_hop_by_hop(&name)
+            || RESERVED_IN_REQUESTS.iter().any(|own| is_same(own.as_str(), named))
+        {
             return Err(format!("{name} of a request is set by the gateway alone"));
         }
         self.check(&name)?;
@@ -127,7 +129,7 @@ impl FieldRules {
     /// Adds a response rule `NAME:VALUE`.
     pub(crate) fn add_to_response(&mut self, text: &str) -> Result<(), String> {
         let (name, value) = parse(text)?;
-        if OF_ONE_RESPONSE.contains(&name) {
+        if PER_RESPONSE.contains(&name) {
             return Err(format!("{name} cannot be the same in all responses"));
         }
         self.check_response(&name)?;
@@ -149,7 +151,7 @@ impl FieldRules {
     }
 
     fn check_response(&self, name: &HeaderName) -> Result<(), String> {
-        if never_passes(name) || OF_THE_RESPONSE.contains(name) {
+        if is_hop_by_hop(name) || RESERVED_IN_RESPONSES.contains(name) {
             return Err(format!("{name} of a response is set by the gateway alone"));
         }
         self.check(name)
@@ -159,8 +161,8 @@ impl FieldRules {
         if self.covers(name) {
             return Err(format!("{name} is given twice"));
         }
-        if self.set.len() + self.removed.len() >= MOST_FIELDS {
-            return Err(format!("there are more than {MOST_FIELDS} fields"));
+        if self.set.len() + self.removed.len() >= MAX_FIELDS {
+            return Err(format!("there are more than {MAX_FIELDS} fields"));
         }
         Ok(())
     }
@@ -179,13 +181,13 @@ fn parse(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     // The text may contain part of a value, so the message omits it.
     let name = name_of(name).map_err(|_| "the name in NAME:VALUE is not a field name")?;
     let value = unescaped(value)
-        .filter(|value| value.len() <= MOST_VALUE_BYTES)
+        .filter(|value| value.len() <= MAX_VALUE_BYTES)
         .filter(|value| value.iter().all(|byte| matches!(byte, b' '..=b'~')))
         .filter(|value| value.trim_ascii().len() == value.len())
         .and_then(|value| HeaderValue::from_bytes(&value).ok());
     let value = value.ok_or_else(|| {
         format!(
-            "the value of {name} must be up to {MOST_VALUE_BYTES} visible ASCII characters, \
+            "the value of {name} must be up to {MAX_VALUE_BYTES} visible ASCII characters, \
              with %20 for a space, %3B for a semicolon, %23 for # and %25 for %"
         )
     })?;
@@ -243,7 +245,7 @@ mod tests {
         for text in ["X-A", "", ":x", "X A:b", "X\u{e4}:b"] {
             assert!(request(&[text]).is_err(), "{text}");
         }
-        let long = format!("X-A:{}", "a".repeat(MOST_VALUE_BYTES + 1));
+        let long = format!("X-A:{}", "a".repeat(MAX_VALUE_BYTES + 1));
         assert!(request(&[&long]).is_err());
     }
 
@@ -296,7 +298,7 @@ mod tests {
     #[test]
     fn a_field_is_changed_once_and_the_number_of_fields_is_limited() {
         assert!(request(&["X-A:1", "x_a:2"]).unwrap_err().contains("twice"));
-        let many: Vec<String> = (0..=MOST_FIELDS).map(|n| format!("X-{n}:1")).collect();
+        let many: Vec<String> = (0..=MAX_FIELDS).map(|n| format!("X-{n}:1")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(request(&many).is_err());
         assert!(request(&many[1..]).is_ok());

@@ -13,7 +13,7 @@ use crate::fields::Fields;
 use crate::request::claims::is_claim;
 use crate::request::client_info::{Client, ClientInfo};
 use crate::request::identifier::new_bits;
-use crate::request::is;
+use crate::request::name_matches;
 use crate::request::trace_context::{TRACEPARENT, Trace};
 use crate::request::trace_state::TRACESTATE;
 
@@ -78,9 +78,9 @@ pub(crate) struct ForwardedHeaders<'a> {
     /// Trace context of the gateway.
     pub(crate) trace: &'a Trace,
     /// The route requires authentication, so its credentials are not forwarded.
-    pub(crate) guarded: bool,
+    pub(crate) requires_auth: bool,
     /// Also send `Forwarded` (RFC 7239).
-    pub(crate) standard: bool,
+    pub(crate) sends_forwarded: bool,
     /// HTTP version of the client's request.
     pub(crate) version: Version,
 }
@@ -91,27 +91,27 @@ impl ForwardedHeaders<'_> {
     pub(crate) fn replace(&self, name: &HeaderName) -> bool {
         let text = name.as_str();
         is_claim(text, self.client_info.is_trusted)
-            || is(text, "x-request-id")
+            || name_matches(text, "x-request-id")
             || *name == TRACEPARENT
             || (*name == TRACESTATE && !self.trace.keeps_state())
-            || (*name == AUTHORIZATION && self.guarded)
+            || (*name == AUTHORIZATION && self.requires_auth)
     }
 
     /// Passes the fields to set to `set`, each once. `Via` is appended to the existing ones.
     pub(crate) fn each_field(&self, mut set: impl FnMut(&HeaderName, &[u8])) {
         let ClientInfo { scheme, host, request_id, .. } = self.client_info;
         let mut text = Vec::with_capacity(64);
-        self.write_way(&mut text);
+        self.write_forwarded_for(&mut text);
         set(&FORWARDED_FOR, &text);
         set(&FORWARDED_PROTO, scheme.name().as_bytes());
         if let Some(host) = host {
             set(&FORWARDED_HOST, host.as_bytes());
         }
-        if self.standard {
-            set(&FORWARDED, self.standard_way().as_bytes());
+        if self.sends_forwarded {
+            set(&FORWARDED, self.forwarded_value().as_bytes());
         }
         set(&REQUEST_ID, request_id.as_bytes());
-        set(&TRACEPARENT, &self.trace.parent());
+        set(&TRACEPARENT, &self.trace.traceparent());
         text.clear();
         text.extend_from_slice(match self.version {
             Version::HTTP_10 => b"1.0 ",
@@ -123,45 +123,45 @@ impl ForwardedHeaders<'_> {
     }
 
     fn hops(&self) -> impl Iterator<Item = IpAddr> {
-        self.client_info.way.iter().copied().chain([self.client_info.peer])
+        self.client_info.proxy_chain.iter().copied().chain([self.client_info.peer])
     }
 
-    fn write_way(&self, way: &mut Vec<u8>) {
+    fn write_forwarded_for(&self, text: &mut Vec<u8>) {
         for hop in self.hops() {
-            if !way.is_empty() {
-                way.extend_from_slice(b", ");
+            if !text.is_empty() {
+                text.extend_from_slice(b", ");
             }
-            push_ip(way, hop);
+            push_ip(text, hop);
         }
     }
 
     /// The first element describes the client's request; the others are only addresses.
-    fn standard_way(&self) -> String {
-        let mut way = String::new();
+    fn forwarded_value(&self) -> String {
+        let mut text = String::new();
         if let Client::Behind(_) = self.client_info.client {
-            way.push_str("for=unknown");
-            self.write_origin(&mut way);
+            text.push_str("for=unknown");
+            self.write_origin(&mut text);
         }
         for hop in self.hops() {
-            let first = way.is_empty();
+            let first = text.is_empty();
             let comma = if first { "" } else { ", " };
             let _ = match hop {
-                IpAddr::V4(hop) => write!(way, "{comma}for={hop}"),
-                IpAddr::V6(hop) => write!(way, "{comma}for=\"[{hop}]\""),
+                IpAddr::V4(hop) => write!(text, "{comma}for={hop}"),
+                IpAddr::V6(hop) => write!(text, "{comma}for=\"[{hop}]\""),
             };
             if first {
-                self.write_origin(&mut way);
+                self.write_origin(&mut text);
             }
         }
-        way
+        text
     }
 
-    fn write_origin(&self, way: &mut String) {
-        let _ = write!(way, ";proto={}", self.client_info.scheme.name());
+    fn write_origin(&self, text: &mut String) {
+        let _ = write!(text, ";proto={}", self.client_info.scheme.name());
         let host = self.client_info.host.as_ref().and_then(|host| host.to_str().ok());
         if let Some(host) = host {
             let host = host.replace('\\', "\\\\").replace('"', "\\\"");
-            let _ = write!(way, ";host=\"{host}\"");
+            let _ = write!(text, ";host=\"{host}\"");
         }
     }
 }
@@ -203,7 +203,7 @@ mod tests {
     /// The request that the upstream receives.
     fn said(words: ForwardedHeaders<'_>, request: &Fields) -> Fields {
         let hop = HopByHop::of(request).unwrap();
-        let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.drops(name));
+        let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.removes(name));
         let mut said = Fields::new();
         for (name, value) in kept {
             said.append(name.clone(), value.clone());
@@ -225,8 +225,8 @@ mod tests {
         let words = ForwardedHeaders {
             client_info: &client_info,
             trace: &trace,
-            guarded: true,
-            standard: true,
+            requires_auth: true,
+            sends_forwarded: true,
             version: VERSION,
         };
         said(words, &request)
@@ -241,8 +241,8 @@ mod tests {
         let words = ForwardedHeaders {
             client_info: &client_info,
             trace: &trace,
-            guarded: false,
-            standard: false,
+            requires_auth: false,
+            sends_forwarded: false,
             version: VERSION,
         };
         said(words, &request)
@@ -421,8 +421,8 @@ mod tests {
         let words = ForwardedHeaders {
             client_info: &client_info,
             trace: &trace,
-            guarded: false,
-            standard: false,
+            requires_auth: false,
+            sends_forwarded: false,
             version: VERSION,
         };
         let kept = request.iter().filter(|(name, _)| !words.replace(name));
@@ -473,11 +473,11 @@ mod tests {
                 let words = ForwardedHeaders {
                     client_info: &client_info,
                     trace: &trace,
-                    guarded: false,
-                    standard: false,
+                    requires_auth: false,
+                    sends_forwarded: false,
                     version,
                 };
-                let dropped = headers.keys().filter(|n| words.replace(n) || hop.drops(n)).count();
+                let dropped = headers.keys().filter(|n| words.replace(n) || hop.removes(n)).count();
                 words.each_field(|_, value| _ = std::hint::black_box((dropped, value)));
             }
             eprintln!("{peer}: {} ns a request", begun.elapsed().as_nanos() / 100_000);

@@ -7,16 +7,16 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use super::{begins, is};
+use super::{name_has_prefix, name_matches};
 use crate::fields::Fields;
 
 /// Maximum connection options of one message. Each one is compared with all fields, so without a
 /// limit the cost is quadratic; legitimate clients send up to three.
-const MOST_OPTIONS: usize = 16;
+const MAX_OPTIONS: usize = 16;
 
 /// Reason why a Connection field is rejected with 400.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Abuse(pub(crate) &'static str);
+pub(crate) struct InvalidConnection(pub(crate) &'static str);
 
 /// Hop-by-hop fields of one message. Transfer-Encoding is excluded: the code that frames the body
 /// again replaces it together with Content-Length, because a head with only one of them removed
@@ -34,23 +34,23 @@ impl HopByHop {
     /// Returns an error if Connection is malformed, or lists an end-to-end field: otherwise a
     /// client could remove fields that the gateway, or a proxy in front of it, has set or
     /// evaluated.
-    pub(crate) fn of(headers: &Fields) -> Result<Self, Abuse> {
+    pub(crate) fn of(headers: &Fields) -> Result<Self, InvalidConnection> {
         let mut nominated = Vec::new();
         let mut options = 0;
         for option in headers.get_all(CONNECTION).flat_map(options_of) {
             let Ok(name) = HeaderName::from_bytes(option) else {
-                return Err(Abuse("the Connection field is not a list of names"));
+                return Err(InvalidConnection("the Connection field is not a list of names"));
             };
             options += 1;
-            if options > MOST_OPTIONS {
-                return Err(Abuse("the Connection field has too many options"));
+            if options > MAX_OPTIONS {
+                return Err(InvalidConnection("the Connection field has too many options"));
             }
             if is_needed(&name) {
-                return Err(Abuse(
+                return Err(InvalidConnection(
                     "the Connection field names a field that must reach the upstream",
                 ));
             }
-            if !never_passes(&name) && headers.contains_key(&name) {
+            if !is_hop_by_hop(&name) && headers.contains_key(&name) {
                 nominated.push(name);
             }
         }
@@ -58,8 +58,8 @@ impl HopByHop {
     }
 
     /// Whether the field is not forwarded.
-    pub(crate) fn drops(&self, name: &HeaderName) -> bool {
-        never_passes(name) || self.nominated.contains(name)
+    pub(crate) fn removes(&self, name: &HeaderName) -> bool {
+        is_hop_by_hop(name) || self.nominated.contains(name)
     }
 }
 
@@ -70,7 +70,7 @@ fn options_of(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// Fields that are never forwarded, even if Connection does not list them. `Proxy` is not
 /// standardized: a CGI program would receive it as `HTTP_PROXY` (httpoxy).
-pub(crate) fn never_passes(name: &HeaderName) -> bool {
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"
@@ -108,7 +108,7 @@ fn is_needed(name: &HeaderName) -> bool {
     .contains(name)
         || ["content-", "accept", "if-", "sec-", "x-forwarded-", "x-amzn-", "access-control-"]
             .iter()
-            .any(|beginning| begins(name.as_str(), beginning))
+            .any(|prefix| name_has_prefix(name.as_str(), prefix))
         || [
             "x-real-ip",
             "x-request-id",
@@ -127,14 +127,14 @@ fn is_needed(name: &HeaderName) -> bool {
             "cdn-loop",
         ]
         .iter()
-        .any(|needed| is(name.as_str(), needed))
+        .any(|needed| name_matches(name.as_str(), needed))
 }
 
 /// Removes connection-specific fields, and the upstream's framing of the body.
 pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
     // An invalid Connection field is ignored; the other fields are handled as usual.
     let hop = HopByHop::of(fields).unwrap_or_default();
-    fields.retain(|name| !hop.drops(name));
+    fields.retain(|name| !hop.removes(name));
     // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, section 8.6: no
     // length with 204.
     if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
@@ -148,7 +148,8 @@ mod tests {
 
     impl HopByHop {
         fn remove_from(&self, headers: &mut Fields) {
-            let dropped: Vec<_> = headers.keys().filter(|name| self.drops(name)).cloned().collect();
+            let dropped: Vec<_> =
+                headers.keys().filter(|name| self.removes(name)).cloned().collect();
             for name in dropped {
                 headers.remove(name);
             }
@@ -257,8 +258,8 @@ mod tests {
     #[test]
     fn options_are_counted_over_all_fields() {
         let of = |count| HopByHop::of(&headers(&vec![("Connection", "x"); count]));
-        assert!(of(MOST_OPTIONS).is_ok());
-        assert!(of(MOST_OPTIONS + 1).is_err());
+        assert!(of(MAX_OPTIONS).is_ok());
+        assert!(of(MAX_OPTIONS + 1).is_err());
     }
 
     fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {

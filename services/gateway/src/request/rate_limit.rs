@@ -25,7 +25,7 @@ use super::client_info::Client;
 use super::value;
 
 /// Default number of entries: 3 MB if the table is full, and almost nothing if it is not.
-pub(crate) const REMEMBERED: usize = 65_536;
+pub(crate) const MAX_CLIENTS: usize = 65_536;
 
 /// Shards of the table with a lock each, so that threads rarely contend.
 const SHARDS: usize = 64;
@@ -34,7 +34,7 @@ const SHARDS: usize = 64;
 const SMALLEST_SHARDED: usize = 64 * SHARDS;
 
 /// Minimum number of entries before a shard is swept for idle clients.
-const WORTH_SWEEPING: usize = 32;
+const MIN_SWEEP: usize = 32;
 
 /// Minimum time between two sweeps of a full shard in nanoseconds: a sweep takes some microseconds.
 const SWEEP_PAUSE: u64 = 1_000_000;
@@ -85,8 +85,8 @@ impl Rate {
 
     /// Time to replenish one request, and the whole burst.
     fn nanoseconds(self) -> (u64, u64) {
-        let one = SECOND.div_ceil(self.per_second.max(1).into());
-        (one, one * u64::from(self.burst.max(1)))
+        let interval = SECOND.div_ceil(self.per_second.max(1).into());
+        (interval, interval * u64::from(self.burst.max(1)))
     }
 }
 
@@ -137,10 +137,10 @@ struct Table {
     /// Maximum entries of each shard.
     most: usize,
     /// Secret, so that clients cannot provoke collisions.
-    keys: RandomState,
+    hasher: RandomState,
     begun: Instant,
     /// Number of requests that used the overflow bucket.
-    crowded: AtomicU64,
+    overflow: AtomicU64,
 }
 
 /// Aligned, so that a lock does not share a cache line with its neighbor.
@@ -150,9 +150,9 @@ struct Shard(Mutex<Part>);
 
 #[derive(Debug, Default)]
 struct Part {
-    clients: HashMap<u64, Entry, BuildHasherDefault<AlreadyHashed>>,
+    clients: HashMap<u64, Entry, BuildHasherDefault<IdentityHasher>>,
     /// Overflow bucket.
-    newcomers: Entry,
+    overflow_bucket: Entry,
     /// Number of entries at which idle ones are removed before another is added. It scales with the
     /// number of active clients, so that memory depends on those, and not on all clients ever seen.
     sweep_at: usize,
@@ -165,7 +165,7 @@ struct Part {
 struct Entry {
     /// Time at which all requests are replenished: the theoretical arrival time of the generic cell
     /// rate algorithm.
-    owes_until: u64,
+    arrival_time: u64,
     connections: u32,
     streams: u32,
 }
@@ -179,14 +179,14 @@ enum Kind {
 
 impl ClientTable {
     /// Creates a table with this maximum number of entries.
-    pub(crate) fn new(remembered: usize, now: Instant) -> Self {
-        let shards = if remembered < SMALLEST_SHARDED { 1 } else { SHARDS };
+    pub(crate) fn new(max_clients: usize, now: Instant) -> Self {
+        let shards = if max_clients < SMALLEST_SHARDED { 1 } else { SHARDS };
         Self(Arc::new(Table {
             shards: (0..shards).map(|_| Shard::default()).collect(),
-            most: (remembered / shards).max(1),
-            keys: RandomState::new(),
+            most: (max_clients / shards).max(1),
+            hasher: RandomState::new(),
             begun: now,
-            crowded: AtomicU64::new(0),
+            overflow: AtomicU64::new(0),
         }))
     }
 
@@ -202,45 +202,45 @@ impl ClientTable {
 
     /// Counts a request, unless it exceeds the limit: rejected requests cost nothing, so a client
     /// that continues to send still gets its rate.
-    pub(crate) fn ask(&self, bounds: &Bounds, client: Client, now: Instant) -> RateDecision {
+    pub(crate) fn check_rate(&self, bounds: &Bounds, client: Client, now: Instant) -> RateDecision {
         let rate = bounds.requests;
         if rate.per_second == 0 || bounds.exempts(client) {
             return RateDecision::Unbounded;
         }
-        let (one, all) = rate.nanoseconds();
+        let (interval, capacity) = rate.nanoseconds();
         let now = self.0.nanoseconds(now);
-        let who = self.0.hashed(client);
-        let mut part = self.0.part(who);
-        let entry = self.0.entry(&mut part, who, now).0;
-        let owed = entry.owes_until.saturating_sub(now);
-        let within = owed.saturating_add(one) <= all;
-        let owed = if within { owed + one } else { owed };
+        let key = self.0.key(client);
+        let mut part = self.0.part(key);
+        let entry = self.0.entry(&mut part, key, now).0;
+        let owed = entry.arrival_time.saturating_sub(now);
+        let within = owed.saturating_add(interval) <= capacity;
+        let owed = if within { owed + interval } else { owed };
         if within {
-            entry.owes_until = now.saturating_add(owed);
+            entry.arrival_time = now.saturating_add(owed);
         }
         drop(part);
-        let remaining = all.saturating_sub(owed) / one;
+        let remaining = capacity.saturating_sub(owed) / interval;
         // One more request is replenished within a second; only a client that consumed a larger
         // burst, before the limit was lowered, waits longer.
-        let more = owed.saturating_add(one).saturating_sub(all);
+        let wait = owed.saturating_add(interval).saturating_sub(capacity);
         let quota = Quota {
             limit: rate.burst.max(1),
-            window_seconds: all.div_ceil(SECOND),
+            window_seconds: capacity.div_ceil(SECOND),
             // At most the burst.
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-            reset_seconds: more.div_ceil(SECOND).max(1),
+            reset_seconds: wait.div_ceil(SECOND).max(1),
         };
         if within { RateDecision::Within(quota) } else { RateDecision::Over(quota) }
     }
 
     /// Current number of entries. Takes every lock once: for metrics.
-    pub(crate) fn remembered(&self) -> usize {
+    pub(crate) fn tracked_clients(&self) -> usize {
         self.0.shards.iter().map(|shard| shard.lock().clients.len()).sum()
     }
 
     /// Number of requests that used the overflow bucket because the table was full.
-    pub(crate) fn crowded(&self) -> u64 {
-        self.0.crowded.load(Ordering::Relaxed)
+    pub(crate) fn overflow(&self) -> u64 {
+        self.0.overflow.load(Ordering::Relaxed)
     }
 
     fn permit(
@@ -252,17 +252,19 @@ impl ClientTable {
         now: Instant,
     ) -> Option<Permit> {
         if most == 0 || bounds.exempts(client) {
-            return Some(Permit { _taken: None });
+            return Some(Permit { _guard: None });
         }
-        let who = self.0.hashed(client);
-        let mut part = self.0.part(who);
-        let (entry, own) = self.0.entry(&mut part, who, self.0.nanoseconds(now));
+        let key = self.0.key(client);
+        let mut part = self.0.part(key);
+        let (entry, is_own_entry) = self.0.entry(&mut part, key, self.0.nanoseconds(now));
         let open = entry.open(kind);
         if *open >= most {
             return None;
         }
         *open += 1;
-        Some(Permit { _taken: Some(Taken { table: self.0.clone(), kind, who, own }) })
+        Some(Permit {
+            _guard: Some(PermitGuard { table: self.0.clone(), kind, key, is_own_entry }),
+        })
     }
 }
 
@@ -280,24 +282,24 @@ impl Table {
     }
 
     /// Keyed hash of the client. Two clients collide with a probability of 2^-64.
-    fn hashed(&self, client: Client) -> u64 {
-        self.keys.hash_one(network_of(client.address()))
+    fn key(&self, client: Client) -> u64 {
+        self.hasher.hash_one(network_of(client.address()))
     }
 
-    fn part(&self, who: u64) -> MutexGuard<'_, Part> {
+    fn part(&self, key: u64) -> MutexGuard<'_, Part> {
         // The map of a shard uses the lowest and the highest bits. There is at least one shard, and
         // a remainder is less than the divisor.
-        let index = (who >> 32) as usize % self.shards.len();
+        let index = (key >> 32) as usize % self.shards.len();
         self.shards[index].lock()
     }
 
     /// The client's entry or the overflow bucket; true if it is the client's own.
-    fn entry<'a>(&self, part: &'a mut Part, who: u64, now: u64) -> (&'a mut Entry, bool) {
-        if !part.clients.contains_key(&who) && !part.has_room(self.most, now) {
-            self.crowded.fetch_add(1, Ordering::Relaxed);
-            return (&mut part.newcomers, false);
+    fn entry<'a>(&self, part: &'a mut Part, key: u64, now: u64) -> (&'a mut Entry, bool) {
+        if !part.clients.contains_key(&key) && !part.has_room(self.most, now) {
+            self.overflow.fetch_add(1, Ordering::Relaxed);
+            return (&mut part.overflow_bucket, false);
         }
-        (part.clients.entry(who).or_default(), true)
+        (part.clients.entry(key).or_default(), true)
     }
 }
 
@@ -311,7 +313,7 @@ impl Shard {
 impl Part {
     /// Whether another entry fits; removes idle ones if necessary.
     fn has_room(&mut self, most: usize, now: u64) -> bool {
-        if self.clients.len() < self.sweep_at.max(WORTH_SWEEPING).min(most) {
+        if self.clients.len() < self.sweep_at.max(MIN_SWEEP).min(most) {
             return true;
         }
         if self.clients.len() >= most && now < self.full_until {
@@ -321,7 +323,7 @@ impl Part {
         self.clients.retain(|_, entry| {
             let idle = entry.is_idle(now);
             if !idle && !entry.has_open() {
-                soonest = soonest.min(entry.owes_until);
+                soonest = soonest.min(entry.arrival_time);
             }
             !idle
         });
@@ -346,7 +348,7 @@ impl Entry {
 
     /// Whether its removal changes no decision.
     fn is_idle(&self, now: u64) -> bool {
-        !self.has_open() && self.owes_until <= now
+        !self.has_open() && self.arrival_time <= now
     }
 }
 
@@ -354,35 +356,35 @@ impl Entry {
 #[derive(Debug)]
 #[must_use = "the place is free again when this is dropped"]
 pub(crate) struct Permit {
-    _taken: Option<Taken>,
+    _guard: Option<PermitGuard>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct PermitGuard {
     table: Arc<Table>,
     kind: Kind,
-    who: u64,
+    key: u64,
     /// Counted in the client's entry, not in the overflow bucket.
-    own: bool,
+    is_own_entry: bool,
 }
 
-impl Drop for Taken {
+impl Drop for PermitGuard {
     fn drop(&mut self) {
-        let mut part = self.table.part(self.who);
+        let mut part = self.table.part(self.key);
         let part = &mut *part;
-        if !self.own {
-            let open = part.newcomers.open(self.kind);
+        if !self.is_own_entry {
+            let open = part.overflow_bucket.open(self.kind);
             *open = open.saturating_sub(1);
             return;
         }
-        let Some(entry) = part.clients.get_mut(&self.who) else { return };
+        let Some(entry) = part.clients.get_mut(&self.key) else { return };
         let open = entry.open(self.kind);
         *open = open.saturating_sub(1);
         if entry.has_open() {
             return;
         }
-        if entry.owes_until == 0 {
-            part.clients.remove(&self.who);
+        if entry.arrival_time == 0 {
+            part.clients.remove(&self.key);
         }
         // Another sweep may find this idle entry.
         part.full_until = 0;
@@ -403,9 +405,9 @@ fn network_of(address: IpAddr) -> IpAddr {
 
 /// Identity hasher for keys that are hashes.
 #[derive(Debug, Default)]
-struct AlreadyHashed(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for AlreadyHashed {
+impl Hasher for IdentityHasher {
     fn write(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(byte);

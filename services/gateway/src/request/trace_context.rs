@@ -23,7 +23,7 @@ const FLAGS: u8 = 0b11;
 pub(crate) struct Trace {
     id: u128,
     /// Parent id for the upstream.
-    step: u64,
+    span_id: u64,
     flags: u8,
     /// The client's trace continues, and its `tracestate` is valid.
     keeps_state: bool,
@@ -33,23 +33,23 @@ impl Trace {
     /// Continues the trace in the fields, or starts a new one. A new trace is not sampled, as the
     /// standard requires of a component that defers this decision.
     pub(crate) fn of(headers: &Fields) -> Self {
-        let [step, _] = new_bits();
+        let [span_id, _] = new_bits();
         // Zero is not a valid id.
-        let step = step.max(1);
-        if let Some((id, flags)) = told(headers) {
+        let span_id = span_id.max(1);
+        if let Some((id, flags)) = received(headers) {
             let keeps_state = trace_state::is_valid(headers);
-            return Self { id, step, flags, keeps_state };
+            return Self { id, span_id, flags, keeps_state };
         }
         let [left, right] = new_bits();
         let id = (u128::from(left) << 64 | u128::from(right)).max(1);
-        Self { id, step, flags: 0, keeps_state: false }
+        Self { id, span_id, flags: 0, keeps_state: false }
     }
 
     /// `traceparent` for the upstream.
-    pub(crate) fn parent(&self) -> [u8; LENGTH] {
+    pub(crate) fn traceparent(&self) -> [u8; LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         text[3..35].copy_from_slice(&hexadecimal_128(self.id));
-        text[36..52].copy_from_slice(&hexadecimal(self.step));
+        text[36..52].copy_from_slice(&hexadecimal(self.span_id));
         text[54] = b'0' + self.flags;
         text
     }
@@ -66,7 +66,7 @@ impl Trace {
 }
 
 /// Trace id and flags, if there is exactly one valid field.
-fn told(headers: &Fields) -> Option<(u128, u8)> {
+fn received(headers: &Fields) -> Option<(u128, u8)> {
     let mut values = headers.get_all(TRACEPARENT);
     let (Some(parent), None) = (values.next(), values.next()) else { return None };
     parse(parent.to_str().ok()?)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn said(trace: &Trace) -> String {
-        String::from_utf8(trace.parent().to_vec()).unwrap()
+        String::from_utf8(trace.traceparent().to_vec()).unwrap()
     }
 
     #[test]
@@ -181,7 +181,7 @@ mod tests {
         let traces: Vec<_> = (0..1000).map(|_| Trace::of(&none)).collect();
         let of = |id: fn(&Trace) -> u128| traces.iter().map(id).collect::<HashSet<_>>().len();
         assert_eq!(of(|trace| trace.id), 1000);
-        assert_eq!(of(|trace| trace.step.into()), 1000);
+        assert_eq!(of(|trace| trace.span_id.into()), 1000);
     }
 
     proptest! {
@@ -194,8 +194,8 @@ mod tests {
         }
 
         #[test]
-        fn a_valid_trace_is_kept(id in 1..=u128::MAX, step in 1..=u64::MAX, flags in 0..4_u8) {
-            let text = format!("00-{id:032x}-{step:016x}-{flags:02x}");
+        fn a_valid_trace_is_kept(id in 1..=u128::MAX, span_id in 1..=u64::MAX, flags in 0..4_u8) {
+            let text = format!("00-{id:032x}-{span_id:016x}-{flags:02x}");
             let trace = Trace::of(&headers(&[&text]));
             prop_assert_eq!(parse(&said(&trace)), Some((id, flags)));
         }

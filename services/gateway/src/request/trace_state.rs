@@ -9,7 +9,7 @@ use crate::fields::Fields;
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Maximum list members.
-const MOST_MEMBERS: usize = 32;
+const MAX_MEMBERS: usize = 32;
 
 /// Maximum characters of a key and of a value.
 const LONGEST: usize = 256;
@@ -30,7 +30,7 @@ pub(super) fn is_valid(headers: &Fields) -> bool {
         let Some(equals) = member.iter().position(|&byte| byte == b'=') else { return false };
         let (key, value) = (&member[..equals], &member[equals + 1..]);
         count += 1;
-        if !is_key(key) || !is_value(value) || count > MOST_MEMBERS {
+        if !is_key(key) || !is_value(value) || count > MAX_MEMBERS {
             return false;
         }
     }

@@ -20,7 +20,7 @@ use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, 
 use crate::request::identifier::new_request_id;
 
 /// Maximum proxies in a chain. A longer one is a loop or forged.
-const MOST_HOPS: usize = 16;
+const MAX_HOPS: usize = 16;
 
 /// Maximum characters of an accepted request id; a UUID has 36.
 const LONGEST_REQUEST_ID: usize = 128;
@@ -37,12 +37,12 @@ pub(crate) struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Identifies the client of a request with these fields from `peer`; `arrived` is the scheme of
-    /// the connection.
+    /// Identifies the client of a request with these fields from `peer`, on a connection with this
+    /// scheme.
     pub(crate) fn client_info(
         &self,
         peer: IpAddr,
-        arrived: Scheme,
+        connection_scheme: Scheme,
         headers: &Fields,
     ) -> ClientInfo {
         let peer = peer.to_canonical();
@@ -52,8 +52,8 @@ impl TrustedProxies {
                 peer,
                 is_trusted: false,
                 client: Client::Known(peer),
-                way: Vec::new(),
-                scheme: arrived,
+                proxy_chain: Vec::new(),
+                scheme: connection_scheme,
                 host,
                 request_id: new_request_id(),
             };
@@ -63,30 +63,30 @@ impl TrustedProxies {
         } else {
             let walk = self.walk(peer, elements(headers).map(|element| address(&element?.node?)));
             // All parameters come from one element: that of the proxy next to the client.
-            let told = walk.hops.checked_sub(1).and_then(|index| elements(headers).nth(index));
-            (walk, told.flatten())
+            let element = walk.hops.checked_sub(1).and_then(|index| elements(headers).nth(index));
+            (walk, element.flatten())
         };
         let element = element.unwrap_or_default();
         let scheme = match (&element.scheme, members(headers, &FORWARDED_PROTO).next()) {
             // An invalid scheme must not count as encrypted.
             (Some(text), _) => Scheme::parse(text).unwrap_or(Scheme::Http),
             (None, Some(text)) => text.and_then(Scheme::parse).unwrap_or(Scheme::Http),
-            (None, None) => arrived,
+            (None, None) => connection_scheme,
         };
-        let told_host = if self.host {
+        let forwarded_host = if self.host {
             let element = element.host.and_then(|host| HeaderValue::from_str(&host).ok());
-            element.or_else(|| only(headers, &FORWARDED_HOST).cloned()).filter(is_host)
+            element.or_else(|| single(headers, &FORWARDED_HOST).cloned()).filter(is_host)
         } else {
             None
         };
-        let request_id = only(headers, &REQUEST_ID).and_then(|id| id.to_str().ok());
+        let request_id = single(headers, &REQUEST_ID).and_then(|id| id.to_str().ok());
         ClientInfo {
             peer,
             is_trusted: true,
             client: walk.client,
-            way: walk.way,
+            proxy_chain: walk.proxy_chain,
             scheme,
-            host: told_host.or(host),
+            host: forwarded_host.or(host),
             request_id: request_id
                 .filter(|id| is_request_id(id))
                 .map_or_else(new_request_id, str::to_owned),
@@ -96,27 +96,27 @@ impl TrustedProxies {
     /// Follows the chain from the peer to the client, as long as a trusted proxy names the next
     /// address. An invalid address ends the walk, because everything beyond it might be forged.
     fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> Walk {
-        let mut walk = Walk { client: Client::Known(peer), way: Vec::new(), hops: 0 };
+        let mut walk = Walk { client: Client::Known(peer), proxy_chain: Vec::new(), hops: 0 };
         for hop in hops {
             walk.hops += 1;
-            let Some(address) = hop.filter(|_| walk.way.len() < MOST_HOPS) else {
+            let Some(address) = hop.filter(|_| walk.proxy_chain.len() < MAX_HOPS) else {
                 walk.client = Client::Behind(walk.client.address());
                 break;
             };
-            walk.way.push(address);
+            walk.proxy_chain.push(address);
             walk.client = Client::Known(address);
             if !self.proxies.contains(address) {
                 break;
             }
         }
-        walk.way.reverse();
+        walk.proxy_chain.reverse();
         walk
     }
 }
 
 struct Walk {
     client: Client,
-    way: Vec<IpAddr>,
+    proxy_chain: Vec<IpAddr>,
     /// Number of list members that the walk visited.
     hops: usize,
 }
@@ -133,7 +133,7 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 /// The field value, if there is exactly one.
-fn only<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a HeaderValue> {
+fn single<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name);
     let value = values.next()?;
     values.next().is_none().then_some(value)

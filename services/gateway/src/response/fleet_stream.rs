@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::sleep;
 
-use super::relay::{Closing, Downstream, End, LEAST_BYTES, flush, until_closing};
+use super::relay::{Closing, Downstream, End, MIN_BYTES, flush, until_closing};
 use crate::context::RequestContext;
 use crate::deadline::Timer;
 use crate::fleet::Viewer;
@@ -34,7 +34,7 @@ pub(crate) async fn send_fleet<D: Downstream>(
     closing: &Closing,
 ) -> End {
     request_context.status = StatusCode::OK.as_u16();
-    request_context.streams = true;
+    request_context.is_stream = true;
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
     if let Some(metrics) = &metrics {
         metrics.streams.add();
@@ -67,7 +67,7 @@ async fn stream<D: Downstream>(
         let sent = tokio::select! {
             biased;
             () = &mut closing => break,
-            sent = flush(client, timer, LEAST_BYTES, WRITE_TIME, WRITE_TIME) => sent,
+            sent = flush(client, timer, MIN_BYTES, WRITE_TIME, WRITE_TIME) => sent,
         };
         if sent.is_err() {
             return End::ClientGone;
@@ -78,7 +78,7 @@ async fn stream<D: Downstream>(
             tokio::select! {
                 biased;
                 () = &mut closing => break,
-                () = poll_fn(|context| client.poll_left(context)) => return End::ClientGone,
+                () = poll_fn(|context| client.poll_disconnect(context)) => return End::ClientGone,
                 () = viewer.changed() => continue,
                 () = sleep(KEEP_ALIVE) => viewer.comment(),
             }
@@ -93,8 +93,8 @@ async fn stream<D: Downstream>(
         return End::ClientGone;
     }
     let ended = client.finish();
-    match flush(client, timer, LEAST_BYTES, END_TIME, END_TIME).await.and(ended) {
-        Ok(()) => End::Whole,
+    match flush(client, timer, MIN_BYTES, END_TIME, END_TIME).await.and(ended) {
+        Ok(()) => End::Complete,
         Err(ClientGone) => End::ClientGone,
     }
 }

@@ -14,28 +14,28 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderV
 use tokio::sync::watch;
 
 pub(crate) use self::refill::refill;
-use self::transfer::{Relay, Source, fill_alone};
-use crate::cache::Answer;
-use crate::compression::Asked;
+use self::transfer::{Relay, Source, fill_in_background};
+use crate::cache::CachedResponse;
+use crate::compression::RequestInfo;
 use crate::context::RequestContext;
-use crate::context::keep_one_of_each;
+use crate::context::deduplicate_fields;
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::message::client::{Client, ClientGone, TAKES_NOTHING};
+use crate::message::client::{Client, ClientGone, SEND_TIMEOUT};
 use crate::message::head::FullResponse;
 use crate::request::hop_by_hop::strip;
 use crate::upstream::Lease;
 use crate::upstream::client::{Data, Upload, UpstreamResponse};
 
 /// Log text for a client that disconnected.
-pub(crate) const LEFT: &str = "client disconnected";
+pub(crate) const CLIENT_DISCONNECTED: &str = "client disconnected";
 
 /// Log text for a response that exceeded its total timeout.
-const CUT: &str = "response interrupted";
+const INTERRUPTED: &str = "response interrupted";
 
-/// Minimum bytes that a client must read within [`TAKES_NOTHING`]. Otherwise a client could keep a
+/// Minimum bytes that a client must read within [`SEND_TIMEOUT`]. Otherwise a client could keep a
 /// response open by reading a byte from time to time.
-pub(crate) const LEAST_BYTES: usize = 16 * 1024;
+pub(crate) const MIN_BYTES: usize = 16 * 1024;
 
 /// Becomes true when the gateway shuts down.
 pub(crate) type Closing = watch::Receiver<bool>;
@@ -82,13 +82,13 @@ pub(crate) trait Downstream: Client {
 #[derive(Debug)]
 pub(crate) enum End {
     /// The response is complete.
-    Whole,
+    Complete,
     /// The client disconnected.
     ClientGone,
     /// The response is truncated, and the client must be able to detect it.
     Broken(&'static str),
     /// Nothing was sent: send this response instead.
-    Instead(Answer),
+    Substitute(CachedResponse),
 }
 
 impl From<ClientGone> for End {
@@ -99,35 +99,35 @@ impl From<ClientGone> for End {
 
 /// Relays the response to a request with these fields. The connection to the upstream is kept if
 /// possible.
-pub(crate) async fn deliver<D: Downstream>(
+pub(crate) async fn relay_response<D: Downstream>(
     request_context: &mut RequestContext,
     upstream_response: UpstreamResponse,
     upload: &mut Upload,
-    asked: &Fields,
+    request_fields: &Fields,
     client: &mut D,
     timer: &mut Timer,
     closing: &Closing,
 ) -> End {
-    let UpstreamResponse { mut status, mut fields, body, sending, is_lasting, .. } =
+    let UpstreamResponse { mut status, mut fields, body, sending, is_persistent, .. } =
         upstream_response;
-    let asked = Asked {
+    let request_info = RequestInfo {
         method: &request_context.method,
-        fields: asked,
+        fields: request_fields,
         is_http10: request_context.is_http10,
         requires_auth: request_context.route.as_ref().is_some_and(|route| route.auth.is_some()),
     };
     // Before the cache, which stores the compressed form.
     let mut encoder =
-        request_context.gateway.encoders.begin(&asked, status, &mut fields).map(Box::new);
+        request_context.gateway.encoders.begin(&request_info, status, &mut fields).map(Box::new);
     if let Some(answer) = request_context.on_response_head(status, &fields) {
-        let source = Source { body, is_lasting };
+        let source = Source { body, is_persistent };
         if source.is_over() && sending.is_none() {
             source.keep(request_context.attempts.lease.as_ref());
         }
-        return End::Instead(answer);
+        return End::Substitute(answer);
     }
     strip(&mut fields, status);
-    keep_one_of_each(&mut fields);
+    deduplicate_fields(&mut fields);
     request_context.edit_response(&mut fields);
     if !fields.contains_key(DATE)
         && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
@@ -143,20 +143,21 @@ pub(crate) async fn deliver<D: Downstream>(
         }
         request_context.status = status.as_u16();
     }
-    let mut filling = request_context.filling.take().filter(|filling| filling.is_storing());
-    let mut source = Some(Source { body, is_lasting });
+    let mut fill = request_context.fill.take().filter(|fill| fill.is_storing());
+    let mut source = Some(Source { body, is_persistent });
     let ends = request_context.not_modified || source.as_ref().is_some_and(Source::is_over);
     if request_context.not_modified
-        && let Some(filling) = filling.take()
+        && let Some(fill) = fill.take()
         && let Ok(permit) = request_context.gateway.refills.clone().try_acquire_owned()
         && let Some(source) = source.take()
     {
         // The client has its response, and only the cache needs the rest.
         let timeouts = request_context.timeouts();
-        request_context.asked = request_context.attempts.lease.as_ref().map(Lease::address);
-        let (encoder, pick) = (encoder.take(), request_context.attempts.lease.take());
-        let fill = fill_alone(source, encoder, *filling, pick, timeouts.silence);
-        let bounded = tokio::time::timeout(timeouts.total, fill);
+        request_context.upstream_address =
+            request_context.attempts.lease.as_ref().map(Lease::address);
+        let (encoder, lease) = (encoder.take(), request_context.attempts.lease.take());
+        let task = fill_in_background(source, encoder, *fill, lease, timeouts.silence);
+        let bounded = tokio::time::timeout(timeouts.total, task);
         tokio::spawn(async {
             let _ = bounded.await;
             drop(permit);
@@ -170,13 +171,13 @@ pub(crate) async fn deliver<D: Downstream>(
         source.keep(request_context.attempts.lease.as_ref());
     }
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
-    let counted = metrics.filter(|_| request_context.streams);
+    let counted = metrics.filter(|_| request_context.is_stream);
     if let Some(metrics) = &counted {
         metrics.streams.add();
     }
     let head = client.head(request_context, status, fields, ends);
-    let mut relay = Relay::new(client, upload, source).sending(sending).through(encoder, filling);
-    if request_context.streams {
+    let mut relay = Relay::new(client, upload, source).sending(sending).through(encoder, fill);
+    if request_context.is_stream {
         relay = relay.until(until_closing(closing.clone()));
     }
     let end = match head {
@@ -200,22 +201,22 @@ pub(crate) async fn respond<D: Downstream>(
     let body_bytes = reply.body.len() as u64;
     let total = request_context.timeouts().total;
     let sent = match client.reply(reply) {
-        Ok(()) => flush(client, timer, LEAST_BYTES, TAKES_NOTHING, total).await,
-        Err(left) => Err(left),
+        Ok(()) => flush(client, timer, MIN_BYTES, SEND_TIMEOUT, total).await,
+        Err(gone) => Err(gone),
     };
     if sent.is_ok() {
-        return End::Whole;
+        return End::Complete;
     }
     request_context.sent_bytes = body_bytes.saturating_sub(client.unsent() as u64);
     End::ClientGone
 }
 
-/// Sends buffered data within `total`. A client that reads less than `least_bytes` of it within
+/// Sends buffered data within `total`. A client that reads less than `min_bytes` of it within
 /// `silence` is disconnected.
 pub(crate) async fn flush<D: Downstream>(
     client: &mut D,
     timer: &mut Timer,
-    least_bytes: usize,
+    min_bytes: usize,
     silence: Duration,
     total: Duration,
 ) -> Result<(), ClientGone> {
@@ -227,7 +228,7 @@ pub(crate) async fn flush<D: Downstream>(
         }
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + total);
         let unsent = client.unsent();
-        if before.is_none_or(|before| unsent + least_bytes <= before) {
+        if before.is_none_or(|before| unsent + min_bytes <= before) {
             before = Some(unsent);
             timer.set(silence.min(deadline.saturating_duration_since(Instant::now())));
         }
@@ -258,7 +259,7 @@ mod tests {
             Poll::Ready(Ok(None))
         }
 
-        fn inform(&mut self, _: StatusCode, _: Fields) {}
+        fn send_informational(&mut self, _: StatusCode, _: Fields) {}
 
         fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
             while self.unsent > 0 {
@@ -270,7 +271,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        fn poll_disconnect(&mut self, _: &mut Context<'_>) -> Poll<()> {
             Poll::Pending
         }
     }

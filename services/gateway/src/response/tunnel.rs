@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectiona
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::message::client::TAKES_NOTHING;
+use crate::message::client::SEND_TIMEOUT;
 use crate::transport::socket::Socket;
 use crate::upstream::Stream;
 use crate::upstream::client::Body;
@@ -47,7 +47,7 @@ pub(crate) struct Tunnel {
 
 /// Statistics of a tunnel.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Passed {
+pub(crate) struct TunnelResult {
     /// Bytes to the client.
     pub(crate) bytes: u64,
     /// Reason for an end that neither side requested.
@@ -73,29 +73,29 @@ impl Tunnel {
         let (from, held) = body.into_parts();
         // Without keepalive, a vanished client would hold the connection until the idle timeout;
         // the other limits apply anyway. Connections to upstreams have keepalive already.
-        let _ = probe(to.tcp());
+        let _ = enable_keepalive(to.tcp());
         Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
     }
 
     /// Forwards data until the upstream ends, the client disconnects, one side is silent for too
     /// long, or `closing` resolves. In the last case a chunked body is ended properly if it is
     /// between two chunks.
-    pub(crate) async fn pass_on(
+    pub(crate) async fn relay_stream(
         self,
         silence: Duration,
         closing: impl Future<Output = ()>,
-    ) -> Passed {
+    ) -> TunnelResult {
         let Self { from, to, held, chunks } = self;
         let mut relay =
-            Relay { from, to, held: held.freeze(), is_behind: false, chunks, passed: 0 };
+            Relay { from, to, held: held.freeze(), needs_flush: false, chunks, passed: 0 };
         if let Some(chunks) = &mut relay.chunks {
             chunks.follow(&relay.held);
         }
         relay.passed = relay.held.len() as u64;
         let ended = relay.run(silence, closing).await;
-        let Relay { mut to, held, is_behind, chunks, passed, .. } = relay;
-        let is_level = held.is_empty() && !is_behind;
-        if ended == Ended::Closing && is_level && chunks.is_some_and(Chunks::is_between) {
+        let Relay { mut to, held, needs_flush, chunks, passed, .. } = relay;
+        let is_level = held.is_empty() && !needs_flush;
+        if ended == Ended::Closing && is_level && chunks.is_some_and(Chunks::is_at_boundary) {
             // A single attempt: the client also detects the end by the missing last chunk.
             poll_fn(|context| {
                 let _ = Pin::new(&mut to).poll_write(context, LAST_CHUNK);
@@ -115,26 +115,26 @@ impl Tunnel {
             Ended::UpstreamSilent => Some("the upstream stopped sending during its response"),
             Ended::Closed | Ended::Closing => None,
         };
-        Passed { bytes: passed, error }
+        TunnelResult { bytes: passed, error }
     }
 
     /// Forwards data in both directions until both sides have closed, both are silent for too long,
     /// or one is silent for `silence` after the other has closed. `ahead` are the first bytes from
     /// the client.
-    pub(crate) async fn join(
+    pub(crate) async fn relay_both(
         self,
         ahead: &[u8],
         silence: Duration,
         closing: impl Future<Output = ()>,
-    ) -> Passed {
+    ) -> TunnelResult {
         let Self { mut from, mut to, held, .. } = self;
         let begun = async {
             to.write_all(&held).await?;
             to.flush().await?;
             from.write_all(ahead).await
         };
-        if !matches!(timeout(TAKES_NOTHING, begun).await, Ok(Ok(()))) {
-            return Passed { bytes: 0, error: Some("the tunnel broke off") };
+        if !matches!(timeout(SEND_TIMEOUT, begun).await, Ok(Ok(()))) {
+            return TunnelResult { bytes: 0, error: Some("the tunnel broke off") };
         }
         let activity = Activity::default();
         let mut to = Watched { stream: to, activity: &activity, is_client: true };
@@ -162,12 +162,12 @@ impl Tunnel {
             }
         };
         let bytes = held.len() as u64 + activity.to_client.load(Ordering::Relaxed);
-        Passed { bytes, error }
+        TunnelResult { bytes, error }
     }
 }
 
 /// Enables TCP keepalive.
-fn probe(stream: &TcpStream) -> rustix::io::Result<()> {
+fn enable_keepalive(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
     sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
@@ -236,7 +236,7 @@ struct Relay {
     /// Data that the client has not accepted yet.
     held: Bytes,
     /// TLS has buffered data that is not sent to the client yet.
-    is_behind: bool,
+    needs_flush: bool,
     chunks: Option<Chunks>,
     passed: u64,
 }
@@ -261,9 +261,9 @@ impl Relay {
                 _ => clock = Some((now, state.0, state.1)),
             }
             let since = clock.map_or(now, |(since, ..)| since);
-            let waits = self.is_behind || !self.held.is_empty();
+            let waits = self.needs_flush || !self.held.is_empty();
             let (bound, ended) = if waits {
-                (TAKES_NOTHING, Ended::ClientSilent)
+                (SEND_TIMEOUT, Ended::ClientSilent)
             } else {
                 (silence, Ended::UpstreamSilent)
             };
@@ -288,11 +288,11 @@ impl Relay {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Data from a viewer after its request is ignored; a close is not.
-        let mut said = [MaybeUninit::uninit(); 256];
+        let mut discarded = [MaybeUninit::uninit(); 256];
         loop {
-            let mut said = ReadBuf::uninit(&mut said);
-            match Pin::new(&mut self.to).poll_read(context, &mut said) {
-                Poll::Ready(Ok(())) if !said.filled().is_empty() => {}
+            let mut discarded = ReadBuf::uninit(&mut discarded);
+            match Pin::new(&mut self.to).poll_read(context, &mut discarded) {
+                Poll::Ready(Ok(())) if !discarded.filled().is_empty() => {}
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => break,
             }
@@ -302,9 +302,9 @@ impl Relay {
                 let count = ready!(Pin::new(&mut self.to).poll_write(context, &self.held))?;
                 self.held.advance(count);
             }
-            self.is_behind = true;
+            self.needs_flush = true;
             ready!(Pin::new(&mut self.to).poll_flush(context))?;
-            self.is_behind = false;
+            self.needs_flush = false;
             // The slice kept its buffer alive.
             self.held = Bytes::new();
             let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
@@ -369,7 +369,7 @@ impl Chunks {
     }
 
     /// Whether a chunk may begin here.
-    fn is_between(self) -> bool {
+    fn is_at_boundary(self) -> bool {
         !self.is_over && self.left == 0 && !self.in_size
     }
 }
@@ -387,7 +387,7 @@ mod tests {
             for piece in [1, 3, 100] {
                 let mut chunks = Chunks::default();
                 body[..cut].chunks(piece).for_each(|piece| chunks.follow(piece));
-                assert_eq!(chunks.is_between(), ends.contains(&cut), "{cut}");
+                assert_eq!(chunks.is_at_boundary(), ends.contains(&cut), "{cut}");
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::request::field_rules::FieldRules;
 use crate::upstream::Origin;
 
 /// Maximum of a route's `body` attribute in bytes, as with `GATEWAY_BODY_BYTES`.
-const MOST_BODY_BYTES: usize = 64 << 20;
+const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Attributes of a route; a default applies to each one that is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +37,7 @@ impl Attributes {
             "timeout" => self.timeout = Some(seconds(name, value)?),
             "total" => self.total = Some(seconds(name, value)?),
             "body" => {
-                let bytes = parse_bytes(value).filter(|bytes| *bytes <= MOST_BODY_BYTES);
+                let bytes = parse_bytes(value).filter(|bytes| *bytes <= MAX_BODY_BYTES);
                 let fault = "body must be a number of bytes up to 64MiB such as 65536 or 1MiB";
                 self.body_bytes = Some(bytes.ok_or(fault)?);
             }

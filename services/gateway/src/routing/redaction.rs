@@ -4,45 +4,47 @@
 const KNOWN: [&str; 8] = ["check", "auth", "upgrade", "timeout", "total", "body", "host", "hide"];
 
 /// Placeholder for a redacted value.
-pub(super) const HIDDEN: &str = "...";
+pub(super) const REDACTED: &str = "...";
 
 /// The words of a line for a message. Field values are redacted, and so is any text that may be
 /// part of one: a malformed field, or the text after an unescaped space or semicolon in a value.
 /// `is_rest` means that the line may begin with such a part.
-pub(super) fn shown(line: &str, is_rest: bool) -> Vec<String> {
+pub(super) fn redacted(line: &str, is_rest: bool) -> Vec<String> {
     let mut in_value = is_rest && !line.trim_start().starts_with('/');
     line.split_whitespace()
         .enumerate()
-        .map(|(place, word)| {
+        .map(|(index, word)| {
             let name = word.split(['=', ':']).next().unwrap_or_default();
-            if sets_field(place, word) {
+            if sets_field(index, word) {
                 in_value = true;
                 return match word.split_once('=').and_then(|(_, field)| field.split_once(':')) {
-                    Some((field, _)) if is_field_name(field) => format!("{name}={field}:{HIDDEN}"),
-                    _ => format!("{name}{HIDDEN}"),
+                    Some((field, _)) if is_field_name(field) => {
+                        format!("{name}={field}:{REDACTED}")
+                    }
+                    _ => format!("{name}{REDACTED}"),
                 };
             }
             if in_value && !(word.contains('=') && KNOWN.contains(&name)) {
-                return HIDDEN.to_owned();
+                return REDACTED.to_owned();
             }
-            let is_address = place == 1 && !word.contains('=');
-            let is_plain = place == 0 || is_address || name == word || KNOWN.contains(&name);
-            if is_plain { word.to_owned() } else { format!("{name}{HIDDEN}") }
+            let is_address = index == 1 && !word.contains('=');
+            let is_plain = index == 0 || is_address || name == word || KNOWN.contains(&name);
+            if is_plain { word.to_owned() } else { format!("{name}{REDACTED}") }
         })
         .collect()
 }
 
 /// Whether a line has a word that sets a field, or probably should.
 pub(super) fn has_field(line: &str) -> bool {
-    line.split_whitespace().enumerate().any(|(place, word)| sets_field(place, word))
+    line.split_whitespace().enumerate().any(|(index, word)| sets_field(index, word))
 }
 
 /// Also detects a misspelled attribute, or one in the position of the addresses.
-fn sets_field(place: usize, word: &str) -> bool {
+fn sets_field(index: usize, word: &str) -> bool {
     let name = word.split(['=', ':']).next().unwrap_or_default().to_ascii_lowercase();
-    let is_address = place == 1 && !word.contains('=') && !name.contains("-head");
+    let is_address = index == 1 && !word.contains('=') && !name.contains("-head");
     let parts = ["request", "response", "head"];
-    place > 0 && !is_address && parts.iter().any(|part| name.contains(part))
+    index > 0 && !is_address && parts.iter().any(|part| name.contains(part))
 }
 
 /// Letters, digits, hyphens and underscores only; a word with other characters may be a value.
@@ -71,10 +73,10 @@ mod tests {
             ("/a fast=secret quick=secret", "/a fast... quick..."),
             ("/a headers:80 fast", "/a headers:80 fast"),
         ] {
-            assert_eq!(shown(line, false).join(" "), expected);
+            assert_eq!(redacted(line, false).join(" "), expected);
         }
-        assert_eq!(shown("secret hide=x", true), ["...", "hide=x"]);
-        assert_eq!(shown("/b c:1", true), ["/b", "c:1"]);
+        assert_eq!(redacted("secret hide=x", true), ["...", "hide=x"]);
+        assert_eq!(redacted("/b c:1", true), ["/b", "c:1"]);
         assert!(has_field("/a b:1 request-header=A:x") && !has_field("/request-header b:1 hide=x"));
     }
 }

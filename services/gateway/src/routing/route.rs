@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::attributes::Attributes;
-use super::redaction::{HIDDEN, has_field, shown};
+use super::redaction::{REDACTED, has_field, redacted};
 use crate::request::auth::Scheme;
 use crate::upstream::{CheckPath, Origin, server_name};
 
@@ -11,7 +11,7 @@ use crate::upstream::{CheckPath, Origin, server_name};
 const RESERVED: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Maximum number of routes; a table that is maintained by hand has a dozen.
-const MOST_ROUTES: usize = 256;
+const MAX_ROUTES: usize = 256;
 
 /// A parsed line of the route table.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
         // A value may contain an unescaped semicolon.
         let mut may_be_rest = false;
         for line in line.split(';').map(str::trim).filter(|line| !line.is_empty()) {
-            let words = shown(line, may_be_rest);
+            let words = redacted(line, may_be_rest);
             may_be_rest |= has_field(line);
             match parse_line(line, &words) {
                 Ok(route) if routes.iter().any(|known| known.prefix == route.prefix) => {
@@ -67,14 +67,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<RouteLine>, Vec<String>> {
             }
         }
     }
-    if routes.len() > MOST_ROUTES {
-        faults.push(format!("there are more than {MOST_ROUTES} routes"));
+    if routes.len() > MAX_ROUTES {
+        faults.push(format!("there are more than {MAX_ROUTES} routes"));
     }
     if faults.is_empty() { Ok(routes) } else { Err(faults) }
 }
 
-/// Parses a line. `shown` are its redacted words for messages.
-fn parse_line(line: &str, shown: &[String]) -> Result<RouteLine, Vec<String>> {
+/// Parses a line. `redacted` are its redacted words for messages.
+fn parse_line(line: &str, redacted: &[String]) -> Result<RouteLine, Vec<String>> {
     const ORIGINS: &str =
         "an upstream must be HOST:PORT or https://HOST:PORT, several with commas between them";
     let origins = |word: &str| word.split(',').map(Origin::parse_upstream).collect();
@@ -94,15 +94,15 @@ fn parse_line(line: &str, shown: &[String]) -> Result<RouteLine, Vec<String>> {
         attributes: Attributes::default(),
     };
     let mut seen = Vec::new();
-    for (word, shown) in words.zip(shown.iter().skip(2)) {
+    for (word, redacted) in words.zip(redacted.iter().skip(2)) {
         let name = word.split('=').next().unwrap_or_default();
         let may_be_repeated = ["request-header", "response-header", "hide"].contains(&name);
         if !may_be_repeated && seen.contains(&name) {
-            let name = shown.split('=').next().unwrap_or_default();
+            let name = redacted.split('=').next().unwrap_or_default();
             faults.push(format!("{name} is given twice"));
         }
         seen.push(name);
-        faults.extend(route.take(word, shown).err());
+        faults.extend(route.take(word, redacted).err());
     }
     faults.extend(route.use_tls().err().map(str::to_owned));
     if faults.is_empty() { Ok(route) } else { Err(faults) }
@@ -145,8 +145,8 @@ impl RouteLine {
         Ok(())
     }
 
-    /// Parses one word after the upstreams. `shown` is its redacted form for messages.
-    fn take(&mut self, word: &str, shown: &str) -> Result<(), String> {
+    /// Parses one word after the upstreams. `redacted` is its redacted form for messages.
+    fn take(&mut self, word: &str, redacted: &str) -> Result<(), String> {
         match word.split_once('=').unwrap_or((word, "")) {
             ("check", path) => {
                 let path = CheckPath::parse(path).ok_or("check must be a path such as /healthz")?;
@@ -163,13 +163,13 @@ impl RouteLine {
                 self.upgrade = protocols(names).ok_or(fault)?;
             }
             (name, value) if !self.attributes.take(name, value)? => {
-                return Err(match shown {
-                    HIDDEN => {
+                return Err(match redacted {
+                    REDACTED => {
                         "a field is followed by what is not an attribute of a route; a space \
                                in a value is written as %20"
                             .to_owned()
                     }
-                    _ => format!("{shown:?} is not an attribute of a route"),
+                    _ => format!("{redacted:?} is not an attribute of a route"),
                 });
             }
             _ => {}

@@ -34,7 +34,7 @@ pub(crate) struct Route {
 impl Route {
     /// A route with the same policies to a single address. `is_own` means that the address belongs
     /// to this route's pool; TLS and secrets are only used for such an address.
-    pub(crate) fn toward(
+    pub(crate) fn for_member(
         &self,
         address: SocketAddr,
         is_own: bool,
@@ -133,21 +133,21 @@ impl RouteTable {
 
     /// The route of a plain path.
     pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
-        let place = longest(path, self.routes.iter().map(|route| route.prefix.as_str()))?;
-        self.routes.get(place)
+        let index = longest(path, self.routes.iter().map(|route| route.prefix.as_str()))?;
+        self.routes.get(index)
     }
 
     /// Whether a server could interpret a plain path of this route as a path of a protected route.
     pub(crate) fn may_bypass_auth(&self, path: &str, route: &Route) -> bool {
-        let mut guarded = self.routes.iter().filter(|other| other.auth.is_some()).peekable();
-        if route.auth.is_some() || guarded.peek().is_none() {
+        let mut authenticated = self.routes.iter().filter(|other| other.auth.is_some()).peekable();
+        if route.auth.is_some() || authenticated.peek().is_none() {
             return false;
         }
         let reading = Reading::of(path);
         // An open route below a protected one is intentional, but a dot segment must not lead out
         // of it.
         reading.has_dots()
-            || guarded
+            || authenticated
                 .filter(|other| !covers(&other.prefix, path))
                 .any(|other| reading.may_be_below(&Reading::of(&other.prefix)))
     }

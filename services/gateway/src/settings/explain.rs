@@ -74,7 +74,7 @@ impl Config {
             ),
             match config.admin {
                 Admin::At(address) => format!("metrics at {address}"),
-                Admin::Unless(address) => {
+                Admin::AtIfFree(address) => {
                     format!("metrics at {address}, unless the port is in use")
                 }
                 Admin::Off => "no metrics".to_owned(),

@@ -14,8 +14,8 @@ use crate::upstream::{CheckPath, Origin, Roots, UpstreamTls};
 /// Sources of the route table.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
-    own: Vec<RouteLine>,
-    told: Vec<RouteLine>,
+    defaults: Vec<RouteLine>,
+    configured: Vec<RouteLine>,
     file: Option<PathBuf>,
     secret: Secret,
     /// File with the certificate authorities for upstreams.
@@ -25,7 +25,7 @@ pub(crate) struct Table {
 impl Table {
     pub(super) fn read(settings: &mut Settings) -> Self {
         const ORIGIN: &str = "a host and a port such as stats:8080, 127.0.0.1:8080 or [::1]:8080";
-        let mut own = |name, prefix: &str, host, port| {
+        let mut default_route = |name, prefix: &str, host, port| {
             let origins =
                 vec![settings.get_with(name, ORIGIN, Origin::new(host, port), Origin::parse)];
             let check = CheckPath::parse("/healthz");
@@ -38,14 +38,14 @@ impl Table {
                 attributes: Attributes::default(),
             }
         };
-        let own = vec![
-            own("GATEWAY_STATS", "/stats", "stats", 8080),
-            own("GATEWAY_FRONTEND", "/", "frontend", 3000),
+        let defaults = vec![
+            default_route("GATEWAY_STATS", "/stats", "stats", 8080),
+            default_route("GATEWAY_FRONTEND", "/", "frontend", 3000),
         ];
-        let told = settings.get_or_explain("GATEWAY_ROUTES", Vec::new(), route::parse);
+        let configured = settings.get_or_explain("GATEWAY_ROUTES", Vec::new(), route::parse);
         let table = Self {
-            own,
-            told,
+            defaults,
+            configured,
             file: path(settings, "GATEWAY_ROUTES_FILE"),
             authorities: path(settings, "GATEWAY_UPSTREAM_CA"),
             secret: Secret::read(settings, ["GATEWAY_SECRET", "GATEWAY_SECRET_FILE"]),
@@ -65,7 +65,7 @@ impl Table {
     /// Returns a message for each fault.
     pub(crate) fn lines(&self) -> Result<Vec<AuthenticatedRoute>, Vec<String>> {
         let mut faults = Vec::new();
-        let mut lines = self.own.clone();
+        let mut lines = self.defaults.clone();
         let mut merge = |more: Vec<RouteLine>| {
             for route in more {
                 match lines.iter_mut().find(|known| known.prefix == route.prefix) {
@@ -74,7 +74,7 @@ impl Table {
                 }
             }
         };
-        merge(self.told.clone());
+        merge(self.configured.clone());
         if let Some(file) = &self.file {
             let read = std::fs::read_to_string(file).map_err(|error| vec![error.to_string()]);
             match read.and_then(|text| route::parse(&text)) {

@@ -67,7 +67,7 @@ fn the_published_address_determines_the_accepted_hosts() {
 #[test]
 fn the_default_connection_limit_is_half_and_excludes_shared_addresses() {
     let proxies = ("GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8");
-    let counts = |config: &Config, peer: &str| config.counts_connections(peer.parse().unwrap());
+    let counts = |config: &Config, peer: &str| config.limits_connections(peer.parse().unwrap());
     let (config, _) = read(&[proxies, ("GATEWAY_MAX_CONNECTIONS", "1001")]);
     assert_eq!(config.bounds.connections, 501);
     assert!(counts(&config, "192.0.2.1") && counts(&config, "::ffff:192.0.2.1"));

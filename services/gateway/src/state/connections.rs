@@ -24,16 +24,16 @@ struct Open {
     connections: HashMap<u64, Arc<State>>,
     next: u64,
     /// All connections close, also new ones.
-    is_over: bool,
+    is_closing: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Nanoseconds since `begun`; 0 while a request is in flight.
-    waits_since: AtomicU64,
+    idle_since: AtomicU64,
     /// Whether the connection has sent a request.
     has_sent: AtomicBool,
-    closes: Notify,
+    close: Notify,
 }
 
 /// Registration of a connection; removed on drop.
@@ -51,27 +51,27 @@ impl Connections {
     }
 
     /// Registers a new, idle connection.
-    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
+    pub(crate) fn register(self: &Arc<Self>) -> Entry {
         let state = Arc::<State>::default();
         let mut open = self.open();
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, state.clone());
-        if open.is_over {
-            state.closes.notify_one();
+        if open.is_closing {
+            state.close.notify_one();
         }
         drop(open);
         let entry = Entry { list: self.clone(), id, state };
-        entry.waits();
+        entry.set_idle();
         entry
     }
 
     /// Closes the connection that has been idle longest; false if none is idle. It scans the whole
     /// list, because it is called only at the connection limit.
-    pub(crate) fn close_longest(&self) -> bool {
+    pub(crate) fn close_longest_idle(&self) -> bool {
         let open = self.open();
         let waiting = open.connections.values().filter_map(|state| {
-            let since = state.waits_since.load(Ordering::Relaxed);
+            let since = state.idle_since.load(Ordering::Relaxed);
             (since > 0).then(|| (state.has_sent.load(Ordering::Relaxed), since, state))
         });
         let first = waiting.min_by_key(|(has_sent, since, _)| (*has_sent, *since));
@@ -81,17 +81,17 @@ impl Connections {
             return false;
         }
         // Not a candidate again before its next request.
-        state.waits_since.store(0, Ordering::Relaxed);
-        state.closes.notify_one();
+        state.idle_since.store(0, Ordering::Relaxed);
+        state.close.notify_one();
         true
     }
 
     /// Closes each connection as soon as it is idle.
     pub(crate) fn close_all(&self) {
         let mut open = self.open();
-        open.is_over = true;
+        open.is_closing = true;
         for state in open.connections.values() {
-            state.closes.notify_one();
+            state.close.notify_one();
         }
     }
 
@@ -103,22 +103,22 @@ impl Connections {
 
 impl Entry {
     /// Marks the connection as idle.
-    pub(crate) fn waits(&self) {
+    pub(crate) fn set_idle(&self) {
         let since = self.list.begun.elapsed().as_nanos();
         // Sufficient for 584 years; 0 is reserved.
         let since = u64::try_from(since).unwrap_or(u64::MAX).max(1);
-        self.state.waits_since.store(since, Ordering::Relaxed);
+        self.state.idle_since.store(since, Ordering::Relaxed);
     }
 
     /// Marks a request as in flight.
-    pub(crate) fn works(&self) {
+    pub(crate) fn set_active(&self) {
         self.state.has_sent.store(true, Ordering::Relaxed);
-        self.state.waits_since.store(0, Ordering::Relaxed);
+        self.state.idle_since.store(0, Ordering::Relaxed);
     }
 
     /// Resolves when the connection must close.
-    pub(crate) async fn closes(&self) {
-        self.state.closes.notified().await;
+    pub(crate) async fn close_requested(&self) {
+        self.state.close.notified().await;
     }
 }
 
@@ -135,48 +135,48 @@ mod tests {
     use tokio::time::timeout;
 
     async fn is_told(entry: &Entry) -> bool {
-        timeout(Duration::ZERO, entry.closes()).await.is_ok()
+        timeout(Duration::ZERO, entry.close_requested()).await.is_ok()
     }
 
     #[tokio::test]
     async fn the_longest_idle_connection_is_closed_once() {
         let list = Connections::new();
-        let entries: Vec<_> = (0..3).map(|_| list.enter()).collect();
+        let entries: Vec<_> = (0..3).map(|_| list.register()).collect();
         for entry in &entries {
-            entry.works();
-            entry.waits();
+            entry.set_active();
+            entry.set_idle();
         }
         // After another request, its idle time is the shortest.
-        entries[0].works();
-        entries[0].waits();
-        assert!(list.close_longest());
+        entries[0].set_active();
+        entries[0].set_idle();
+        assert!(list.close_longest_idle());
         assert!(is_told(&entries[1]).await && !is_told(&entries[0]).await);
-        assert!(list.close_longest() && list.close_longest());
+        assert!(list.close_longest_idle() && list.close_longest_idle());
         assert!(is_told(&entries[2]).await && is_told(&entries[0]).await);
-        assert!(!list.close_longest(), "all were closed");
+        assert!(!list.close_longest_idle(), "all were closed");
     }
 
     #[tokio::test]
     async fn a_connection_in_use_outlives_newer_ones_that_never_sent_a_request() {
         let list = Connections::new();
-        let used = list.enter();
-        used.works();
-        used.waits();
-        let silent = list.enter();
-        assert!(!list.close_longest(), "its request may be on its way");
+        let used = list.register();
+        used.set_active();
+        used.set_idle();
+        let silent = list.register();
+        assert!(!list.close_longest_idle(), "its request may be on its way");
         std::thread::sleep(FIRST_REQUEST_TIME);
-        let newer = list.enter();
-        assert!(list.close_longest());
+        let newer = list.register();
+        assert!(list.close_longest_idle());
         assert!(is_told(&silent).await && !is_told(&used).await && !is_told(&newer).await);
     }
 
     #[tokio::test]
     async fn shutdown_closes_all_connections_and_new_ones() {
         let list = Connections::new();
-        let entries = [list.enter(), list.enter()];
-        entries[1].works();
+        let entries = [list.register(), list.register()];
+        entries[1].set_active();
         list.close_all();
-        for entry in entries.iter().chain([&list.enter()]) {
+        for entry in entries.iter().chain([&list.register()]) {
             assert!(is_told(entry).await);
         }
     }
@@ -184,11 +184,11 @@ mod tests {
     #[tokio::test]
     async fn busy_and_closed_connections_are_not_notified() {
         let list = Connections::new();
-        let (gone, works) = (list.enter(), list.enter());
-        works.works();
+        let (gone, active) = (list.register(), list.register());
+        active.set_active();
         drop(gone);
-        assert!(!list.close_longest());
-        assert!(!is_told(&works).await);
+        assert!(!list.close_longest_idle());
+        assert!(!is_told(&active).await);
         assert_eq!(list.open().connections.len(), 1);
     }
 }

@@ -17,15 +17,15 @@ const WAITING_BYTES: usize = 8 << 20;
 
 /// Time during which lines are collected after the first one: waking the thread for each line would
 /// cost more than the rest of the log.
-const COLLECTED: Duration = Duration::from_millis(20);
+const BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// Access log of the process; lines are dropped before it is opened.
-static JOURNAL: OnceLock<AccessLog> = OnceLock::new();
+static ACCESS_LOG: OnceLock<AccessLog> = OnceLock::new();
 
 struct AccessLog {
     lines: Mutex<Lines>,
     /// Signals the first line after an empty buffer, or the end of the log.
-    news: Condvar,
+    changed: Condvar,
     /// JSON format; otherwise text for a terminal.
     json: bool,
     percent: u8,
@@ -35,9 +35,9 @@ struct AccessLog {
 #[derive(Default)]
 struct Lines {
     waiting: Vec<u8>,
-    closed: bool,
+    is_closed: bool,
     /// The writer has written everything and stopped.
-    over: bool,
+    is_stopped: bool,
 }
 
 /// Log entry of one request.
@@ -73,35 +73,39 @@ pub(crate) fn open(json: bool, percent: u8) {
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
     }
-    let (lines, news, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
+    let (lines, changed, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
     // A second call in one process keeps the first log.
-    let journal = JOURNAL.get_or_init(|| AccessLog { lines, news, json, percent, turn });
+    let access_log = ACCESS_LOG.get_or_init(|| AccessLog { lines, changed, json, percent, turn });
     let writer = std::thread::Builder::new().name("journal".to_owned());
-    if let Err(error) = writer.spawn(|| journal.write_all()) {
+    if let Err(error) = writer.spawn(|| access_log.write_all()) {
         tracing::error!(%error, "access log unavailable");
-        journal.lock().over = true;
+        access_log.lock().is_stopped = true;
     }
 }
 
 /// Flushes the log within a second: a reader that has stopped must not delay the exit.
 pub(crate) fn close() {
-    let Some(journal) = JOURNAL.get() else { return };
-    let mut lines = journal.lock();
-    lines.closed = true;
-    journal.news.notify_all();
+    let Some(access_log) = ACCESS_LOG.get() else { return };
+    let mut lines = access_log.lock();
+    lines.is_closed = true;
+    access_log.changed.notify_all();
     // Poisoned or timed out: the process ends in any case.
-    drop(journal.news.wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.over));
+    drop(
+        access_log
+            .changed
+            .wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.is_stopped),
+    );
 }
 
 /// Whether a request is logged: failed ones always are.
-pub(crate) fn wants(failed: bool) -> bool {
-    let Some(journal) = JOURNAL.get() else { return false };
-    if failed || journal.percent >= 100 {
+pub(crate) fn should_log(failed: bool) -> bool {
+    let Some(access_log) = ACCESS_LOG.get() else { return false };
+    if failed || access_log.percent >= 100 {
         return true;
     }
     // Distributes the sample evenly, independent of the order in which clients send.
-    let turn = journal.turn.fetch_add(1, Ordering::Relaxed) % 100;
-    turn * 37 % 100 < u32::from(journal.percent)
+    let turn = access_log.turn.fetch_add(1, Ordering::Relaxed) % 100;
+    turn * 37 % 100 < u32::from(access_log.percent)
 }
 
 impl AccessLog {
@@ -126,31 +130,31 @@ impl AccessLog {
                 lines = self.lock();
                 continue;
             }
-            if lines.closed {
+            if lines.is_closed {
                 break;
             }
-            let is_idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.closed;
-            let woken = self.news.wait_while(lines, is_idle);
+            let is_idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.is_closed;
+            let woken = self.changed.wait_while(lines, is_idle);
             lines = woken.unwrap_or_else(PoisonError::into_inner);
-            if !lines.closed {
+            if !lines.is_closed {
                 drop(lines);
-                std::thread::sleep(COLLECTED);
+                std::thread::sleep(BATCH_TIME);
                 lines = self.lock();
             }
         }
-        lines.over = true;
-        self.news.notify_all();
+        lines.is_stopped = true;
+        self.changed.notify_all();
     }
 }
 
 impl Entry<'_> {
     /// Queues the entry for the writer.
     pub(crate) fn write(&self, unlogged: &Counter) {
-        let Some(journal) = JOURNAL.get() else { return };
+        let Some(access_log) = ACCESS_LOG.get() else { return };
         let now = SystemTime::now();
-        let line = if journal.json { self.line(now) } else { self.words(now) };
-        let mut lines = journal.lock();
-        if lines.over || lines.waiting.len() + line.len() > WAITING_BYTES {
+        let line = if access_log.json { self.json_line(now) } else { self.text_line(now) };
+        let mut lines = access_log.lock();
+        if lines.is_stopped || lines.waiting.len() + line.len() > WAITING_BYTES {
             unlogged.add();
             return;
         }
@@ -158,11 +162,11 @@ impl Entry<'_> {
         lines.waiting.extend_from_slice(&line);
         drop(lines);
         if is_first {
-            journal.news.notify_all();
+            access_log.changed.notify_all();
         }
     }
 
-    fn words(&self, now: SystemTime) -> Vec<u8> {
+    fn text_line(&self, now: SystemTime) -> Vec<u8> {
         let mut line = Vec::with_capacity(256);
         push_time(&mut line, now);
         // Writing to a Vec cannot fail, here and below.
@@ -188,7 +192,7 @@ impl Entry<'_> {
         line
     }
 
-    fn line(&self, now: SystemTime) -> Vec<u8> {
+    fn json_line(&self, now: SystemTime) -> Vec<u8> {
         let mut line = Vec::with_capacity(640);
         line.extend_from_slice(b"{\"timestamp\":\"");
         push_time(&mut line, now);
@@ -335,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_line_is_valid_json_for_any_content() {
-        let line = entry(b"/a\"b\\c\n\xff").line(SystemTime::UNIX_EPOCH);
+        let line = entry(b"/a\"b\\c\n\xff").json_line(SystemTime::UNIX_EPOCH);
         assert!(line.is_ascii() && line.ends_with(b"\n"));
         let json: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(json["timestamp"], "1970-01-01T00:00:00.000000Z");
@@ -349,14 +353,14 @@ mod tests {
     fn unknown_values_are_omitted() {
         let entry = Entry { method: "", took: None, ..entry(b"") };
         let json: serde_json::Value =
-            serde_json::from_slice(&entry.line(SystemTime::UNIX_EPOCH)).unwrap();
+            serde_json::from_slice(&entry.json_line(SystemTime::UNIX_EPOCH)).unwrap();
         assert_eq!(json["status"], 200);
         for name in ["method", "path", "duration_us"] {
             assert!(json.get(name).is_none(), "{name}");
         }
         assert!(
             entry
-                .words(SystemTime::UNIX_EPOCH)
+                .text_line(SystemTime::UNIX_EPOCH)
                 .starts_with(b"1970-01-01T00:00:00.000000Z  INFO 200 ")
         );
     }

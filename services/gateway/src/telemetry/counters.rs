@@ -48,7 +48,7 @@ pub(crate) struct RouteMetrics {
 
 impl RouteMetrics {
     /// Counts a completed request; the duration is absent if it is unknown.
-    pub(crate) fn ended(&self, status: u16, took: Option<Duration>, sent_bytes: u64) {
+    pub(crate) fn record(&self, status: u16, took: Option<Duration>, sent_bytes: u64) {
         if let Some(class) = self.classes.get(usize::from(status / 100)) {
             class.add();
         }
@@ -99,7 +99,7 @@ mod tests {
     fn durations_are_counted_in_the_bucket_with_the_next_upper_bound() {
         let metrics = RouteMetrics::default();
         for micros in [0, 100, 101, 10_000_001] {
-            metrics.ended(200, Some(Duration::from_micros(micros)), 10);
+            metrics.record(200, Some(Duration::from_micros(micros)), 10);
         }
         let counts: Vec<_> = metrics.buckets.iter().map(Counter::get).collect();
         assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

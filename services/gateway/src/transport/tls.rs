@@ -19,7 +19,7 @@ use crate::transport::socket::Socket;
 /// Interval at which the files are checked for changes. Certificates are renewed weeks before they
 /// expire, so a longer interval would suffice; but an operator who replaces them wants to see the
 /// effect.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// First byte of a TLS connection (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -77,7 +77,7 @@ impl Tls {
 
     /// Checks the files for changes until the process ends.
     pub(crate) async fn watch(&self) {
-        let mut ticks = interval(LOOK_EVERY);
+        let mut ticks = interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

@@ -24,10 +24,10 @@ pub(crate) fn number() -> usize {
 /// Runs `main` on this thread, and returns without waiting for background tasks.
 pub(crate) fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
     match Builder::new_current_thread().enable_all().build() {
-        Ok(threads) => {
-            let code = threads.block_on(main);
+        Ok(runtime) => {
+            let code = runtime.block_on(main);
             // A DNS lookup that hangs in the resolver must not delay the exit.
-            threads.shutdown_background();
+            runtime.shutdown_background();
             code
         }
         Err(error) => cannot_start(&error),
@@ -46,11 +46,11 @@ pub(crate) struct Workers(Vec<Worker>);
 struct Worker {
     handle: Handle,
     /// Number of its connections.
-    busy: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// Registration of a connection with a worker.
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct WorkerGuard(Arc<AtomicUsize>);
 
 impl Workers {
     /// Starts this number of workers; they end with the process.
@@ -59,31 +59,32 @@ impl Workers {
     /// Returns the error if a thread cannot be created.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
         let start = |number| {
-            let threads = Builder::new_current_thread().enable_all().build()?;
-            let handle = threads.handle().clone();
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let handle = runtime.handle().clone();
             thread::Builder::new().name(format!("worker {number}")).spawn(move || {
                 NUMBER.set(number);
-                threads.block_on(pending::<()>());
+                runtime.block_on(pending::<()>());
             })?;
-            Ok(Worker { handle, busy: Arc::default() })
+            Ok(Worker { handle, connections: Arc::default() })
         };
         (0..count).map(start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Assigns a connection to the worker with the fewest. `Place` marks the connection as active
-    /// until it is dropped; a wrapper around the connection's future would store that future twice.
-    pub(crate) fn serve<F>(&self, connection: impl FnOnce(Place) -> F)
+    /// Assigns a connection to the worker with the fewest. `WorkerGuard` marks the connection as
+    /// active until it is dropped; a wrapper around the connection's future would store that future
+    /// twice.
+    pub(crate) fn serve<F>(&self, connection: impl FnOnce(WorkerGuard) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let count = |worker: &&Worker| worker.busy.load(Ordering::Relaxed);
+        let count = |worker: &&Worker| worker.connections.load(Ordering::Relaxed);
         let Some(worker) = self.0.iter().min_by_key(count) else { return };
-        worker.busy.fetch_add(1, Ordering::Relaxed);
-        worker.handle.spawn(connection(Place(worker.busy.clone())));
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        worker.handle.spawn(connection(WorkerGuard(worker.connections.clone())));
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -43,7 +43,7 @@ mod tests {
     #[derive(Clone, Debug)]
     struct Stub {
         number: u8,
-        well: bool,
+        healthy: bool,
         in_flight: usize,
     }
 
@@ -53,7 +53,7 @@ mod tests {
         }
 
         fn is_healthy(&self) -> bool {
-            self.well
+            self.healthy
         }
 
         fn in_flight(&self) -> usize {
@@ -62,7 +62,7 @@ mod tests {
     }
 
     fn idle(count: u8) -> Vec<Stub> {
-        (0..count).map(|number| Stub { number, well: true, in_flight: 0 }).collect()
+        (0..count).map(|number| Stub { number, healthy: true, in_flight: 0 }).collect()
     }
 
     fn number(stubs: &[Stub], turn: usize, except: &[SocketAddr]) -> Option<u8> {
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn in_panic_mode_the_healthy_one_of_two_is_chosen_even_if_busier() {
         let mut stubs = idle(2);
-        stubs[0].well = false;
+        stubs[0].healthy = false;
         stubs[1].in_flight = 50;
         assert!((0..100).all(|turn| number(&stubs, turn, &[]) == Some(1)));
     }
@@ -125,11 +125,11 @@ mod tests {
             turn in any::<usize>(),
             excepted in proptest::collection::vec(0_u8..40, 0..4),
         ) {
-            let stubs: Vec<_> = (0_u8..).zip(loads).map(|(number, (well, in_flight))| {
-                Stub { number, well, in_flight }
+            let stubs: Vec<_> = (0_u8..).zip(loads).map(|(number, (healthy, in_flight))| {
+                Stub { number, healthy, in_flight }
             }).collect();
             let except: Vec<_> = excepted.iter()
-                .map(|&number| Stub { number, well: true, in_flight: 0 }.address())
+                .map(|&number| Stub { number, healthy: true, in_flight: 0 }.address())
                 .collect();
             let chosen = number(&stubs, turn, &except);
             let free = stubs.iter().any(|stub| !excepted.contains(&stub.number));

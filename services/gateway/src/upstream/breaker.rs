@@ -18,7 +18,7 @@ use super::Failure;
 /// Minimum time that a breaker stays closed to count as stable. One that reopens sooner is held
 /// open for an increasing time: half of the requests to a bad address may succeed, and a single
 /// success must not close it each time.
-const STEADY: Duration = Duration::from_secs(10);
+const STABLE_TIME: Duration = Duration::from_secs(10);
 
 /// Timeout of a probe, after which another one may start: the request may have an endless response.
 /// Equal to the maximum backoff.
@@ -29,28 +29,28 @@ const PROBE_TIME: Duration = Duration::from_secs(30);
 pub(crate) struct BreakerSettings {
     /// Consecutive failures that open it. Error statuses do not count here: otherwise a client that
     /// finds one failing URL could take an address out of service.
-    pub(crate) failures_in_a_row: u32,
+    pub(crate) consecutive_failures: u32,
     /// Failure percentage within `window`, error statuses included, that also opens it.
     pub(crate) failure_percent: u8,
     /// Minimum requests in the window for that: two of three are no meaningful ratio.
-    pub(crate) requests_at_least: u32,
+    pub(crate) min_requests: u32,
     /// Window for the failure percentage.
     pub(crate) window: Duration,
     /// First backoff.
-    pub(crate) shortest_backoff: Duration,
+    pub(crate) min_backoff: Duration,
     /// Maximum backoff.
-    pub(crate) longest_backoff: Duration,
+    pub(crate) max_backoff: Duration,
 }
 
 impl Default for BreakerSettings {
     fn default() -> Self {
         Self {
-            failures_in_a_row: 5,
+            consecutive_failures: 5,
             failure_percent: 50,
-            requests_at_least: 20,
+            min_requests: 20,
             window: Duration::from_secs(10),
-            shortest_backoff: Duration::from_secs(1),
-            longest_backoff: Duration::from_secs(30),
+            min_backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(30),
         }
     }
 }
@@ -76,7 +76,7 @@ pub(super) struct Breaker {
     state: State,
     generation: u32,
     /// Failures since the last success.
-    in_a_row: u32,
+    consecutive_failures: u32,
     window: Option<Window>,
     /// Number of doublings of the backoff.
     doublings: u32,
@@ -114,7 +114,7 @@ impl Breaker {
         Self {
             state: State::Closed,
             generation: 0,
-            in_a_row: 0,
+            consecutive_failures: 0,
             window: None,
             doublings: 0,
             relapses: 0,
@@ -165,8 +165,8 @@ impl Breaker {
 
     /// Reports a successful request; only needed while the breaker is open, because a failure
     /// reports earlier successes. Returns whether the breaker closes.
-    pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> bool {
-        tried.generation == self.generation && self.close(now)
+    pub(super) fn succeeded(&mut self, attempt: Attempt, now: Instant) -> bool {
+        attempt.generation == self.generation && self.close(now)
     }
 
     /// Reports a successful health check. Returns whether the breaker closes.
@@ -178,30 +178,30 @@ impl Breaker {
     /// the backoff, if the breaker opens.
     pub(super) fn failed(
         &mut self,
-        tried: Attempt,
+        attempt: Attempt,
         failure: Failure,
         successes: u64,
         settings: &BreakerSettings,
         now: Instant,
-        chance: u8,
+        jitter: u8,
     ) -> Option<Duration> {
-        if tried.generation != self.generation {
+        if attempt.generation != self.generation {
             return None;
         }
         match &mut self.state {
             State::Closed => {
                 let too_many = self.count(failure, successes, settings, now);
-                too_many.then(|| self.open(settings, now, chance))
+                too_many.then(|| self.open(settings, now, jitter))
             }
             State::Open { probe_at, probe, .. } => {
                 let awaited = match *probe {
-                    Some((name, _)) => tried.probe == Some(name),
+                    Some((name, _)) => attempt.probe == Some(name),
                     None => now >= *probe_at,
                 };
                 if awaited {
                     self.doublings = self.doublings.saturating_add(1);
                     *probe = None;
-                    *probe_at = now + backoff(settings, self.doublings, chance);
+                    *probe_at = now + backoff(settings, self.doublings, jitter);
                 }
                 None
             }
@@ -209,11 +209,11 @@ impl Breaker {
     }
 
     /// Reports a request that ended without a result for the address.
-    pub(super) fn abandoned(&mut self, tried: Attempt) {
+    pub(super) fn abandoned(&mut self, attempt: Attempt) {
         if let State::Open { probe, .. } = &mut self.state
-            && tried.generation == self.generation
+            && attempt.generation == self.generation
         {
-            probe.take_if(|(name, _)| tried.probe == Some(*name));
+            probe.take_if(|(name, _)| attempt.probe == Some(*name));
         }
     }
 
@@ -222,7 +222,7 @@ impl Breaker {
         if closes {
             self.state = State::Closed;
             self.generation = self.generation.wrapping_add(1);
-            self.in_a_row = 0;
+            self.consecutive_failures = 0;
             self.window = None;
             self.closed_at = Some(now);
         }
@@ -238,10 +238,10 @@ impl Breaker {
         now: Instant,
     ) -> bool {
         if successes > 0 {
-            self.in_a_row = 0;
+            self.consecutive_failures = 0;
         }
         if !matches!(failure, Failure::Status(_)) {
-            self.in_a_row = self.in_a_row.saturating_add(1);
+            self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
         let window = match &mut self.window {
             Some(window) if now.saturating_duration_since(window.since) < settings.window => {
@@ -253,17 +253,18 @@ impl Breaker {
         };
         window.failures = window.failures.saturating_add(1);
         let requests = window.failures.saturating_add(window.successes);
-        let many_in_share = requests >= u64::from(settings.requests_at_least)
+        let many_in_share = requests >= u64::from(settings.min_requests)
             && window.failures.saturating_mul(100)
                 >= requests.saturating_mul(u64::from(settings.failure_percent));
-        self.in_a_row >= settings.failures_in_a_row || many_in_share
+        self.consecutive_failures >= settings.consecutive_failures || many_in_share
     }
 
-    fn open(&mut self, settings: &BreakerSettings, now: Instant, chance: u8) -> Duration {
-        let relapsed = self.closed_at.is_some_and(|at| now.saturating_duration_since(at) < STEADY);
+    fn open(&mut self, settings: &BreakerSettings, now: Instant, jitter: u8) -> Duration {
+        let relapsed =
+            self.closed_at.is_some_and(|at| now.saturating_duration_since(at) < STABLE_TIME);
         self.relapses = if relapsed { self.relapses.saturating_add(1) } else { 0 };
         self.doublings = self.relapses;
-        let backoff = backoff(settings, self.doublings, chance);
+        let backoff = backoff(settings, self.doublings, jitter);
         let probe_at = now + backoff;
         let held_until = if relapsed { probe_at } else { now };
         self.state = State::Open { probe_at, held_until, probe: None };
@@ -273,10 +274,10 @@ impl Breaker {
 }
 
 /// Backoff, reduced by up to a quarter at random, which spreads the probes of addresses.
-fn backoff(settings: &BreakerSettings, doublings: u32, chance: u8) -> Duration {
-    let doubled = settings.shortest_backoff.saturating_mul(1 << doublings.min(16));
-    let whole = doubled.min(settings.longest_backoff);
-    whole.saturating_sub(whole / 4 / 256 * u32::from(chance))
+fn backoff(settings: &BreakerSettings, doublings: u32, jitter: u8) -> Duration {
+    let doubled = settings.min_backoff.saturating_mul(1 << doublings.min(16));
+    let whole = doubled.min(settings.max_backoff);
+    whole.saturating_sub(whole / 4 / 256 * u32::from(jitter))
 }
 
 #[cfg(test)]
@@ -296,23 +297,23 @@ mod tests {
             Self { breaker: Breaker::new(), now: Instant::now() }
         }
 
-        fn tried(&self) -> Attempt {
+        fn attempt(&self) -> Attempt {
             Attempt { generation: self.breaker.generation(), probe: None }
         }
 
-        fn fail(&mut self, tried: Attempt, failure: Failure, successes: u64) -> Option<Duration> {
+        fn fail(&mut self, attempt: Attempt, failure: Failure, successes: u64) -> Option<Duration> {
             let settings = BreakerSettings::default();
-            self.breaker.failed(tried, failure, successes, &settings, self.now, 0)
+            self.breaker.failed(attempt, failure, successes, &settings, self.now, 0)
         }
 
         fn refuse(&mut self, timeouts: u32) {
             (0..timeouts).for_each(|_| {
-                self.fail(self.tried(), Failure::Refused, 0);
+                self.fail(self.attempt(), Failure::Refused, 0);
             });
         }
 
         fn succeed(&mut self) -> bool {
-            self.breaker.succeeded(self.tried(), self.now)
+            self.breaker.succeeded(self.attempt(), self.now)
         }
 
         fn probe(&mut self) -> Option<Attempt> {
@@ -325,7 +326,7 @@ mod tests {
         let mut it = Tester::new();
         it.refuse(4);
         assert!(it.breaker.is_closed());
-        assert_eq!(it.fail(it.tried(), Failure::Timeout, 0), Some(SECOND));
+        assert_eq!(it.fail(it.attempt(), Failure::Timeout, 0), Some(SECOND));
         assert!(!it.breaker.is_closed());
     }
 
@@ -333,7 +334,7 @@ mod tests {
     fn a_success_resets_the_consecutive_failures() {
         let mut it = Tester::new();
         it.refuse(4);
-        it.fail(it.tried(), Failure::Refused, 1);
+        it.fail(it.attempt(), Failure::Refused, 1);
         it.refuse(3);
         assert!(it.breaker.is_closed());
         it.refuse(1);
@@ -345,11 +346,11 @@ mod tests {
         let mut it = Tester::new();
         for _ in 0..10 {
             assert!(it.breaker.is_closed());
-            it.fail(it.tried(), Failure::Reset, 1);
+            it.fail(it.attempt(), Failure::Reset, 1);
         }
         // The first success was before the window.
         assert!(it.breaker.is_closed(), "19 requests");
-        it.fail(it.tried(), Failure::Reset, 1);
+        it.fail(it.attempt(), Failure::Reset, 1);
         assert!(!it.breaker.is_closed());
     }
 
@@ -358,7 +359,7 @@ mod tests {
         let mut it = Tester::new();
         for _ in 0..10_000 {
             it.now += Duration::from_millis(10);
-            it.fail(it.tried(), Failure::Reset, 9);
+            it.fail(it.attempt(), Failure::Reset, 9);
         }
         assert!(it.breaker.is_closed());
     }
@@ -367,10 +368,10 @@ mod tests {
     fn error_statuses_open_it_only_by_their_rate() {
         let mut it = Tester::new();
         for _ in 0..19 {
-            it.fail(it.tried(), Failure::Status(503), 0);
+            it.fail(it.attempt(), Failure::Status(503), 0);
         }
         assert!(it.breaker.is_closed());
-        it.fail(it.tried(), Failure::Status(503), 0);
+        it.fail(it.attempt(), Failure::Status(503), 0);
         assert!(!it.breaker.is_closed());
     }
 
@@ -379,7 +380,7 @@ mod tests {
         let mut it = Tester::new();
         for _ in 0..100 {
             it.now += SECOND;
-            it.fail(it.tried(), Failure::Status(500), 0);
+            it.fail(it.attempt(), Failure::Status(500), 0);
         }
         assert!(it.breaker.is_closed());
     }
@@ -441,7 +442,7 @@ mod tests {
     #[test]
     fn requests_from_before_a_transition_have_no_effect() {
         let mut it = Tester::new();
-        let before = it.tried();
+        let before = it.attempt();
         it.refuse(5);
         assert!(!it.breaker.succeeded(before, it.now));
         it.now += SECOND;
@@ -473,7 +474,7 @@ mod tests {
             it.now += Duration::from_millis(1);
             assert!(it.succeed(), "after {seconds} s");
         }
-        it.now += STEADY;
+        it.now += STABLE_TIME;
         it.refuse(5);
         assert!(it.succeed(), "it had been steady");
     }
@@ -493,7 +494,7 @@ mod tests {
             let whole = backoff(&settings, doublings, 0);
             let shortest = backoff(&settings, doublings, u8::MAX);
             assert!(shortest < whole && shortest >= whole / 4 * 3);
-            assert!(whole <= settings.longest_backoff);
+            assert!(whole <= settings.max_backoff);
         }
     }
 }

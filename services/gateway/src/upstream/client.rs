@@ -21,12 +21,12 @@ use tokio::time::timeout;
 use self::body::poll_some;
 pub(crate) use self::body::{Body, Data, Frame};
 pub(crate) use self::stream::{EventStream, open_stream};
-pub(crate) use self::upload::{HELD_BYTES, Upload, UploadState};
+pub(crate) use self::upload::{REPLAY_BUFFER_BYTES, Upload, UploadState};
 
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::message::client::{BodyFault, Client};
-use crate::message::names_events;
+use crate::message::is_event_stream_type;
 use crate::message::problem::Problem;
 use crate::request::field_rules::FieldRules;
 use crate::request::hop_by_hop::strip;
@@ -37,10 +37,10 @@ use crate::upstream::{Connection, Failure, Lease, Pool};
 const HEAD_BYTES: usize = 32 * 1024;
 
 /// Maximum informational responses before the final one; more are treated as a loop.
-const INFORMATIONAL: u8 = 8;
+const MAX_INFORMATIONAL: u8 = 8;
 
 /// Maximum attempts in total, where a retry is safe.
-const TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// Maximum idle time of a connection for a request that must not be sent twice. Upstreams close
 /// idle connections after some seconds without a notice; a request on such a connection is
@@ -62,7 +62,7 @@ pub(crate) struct UpstreamResponse {
     /// connection.
     pub(crate) is_request_sent: bool,
     /// The connection can be reused after the body is complete.
-    pub(crate) is_lasting: bool,
+    pub(crate) is_persistent: bool,
 }
 
 impl UpstreamResponse {
@@ -71,7 +71,7 @@ impl UpstreamResponse {
         let kind = || self.fields.get(CONTENT_TYPE)?.to_str().ok();
         self.status == StatusCode::OK
             && !matches!(self.body.frame(), Frame::Known(_) | Frame::Done)
-            && kind().is_some_and(names_events)
+            && kind().is_some_and(is_event_stream_type)
     }
 
     /// Whether the connection switches to another protocol.
@@ -141,17 +141,17 @@ impl Attempts {
 
     /// Whether another address may be tried. Withdraws a retry from the budget.
     fn may_retry(&self, pool: &Pool) -> bool {
-        self.failed.len() < TRIES && pool.has_other_than(&self.failed) && pool.may_retry()
+        self.failed.len() < MAX_ATTEMPTS && pool.has_other_than(&self.failed) && pool.may_retry()
     }
 }
 
 /// Sends the request and reads the response head. A 101 is only accepted for [`Call::protocol`].
 ///
-/// A request is retried within the retry budget, with at most [`TRIES`] attempts in total, if the
-/// upstream cannot have processed it: the connection failed, or no part of the body was sent. In
+/// A request is retried within the retry budget, with at most [`MAX_ATTEMPTS`] attempts in total, if
+/// the upstream cannot have processed it: the connection failed, or no part of the body was sent. In
 /// other cases, it is retried only if its method is idempotent and its body is still in memory, and
 /// never after a timeout.
-pub(crate) async fn ask(
+pub(crate) async fn send_request(
     call: &Call<'_>,
     attempts: &mut Attempts,
     head: &Bytes,
@@ -166,53 +166,55 @@ pub(crate) async fn ask(
     loop {
         // Releases the lease of the previous attempt.
         attempts.lease = None;
-        let Some(mut pick) = pool.pick(&attempts.failed) else {
+        let Some(mut lease) = pool.select(&attempts.failed) else {
             return Err(UpstreamError::Problem(Problem::no_upstream(route)));
         };
-        let waiting = if is_new { None } else { pick.waiting(idle_time) };
-        let connected = match waiting {
+        let idle = if is_new { None } else { lease.idle_connection(idle_time) };
+        let connected = match idle {
             Some(connection) => Ok(connection),
             // Boxed: few requests need a new connection, but every future would reserve the space
             // for it.
-            None => Box::pin(connect(&pick, call.connect_time)).await,
+            None => Box::pin(connect(&lease, call.connect_time)).await,
         };
-        let (failure, may_repeat) = match connected {
+        let (failure, may_replay) = match connected {
             Ok(mut connection) => {
                 let mut exchange = Exchange {
                     sending: upload.begin(head),
-                    held: BytesMut::new(),
-                    informed: 0,
+                    buffer: BytesMut::new(),
+                    informational_count: 0,
                     protocol,
                     rules: call.rules,
                 };
                 let exchanged =
                     exchange.run(&mut connection, upload, client, timer, call.silence).await;
-                let Exchange { sending, held, .. } = exchange;
-                let may_repeat =
-                    (is_idempotent && upload.can_be_repeated()) || sending.is_unsent(upload);
+                let Exchange { sending, buffer, .. } = exchange;
+                let may_replay =
+                    (is_idempotent && upload.can_be_replayed()) || sending.is_unsent(upload);
                 match exchanged {
-                    Err(Failed::Client(fault)) => {
+                    Err(ExchangeError::Client(fault)) => {
                         // For the access log.
-                        attempts.lease = Some(pick);
+                        attempts.lease = Some(lease);
                         return Err(fault.into());
                     }
                     // The idle connection was about to be closed. A retry on a new connection
                     // reveals any other error.
-                    Err(Failed::Upstream(Failure::Reset)) if connection.is_used && may_repeat => {
+                    Err(ExchangeError::Upstream(Failure::Reset))
+                        if connection.is_reused && may_replay =>
+                    {
                         is_new = true;
                         continue;
                     }
-                    Err(Failed::Upstream(failure)) => {
-                        (failure, may_repeat && failure != Failure::Timeout)
+                    Err(ExchangeError::Upstream(failure)) => {
+                        (failure, may_replay && failure != Failure::Timeout)
                     }
                     Ok(head) => {
                         match head.status.as_u16() {
-                            status @ 502..=504 => pick.failed(Failure::Status(status)),
-                            _ => pick.succeeded(),
+                            status @ 502..=504 => lease.failed(Failure::Status(status)),
+                            _ => lease.succeeded(),
                         }
                         if let Some(frame) = head.frame(method) {
-                            attempts.lease = Some(pick);
-                            let response_head::Head { status, fields, is_lasting } = head;
+                            attempts.lease = Some(lease);
+                            let response_head::Head { status, fields, is_persistent } = head;
                             let is_done = sending.is_done();
                             if is_done {
                                 upload.release();
@@ -224,29 +226,29 @@ pub(crate) async fn ask(
                             return Ok(UpstreamResponse {
                                 status,
                                 fields,
-                                body: Body::new(connection, held, frame),
+                                body: Body::new(connection, buffer, frame),
                                 sending: goes_on.then_some(sending),
                                 is_request_sent: is_done,
-                                is_lasting: is_lasting && is_done,
+                                is_persistent: is_persistent && is_done,
                             });
                         }
-                        (Failure::Invalid, may_repeat)
+                        (Failure::Invalid, may_replay)
                     }
                 }
             }
-            Err(failure) => (failure, upload.can_be_repeated()),
+            Err(failure) => (failure, upload.can_be_replayed()),
         };
-        attempts.lease = Some(pick);
+        attempts.lease = Some(lease);
         call.failures.add();
         attempts.fail(failure);
-        if !(may_repeat && attempts.may_retry(pool)) {
+        if !(may_replay && attempts.may_retry(pool)) {
             return Err(UpstreamError::Problem(failure.problem(route)));
         }
     }
 }
 
-async fn connect(pick: &Lease, bound: Duration) -> Result<Connection, Failure> {
-    match timeout(bound, Connection::open(pick.address(), pick.tls())).await {
+async fn connect(lease: &Lease, bound: Duration) -> Result<Connection, Failure> {
+    match timeout(bound, Connection::open(lease.address(), lease.tls())).await {
         Ok(opened) => opened,
         Err(_) => Err(Failure::Timeout),
     }
@@ -254,12 +256,12 @@ async fn connect(pick: &Lease, bound: Duration) -> Result<Connection, Failure> {
 
 /// Reason why an exchange ended without a response.
 #[derive(Debug)]
-enum Failed {
+enum ExchangeError {
     Upstream(Failure),
     Client(BodyFault),
 }
 
-impl From<Failure> for Failed {
+impl From<Failure> for ExchangeError {
     fn from(failure: Failure) -> Self {
         Self::Upstream(failure)
     }
@@ -269,8 +271,8 @@ impl From<Failure> for Failed {
 /// may respond before it has read the whole request.
 struct Exchange<'a> {
     sending: UploadState,
-    held: BytesMut,
-    informed: u8,
+    buffer: BytesMut,
+    informational_count: u8,
     protocol: Option<&'a HeaderValue>,
     rules: &'a FieldRules,
 }
@@ -283,7 +285,7 @@ impl Exchange<'_> {
         client: &mut dyn Client,
         timer: &mut Timer,
         silence: Duration,
-    ) -> Result<response_head::Head, Failed> {
+    ) -> Result<response_head::Head, ExchangeError> {
         let mut before = None;
         poll_fn(|context| {
             let polled = self.poll(context, connection, upload, client);
@@ -293,7 +295,7 @@ impl Exchange<'_> {
             let client_time = self.sending.client_time(upload);
             // The timeout covers the whole head from its first byte, because an upstream could send
             // it byte by byte.
-            let head = (self.informed, self.held.is_empty());
+            let head = (self.informational_count, self.buffer.is_empty());
             let now = (self.sending.progress(), head, client_time.is_some());
             if before != Some(now) {
                 before = Some(now);
@@ -301,7 +303,7 @@ impl Exchange<'_> {
             }
             timer.poll(context).map(|()| {
                 Err(if client_time.is_some() {
-                    Failed::Client(BodyFault::Refused(Problem::too_slow("body")))
+                    ExchangeError::Client(BodyFault::Refused(Problem::too_slow("body")))
                 } else {
                     Failure::Timeout.into()
                 })
@@ -316,12 +318,12 @@ impl Exchange<'_> {
         connection: &mut Connection,
         upload: &mut Upload,
         client: &mut dyn Client,
-    ) -> Poll<Result<response_head::Head, Failed>> {
+    ) -> Poll<Result<response_head::Head, ExchangeError>> {
         let stream = &mut connection.stream;
         if let Poll::Ready(Err(fault)) = self.sending.poll(context, stream, upload, client) {
-            return Poll::Ready(Err(Failed::Client(fault)));
+            return Poll::Ready(Err(ExchangeError::Client(fault)));
         }
-        while let Poll::Ready(read) = poll_some(stream, context, &mut self.held) {
+        while let Poll::Ready(read) = poll_some(stream, context, &mut self.buffer) {
             match (read, self.sending.error()) {
                 (Ok(0) | Err(_), Some(error)) => {
                     return Poll::Ready(Err(Failure::of(error).into()));
@@ -330,12 +332,13 @@ impl Exchange<'_> {
                 (Ok(0), None) => return Poll::Ready(Err(Failure::Reset.into())),
                 (Ok(_), _) => {}
             }
-            while let Some(head) = response_head::take(&mut self.held)
-                .map_err(|response_head::NoHead| Failure::Invalid)?
+            while let Some(head) = response_head::take(&mut self.buffer)
+                .map_err(|response_head::InvalidHead| Failure::Invalid)?
             {
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    let agrees = self.protocol.is_some_and(|it| agrees(&head.fields, it));
-                    return Poll::Ready(if agrees {
+                    let confirms_upgrade =
+                        self.protocol.is_some_and(|it| confirms_upgrade(&head.fields, it));
+                    return Poll::Ready(if confirms_upgrade {
                         Ok(head)
                     } else {
                         Err(Failure::Invalid.into())
@@ -344,8 +347,8 @@ impl Exchange<'_> {
                 if !head.status.is_informational() {
                     return Poll::Ready(Ok(head));
                 }
-                self.informed += 1;
-                if self.informed > INFORMATIONAL {
+                self.informational_count += 1;
+                if self.informational_count > MAX_INFORMATIONAL {
                     return Poll::Ready(Err(Failure::Invalid.into()));
                 }
                 if head.status != StatusCode::CONTINUE {
@@ -354,26 +357,26 @@ impl Exchange<'_> {
                     let response_head::Head { status, mut fields, .. } = head;
                     strip(&mut fields, status);
                     self.rules.remove(&mut fields);
-                    client.inform(status, fields);
+                    client.send_informational(status, fields);
                 }
             }
-            if self.held.len() > HEAD_BYTES {
+            if self.buffer.len() > HEAD_BYTES {
                 return Poll::Ready(Err(Failure::Invalid.into()));
             }
         }
-        if self.informed > 0 {
+        if self.informational_count > 0 {
             // The check below detects a disconnected client.
             let _ = client.poll_flush(context);
         }
-        if !self.sending.pulls() && client.poll_left(context).is_ready() {
-            return Poll::Ready(Err(Failed::Client(BodyFault::ClientGone)));
+        if !self.sending.pulls() && client.poll_disconnect(context).is_ready() {
+            return Poll::Ready(Err(ExchangeError::Client(BodyFault::ClientGone)));
         }
         Poll::Pending
     }
 }
 
 /// Whether a 101 names the requested protocol, and no other (RFC 9110, section 7.8).
-fn agrees(fields: &Fields, protocol: &HeaderValue) -> bool {
+fn confirms_upgrade(fields: &Fields, protocol: &HeaderValue) -> bool {
     let mut named = fields.get_all(UPGRADE);
     let is_named =
         named.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));

@@ -24,10 +24,10 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// Maximum idle connections per thread. Sized for the number of busy clients at peak: with fewer, a
 /// burst opens and closes a connection for each request.
-const MOST_IDLE: usize = 512;
+const MAX_IDLE: usize = 512;
 
-/// Number of lists; with more threads than that, some share one.
-const LISTS: usize = 16;
+/// Number of shards; with more threads than that, some share one.
+const SHARDS: usize = 16;
 
 /// TCP keepalive: idle time before the first probe, the interval between probes, and their number.
 /// A vanished upstream is detected after two minutes.
@@ -35,7 +35,7 @@ const PROBE_AFTER: Duration = Duration::from_mins(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: usize = 4;
 
-/// Pingora's connector. Its connection pool is not used: see [`Connections`].
+/// Pingora's connector. Its connection pool is not used: see [`ConnectionPool`].
 static CONNECTOR: LazyLock<TransportConnector> =
     LazyLock::new(|| TransportConnector::new(Some(ConnectorOptions::new(1))));
 
@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     pub(crate) stream: Stream,
     /// The connection has carried a response before. If it closes before the next one, the upstream
     /// may just have reached its idle timeout.
-    pub(crate) is_used: bool,
+    pub(crate) is_reused: bool,
 }
 
 impl Connection {
@@ -81,7 +81,7 @@ impl Connection {
             Some(tls) => tls.secure(address, stream).await?,
             None => stream,
         };
-        Ok(Self { stream, is_used: false })
+        Ok(Self { stream, is_reused: false })
     }
 
     /// Whether the idle connection has received neither an end of stream nor unexpected bytes. It
@@ -97,36 +97,36 @@ impl Connection {
     }
 }
 
-/// Idle connections, in lists per thread, because waking another thread costs more than the
+/// Idle connections, in shards per thread, because waking another thread costs more than the
 /// request.
 #[derive(Debug, Default)]
-pub(super) struct Connections([List; LISTS]);
+pub(super) struct ConnectionPool([Shard; SHARDS]);
 
 /// Aligned to a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct List(Mutex<Waiting>);
+struct Shard(Mutex<IdleConnections>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct IdleConnections {
     /// The most recently used connection is at the end and is reused first, so that surplus ones
     /// expire.
     idle: Vec<(Instant, Connection)>,
     /// A task that closes expired connections is running.
-    is_watched: bool,
+    has_expiry_task: bool,
 }
 
-impl Connections {
+impl ConnectionPool {
     /// Takes a usable connection, idle for less than `idle_time` if given.
     pub(super) fn take(&self, idle_time: Option<Duration>) -> Option<Connection> {
-        let mut waiting = self.list().waiting();
+        let mut shard_state = self.shard().lock();
         if let Some(bound) = idle_time
-            && waiting.idle.last().is_some_and(|(since, _)| since.elapsed() >= bound)
+            && shard_state.idle.last().is_some_and(|(since, _)| since.elapsed() >= bound)
         {
             // All others have been idle for longer.
             return None;
         }
-        while let Some((since, mut connection)) = waiting.idle.pop() {
+        while let Some((since, mut connection)) = shard_state.idle.pop() {
             if since.elapsed() < IDLE_TIME && connection.is_silent() {
                 return Some(connection);
             }
@@ -136,46 +136,46 @@ impl Connections {
 
     /// Keeps a connection whose response is complete. Must be called inside a runtime.
     pub(super) fn keep(self: &Arc<Self>, mut connection: Connection) {
-        connection.is_used = true;
-        let mut waiting = self.list().waiting();
-        if waiting.idle.len() >= MOST_IDLE {
+        connection.is_reused = true;
+        let mut shard_state = self.shard().lock();
+        if shard_state.idle.len() >= MAX_IDLE {
             return;
         }
-        waiting.idle.push((Instant::now(), connection));
-        if !waiting.is_watched {
-            waiting.is_watched = true;
-            tokio::spawn(let_go(Arc::downgrade(self), workers::number()));
+        shard_state.idle.push((Instant::now(), connection));
+        if !shard_state.has_expiry_task {
+            shard_state.has_expiry_task = true;
+            tokio::spawn(close_expired(Arc::downgrade(self), workers::number()));
         }
     }
 
     /// Number of idle connections.
     pub(super) fn count(&self) -> usize {
-        self.0.iter().map(|list| list.waiting().idle.len()).sum()
+        self.0.iter().map(|shard| shard.lock().idle.len()).sum()
     }
 
-    /// The list of this thread.
-    fn list(&self) -> &List {
-        &self.0[workers::number() % LISTS]
+    /// The shard of this thread.
+    fn shard(&self) -> &Shard {
+        &self.0[workers::number() % SHARDS]
     }
 }
 
-impl List {
-    /// The list is consistent between any two operations, so a poisoned lock is usable.
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl Shard {
+    /// The state is consistent between any two operations, so a poisoned lock is usable.
+    fn lock(&self) -> MutexGuard<'_, IdleConnections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Closes expired connections, until none is left.
-async fn let_go(connections: Weak<Connections>, number: usize) {
+async fn close_expired(connections: Weak<ConnectionPool>, number: usize) {
     loop {
         sleep(IDLE_TIME / 3).await;
         let Some(connections) = connections.upgrade() else { return };
-        let mut waiting = connections.0[number % LISTS].waiting();
-        let old = waiting.idle.partition_point(|(since, _)| since.elapsed() >= IDLE_TIME);
-        waiting.idle.drain(..old);
-        if waiting.idle.is_empty() {
-            waiting.is_watched = false;
+        let mut shard_state = connections.0[number % SHARDS].lock();
+        let old = shard_state.idle.partition_point(|(since, _)| since.elapsed() >= IDLE_TIME);
+        shard_state.idle.drain(..old);
+        if shard_state.idle.is_empty() {
+            shard_state.has_expiry_task = false;
             return;
         }
     }
@@ -197,35 +197,35 @@ mod tests {
 
     #[tokio::test]
     async fn a_kept_connection_is_reused_once() {
-        let kept = Arc::new(Connections::default());
-        assert!(kept.take(None).is_none());
+        let pool = Arc::new(ConnectionPool::default());
+        assert!(pool.take(None).is_none());
         let (connection, _other) = pair().await;
-        assert!(!connection.is_used);
-        kept.keep(connection);
-        assert_eq!(kept.count(), 1);
-        let again = kept.take(None).unwrap();
-        assert!(again.is_used);
-        assert!(kept.take(None).is_none());
-        kept.keep(again);
-        assert!(kept.take(Some(Duration::ZERO)).is_none(), "it has been idle for too long");
-        assert!(kept.take(Some(IDLE_TIME)).is_some());
+        assert!(!connection.is_reused);
+        pool.keep(connection);
+        assert_eq!(pool.count(), 1);
+        let again = pool.take(None).unwrap();
+        assert!(again.is_reused);
+        assert!(pool.take(None).is_none());
+        pool.keep(again);
+        assert!(pool.take(Some(Duration::ZERO)).is_none(), "it has been idle for too long");
+        assert!(pool.take(Some(IDLE_TIME)).is_some());
     }
 
     #[tokio::test]
     async fn closed_connections_and_those_with_unexpected_bytes_are_not_reused() {
         for says in [&b""[..], b"HTTP/1.1 408 Too Late\r\n\r\n"] {
-            let kept = Arc::new(Connections::default());
+            let pool = Arc::new(ConnectionPool::default());
             let (connection, mut other) = pair().await;
-            kept.keep(connection);
+            pool.keep(connection);
             other.write_all(says).await.unwrap();
             other.shutdown().await.unwrap();
             let bound = Instant::now() + Duration::from_secs(5);
-            while kept.count() > 0 {
+            while pool.count() > 0 {
                 assert!(Instant::now() < bound, "{says:?} goes unnoticed");
-                let given = kept.take(None);
+                let given = pool.take(None);
                 // The event takes a moment to arrive.
                 if let Some(connection) = given {
-                    kept.keep(connection);
+                    pool.keep(connection);
                     tokio::task::yield_now().await;
                 }
             }
@@ -234,14 +234,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_number_of_idle_connections_is_limited() {
-        let kept = Arc::new(Connections::default());
+        let pool = Arc::new(ConnectionPool::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut others = Vec::new();
-        for _ in 0..MOST_IDLE + 3 {
-            kept.keep(Connection::open(address, None).await.unwrap());
+        for _ in 0..MAX_IDLE + 3 {
+            pool.keep(Connection::open(address, None).await.unwrap());
             others.push(listener.accept().await.unwrap());
         }
-        assert_eq!(kept.count(), MOST_IDLE);
+        assert_eq!(pool.count(), MAX_IDLE);
     }
 }

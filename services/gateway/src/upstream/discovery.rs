@@ -70,9 +70,9 @@ fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>>
         ..AddrInfoHints::default()
     };
     match getaddrinfo(Some(host), None, Some(hints)) {
-        Ok(found) => {
-            found.map(|one| one.map(|one| SocketAddr::new(one.sockaddr.ip(), port))).collect()
-        }
+        Ok(found) => found
+            .map(|address| address.map(|address| SocketAddr::new(address.sockaddr.ip(), port)))
+            .collect(),
         Err(error) => match error.kind() {
             LookupErrorKind::NoName | LookupErrorKind::NoData => Ok(Vec::new()),
             _ => Err(error.into()),

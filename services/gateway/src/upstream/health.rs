@@ -15,9 +15,9 @@ pub(crate) struct CheckSettings {
     /// Timeout for connection and response together.
     pub(crate) bound: Duration,
     /// Consecutive successes that make an unhealthy address healthy.
-    pub(crate) good_in_a_row: u32,
+    pub(crate) healthy_threshold: u32,
     /// Consecutive failures that make a healthy address unhealthy.
-    pub(crate) bad_in_a_row: u32,
+    pub(crate) unhealthy_threshold: u32,
 }
 
 impl Default for CheckSettings {
@@ -25,8 +25,8 @@ impl Default for CheckSettings {
         Self {
             every: Duration::from_secs(5),
             bound: Duration::from_secs(1),
-            good_in_a_row: 1,
-            bad_in_a_row: 3,
+            healthy_threshold: 1,
+            unhealthy_threshold: 3,
         }
     }
 }
@@ -95,14 +95,14 @@ pub(super) struct Health {
     /// before the first request or check.
     healthy: bool,
     /// Consecutive checks that contradict `healthy`.
-    contrary_checks: u32,
+    opposite_checks: u32,
     last_failure: Option<(Failure, Instant)>,
 }
 
 impl Health {
     /// A healthy address without failures.
     pub(super) const fn new() -> Self {
-        Self { breaker: Breaker::new(), healthy: true, contrary_checks: 0, last_failure: None }
+        Self { breaker: Breaker::new(), healthy: true, opposite_checks: 0, last_failure: None }
     }
 
     /// Whether requests may use the address. Does not change with time alone.
@@ -145,28 +145,28 @@ impl Health {
     }
 
     /// Reports a successful request; see [`Breaker::succeeded`].
-    pub(super) fn succeeded(&mut self, tried: Attempt, now: Instant) -> Option<Change> {
-        self.breaker.succeeded(tried, now).then_some(Change::Closed)
+    pub(super) fn succeeded(&mut self, attempt: Attempt, now: Instant) -> Option<Change> {
+        self.breaker.succeeded(attempt, now).then_some(Change::Closed)
     }
 
     /// Reports a failed request; see [`Breaker::failed`].
     pub(super) fn failed(
         &mut self,
-        tried: Attempt,
+        attempt: Attempt,
         failure: Failure,
         successes: u64,
         settings: &BreakerSettings,
         now: Instant,
-        chance: u8,
+        jitter: u8,
     ) -> Option<Change> {
         self.last_failure = Some((failure, now));
-        let backoff = self.breaker.failed(tried, failure, successes, settings, now, chance);
+        let backoff = self.breaker.failed(attempt, failure, successes, settings, now, jitter);
         backoff.map(|backoff| Change::Opened(failure, backoff))
     }
 
     /// Reports a request without a result.
-    pub(super) fn abandoned(&mut self, tried: Attempt) {
-        self.breaker.abandoned(tried);
+    pub(super) fn abandoned(&mut self, attempt: Attempt) {
+        self.breaker.abandoned(attempt);
     }
 
     /// Reports the outcome of a check. A successful one also closes the breaker.
@@ -180,20 +180,21 @@ impl Health {
             self.last_failure = Some((failure, now));
         }
         if outcome.is_ok() == self.healthy {
-            self.contrary_checks = 0;
+            self.opposite_checks = 0;
         } else {
-            self.contrary_checks = self.contrary_checks.saturating_add(1);
+            self.opposite_checks = self.opposite_checks.saturating_add(1);
         }
-        let needed = if self.healthy { settings.bad_in_a_row } else { settings.good_in_a_row };
-        let turns = self.contrary_checks >= needed.max(1);
-        if turns {
+        let needed =
+            if self.healthy { settings.unhealthy_threshold } else { settings.healthy_threshold };
+        let flips = self.opposite_checks >= needed.max(1);
+        if flips {
             self.healthy = !self.healthy;
-            self.contrary_checks = 0;
+            self.opposite_checks = 0;
         }
         let closed = outcome.is_ok() && self.breaker.checked(now);
         match outcome {
-            Err(failure) if turns => Some(Change::Unhealthy(failure)),
-            Ok(()) if turns => Some(Change::Healthy),
+            Err(failure) if flips => Some(Change::Unhealthy(failure)),
+            Ok(()) if flips => Some(Change::Healthy),
             _ => closed.then_some(Change::Closed),
         }
     }
@@ -201,9 +202,9 @@ impl Health {
 
 /// Whether the panic threshold is reached: see
 /// [`PoolSettings::panic_below_percent`](super::PoolSettings::panic_below_percent).
-pub(super) const fn is_panic(well: usize, all: usize, panic_below_percent: u8) -> bool {
+pub(super) const fn is_panic(healthy: usize, all: usize, panic_below_percent: u8) -> bool {
     // No pool has 2^57 addresses, so this does not overflow.
-    well * 100 < all * panic_below_percent as usize
+    healthy * 100 < all * panic_below_percent as usize
 }
 
 #[cfg(test)]
@@ -271,8 +272,8 @@ mod tests {
 
     fn refuse(it: &mut Health, timeouts: u32, now: Instant) {
         for _ in 0..timeouts {
-            let tried = Attempt { generation: it.generation(), probe: None };
-            it.failed(tried, Failure::Refused, 0, &BreakerSettings::default(), now, 0);
+            let attempt = Attempt { generation: it.generation(), probe: None };
+            it.failed(attempt, Failure::Refused, 0, &BreakerSettings::default(), now, 0);
         }
     }
 
@@ -318,7 +319,7 @@ mod tests {
             (!self.out.is_empty()).then(|| self.out.swap_remove(which % self.out.len()).0)
         }
 
-        fn happens(&mut self, event: &Event, chance: u8) {
+        fn happens(&mut self, event: &Event, jitter: u8) {
             let (breaker, check) = (BreakerSettings::default(), CheckSettings::default());
             let now = self.now;
             match *event {
@@ -326,21 +327,23 @@ mod tests {
                 Event::Request => {
                     self.out.push((Attempt { generation: self.it.generation(), probe: None }, now));
                 }
-                Event::Probe => self.out.extend(self.it.try_probe(now).map(|tried| (tried, now))),
+                Event::Probe => {
+                    self.out.extend(self.it.try_probe(now).map(|attempt| (attempt, now)));
+                }
                 Event::Succeeds(which) => {
-                    if let Some(tried) = self.take(which) {
-                        self.closed_by = self.it.succeeded(tried, now);
+                    if let Some(attempt) = self.take(which) {
+                        self.closed_by = self.it.succeeded(attempt, now);
                     }
                 }
                 Event::Fails(which, successes, hard) => {
                     let failure = if hard { Failure::Reset } else { Failure::Status(500) };
-                    if let Some(tried) = self.take(which) {
-                        self.it.failed(tried, failure, successes, &breaker, now, chance);
+                    if let Some(attempt) = self.take(which) {
+                        self.it.failed(attempt, failure, successes, &breaker, now, jitter);
                     }
                 }
                 Event::IsAbandoned(which) => {
-                    if let Some(tried) = self.take(which) {
-                        self.it.abandoned(tried);
+                    if let Some(attempt) = self.take(which) {
+                        self.it.abandoned(attempt);
                     }
                 }
                 Event::Check(good) => {
@@ -352,9 +355,9 @@ mod tests {
 
         /// Probes of the current generation that have neither ended nor timed out.
         fn probes_out(&self) -> usize {
-            let is_probe = |(tried, since): &&(Attempt, Instant)| {
-                tried.probe.is_some()
-                    && tried.generation == self.it.generation()
+            let is_probe = |(attempt, since): &&(Attempt, Instant)| {
+                attempt.probe.is_some()
+                    && attempt.generation == self.it.generation()
                     && self.now < *since + LONGEST
             };
             self.out.iter().filter(is_probe).count()
@@ -364,8 +367,8 @@ mod tests {
     fn worlds() -> impl Strategy<Value = World> {
         proptest::collection::vec((event(), any::<u8>()), 0..60).prop_map(|events| {
             let mut world = World::new();
-            for (event, chance) in &events {
-                world.happens(event, *chance);
+            for (event, jitter) in &events {
+                world.happens(event, *jitter);
             }
             world
         })
@@ -385,8 +388,8 @@ mod tests {
             events in proptest::collection::vec((event(), any::<u8>()), 0..60),
         ) {
             let mut world = World::new();
-            for (event, chance) in &events {
-                world.happens(event, *chance);
+            for (event, jitter) in &events {
+                world.happens(event, *jitter);
                 prop_assert!(world.probes_out() <= 1);
                 let open = world.it.generation() % 2 == 1;
                 prop_assert_eq!(world.it.is_healthy(), world.it.healthy && !open);
@@ -416,10 +419,11 @@ mod tests {
             worlds in proptest::collection::vec(worlds(), 1..5),
             percent in 0_u8..=100,
         ) {
-            let well = worlds.iter().filter(|world| world.it.is_healthy()).count();
-            let panic = is_panic(well, worlds.len(), percent);
-            prop_assert_eq!(panic, (well as f64) < worlds.len() as f64 * f64::from(percent) / 100.0);
-            prop_assert!(percent == 0 || panic || well > 0);
+            let healthy = worlds.iter().filter(|world| world.it.is_healthy()).count();
+            let panic = is_panic(healthy, worlds.len(), percent);
+            let threshold = worlds.len() as f64 * f64::from(percent) / 100.0;
+            prop_assert_eq!(panic, (healthy as f64) < threshold);
+            prop_assert!(percent == 0 || panic || healthy > 0);
         }
     }
 }

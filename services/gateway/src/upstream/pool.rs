@@ -16,20 +16,20 @@ use tokio::time::timeout;
 
 use self::lease::Endpoint;
 pub(crate) use self::lease::Lease;
-use self::log::News;
-use self::membership::keep_looking_up;
+use self::log::PoolEvent;
+use self::membership::run_lookups;
 use super::balance::{self, Candidate};
 use super::breaker::Attempt;
 use super::discovery::{Lookup, System};
 use super::health::{self, Change, Health};
 use super::resolution::{Family, Names};
-use super::retry_budget::Budget;
+use super::retry_budget::RetryBudget;
 use super::tls::UpstreamTls;
 use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
 
 /// Maximum addresses of one upstream. Beyond that, those that were missing for the longest time are
 /// removed.
-const MOST_ADDRESSES: usize = 1024;
+const MAX_ADDRESSES: usize = 1024;
 
 /// No probe is due.
 const NEVER: u64 = u64::MAX;
@@ -68,7 +68,7 @@ pub(crate) struct AddressSnapshot {
     /// Requests in flight.
     pub(crate) in_flight: usize,
     /// Idle connections.
-    pub(crate) waiting: usize,
+    pub(crate) idle_connections: usize,
     /// The last failed request or check, and the time since then.
     pub(crate) last_failure: Option<(Failure, Duration)>,
 }
@@ -110,12 +110,12 @@ impl Pool {
                 seed: jitter::seed(),
                 opened_total: 0,
             }),
-            unanswered: watch::Sender::new(names),
-            budget: Budget::new(now),
+            pending_lookups: watch::Sender::new(names),
+            budget: RetryBudget::new(now),
             retries: AtomicU64::new(0),
             retries_refused: AtomicU64::new(0),
         });
-        shared.begin_with(&literals);
+        shared.set_literals(&literals);
         let mut lookups = JoinSet::new();
         for (index, origin) in origins.into_iter().enumerate() {
             if origin.literal().is_some() {
@@ -125,7 +125,7 @@ impl Pool {
                 let (pool, every, origin) =
                     (Arc::clone(&shared), settings.resolve_every, origin.clone());
                 let lookup = lookup.clone();
-                lookups.spawn(keep_looking_up(pool, index, family, origin, every, lookup));
+                lookups.spawn(run_lookups(pool, index, family, origin, every, lookup));
             }
         }
         Arc::new(Self { shared, target: target.clone(), _lookups: lookups })
@@ -138,15 +138,15 @@ impl Pool {
 
     /// Waits for the first lookup of each name, at most for `bound`.
     pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
-        let mut unanswered = self.shared.unanswered.subscribe();
+        let mut pending_lookups = self.shared.pending_lookups.subscribe();
         // After a timeout, the requests report the error.
-        let _ = timeout(bound, unanswered.wait_for(|&count| count == 0)).await;
+        let _ = timeout(bound, pending_lookups.wait_for(|&count| count == 0)).await;
     }
 
     /// Selects an address for a request: a healthy one in turn, or the less busy one of two. Never
     /// returns a member of `except`, which lists the addresses that a request has already tried.
     /// `None` if none is left.
-    pub(crate) fn pick(&self, except: &[SocketAddr]) -> Option<Lease> {
+    pub(crate) fn select(&self, except: &[SocketAddr]) -> Option<Lease> {
         if except.is_empty() {
             self.shared.budget.deposit();
             // A retry must not be a probe, which is likely to fail again.
@@ -161,9 +161,9 @@ impl Pool {
     }
 
     /// Whether a retry has an address other than those tried.
-    pub(crate) fn has_other_than(&self, tried: &[SocketAddr]) -> bool {
+    pub(crate) fn has_other_than(&self, failed: &[SocketAddr]) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.slots.iter().any(|slot| !tried.contains(&slot.address()))
+        view.slots.iter().any(|slot| !failed.contains(&slot.address()))
     }
 
     /// Withdraws one retry from the budget; returns whether it is allowed.
@@ -177,7 +177,7 @@ impl Pool {
     /// Whether at least one address is healthy. In panic mode, requests may succeed nevertheless.
     pub(crate) fn is_ready(&self) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.slots.iter().any(|slot| slot.well)
+        view.slots.iter().any(|slot| slot.healthy)
     }
 
     /// All known addresses.
@@ -193,7 +193,7 @@ impl Pool {
             address: entry.endpoint.address(),
             state: entry.health.state(now),
             in_flight: entry.endpoint.in_flight(),
-            waiting: entry.endpoint.waiting(),
+            idle_connections: entry.endpoint.idle_connections(),
             last_failure: entry
                 .health
                 .last_failure()
@@ -226,8 +226,8 @@ pub(super) struct Shared {
     turn: AtomicUsize,
     pool_state: Mutex<PoolState>,
     /// Number of names whose first lookup has not ended.
-    unanswered: watch::Sender<usize>,
-    budget: Budget,
+    pending_lookups: watch::Sender<usize>,
+    budget: RetryBudget,
     retries: AtomicU64,
     retries_refused: AtomicU64,
 }
@@ -240,7 +240,7 @@ struct View {
 #[derive(Debug)]
 struct EndpointSlot {
     endpoint: Arc<Endpoint>,
-    well: bool,
+    healthy: bool,
 }
 
 impl Candidate for EndpointSlot {
@@ -249,7 +249,7 @@ impl Candidate for EndpointSlot {
     }
 
     fn is_healthy(&self) -> bool {
-        self.well
+        self.healthy
     }
 
     fn in_flight(&self) -> usize {
@@ -283,7 +283,7 @@ struct Entry {
 impl Entry {
     /// Whether it counts for the panic threshold: a failing address that DNS no longer returns has
     /// probably been removed.
-    fn counts(&self) -> bool {
+    fn is_active(&self) -> bool {
         self.unseen_since.is_none() || self.health.is_healthy()
     }
 }
@@ -302,21 +302,21 @@ impl Shared {
         &self.name
     }
 
-    fn succeeded(&self, endpoint: &Endpoint, tried: Attempt) {
-        self.judge(endpoint, |health, now, _| health.succeeded(tried, now));
+    fn succeeded(&self, endpoint: &Endpoint, attempt: Attempt) {
+        self.update_health(endpoint, |health, now, _| health.succeeded(attempt, now));
     }
 
-    fn failed(&self, endpoint: &Endpoint, tried: Attempt, failure: Failure) {
+    fn failed(&self, endpoint: &Endpoint, attempt: Attempt, failure: Failure) {
         let settings = &self.settings.breaker;
-        self.judge(endpoint, |health, now, chance| {
+        self.update_health(endpoint, |health, now, jitter| {
             let successes = endpoint.take_successes();
-            health.failed(tried, failure, successes, settings, now, chance)
+            health.failed(attempt, failure, successes, settings, now, jitter)
         });
     }
 
-    fn abandoned(&self, endpoint: &Endpoint, tried: Attempt) {
-        self.judge(endpoint, |health, _, _| {
-            health.abandoned(tried);
+    fn abandoned(&self, endpoint: &Endpoint, attempt: Attempt) {
+        self.update_health(endpoint, |health, _, _| {
+            health.abandoned(attempt);
             None
         });
     }
@@ -324,46 +324,46 @@ impl Shared {
     /// Returns false if the address was removed.
     fn checked(&self, endpoint: &Endpoint, outcome: Result<(), Failure>) -> bool {
         let settings = &self.settings.check;
-        self.judge(endpoint, |health, now, _| health.checked(outcome, settings, now))
+        self.update_health(endpoint, |health, now, _| health.checked(outcome, settings, now))
     }
 
     /// Applies `event` to one address, and publishes the result. Returns false if the address was
     /// removed: a new one with the same address is another endpoint.
-    fn judge(
+    fn update_health(
         &self,
         endpoint: &Endpoint,
-        event: impl FnOnce(&mut Health, Instant, u8) -> Option<Change>,
+        update: impl FnOnce(&mut Health, Instant, u8) -> Option<Change>,
     ) -> bool {
         let now = now();
         let mut pool_state = self.pool_state();
         let PoolState { entries, seed, opened_total, .. } = &mut *pool_state;
-        let place = entries.binary_search_by_key(&endpoint.address(), |e| e.endpoint.address());
-        let entry = place.ok().and_then(|place| entries.get_mut(place));
+        let index = entries.binary_search_by_key(&endpoint.address(), |e| e.endpoint.address());
+        let entry = index.ok().and_then(|index| entries.get_mut(index));
         let Some(entry) = entry.filter(|entry| std::ptr::eq(&raw const *entry.endpoint, endpoint))
         else {
             return false;
         };
-        let (was_well, was_due) = (entry.health.is_healthy(), entry.health.probe_due());
-        let change = event(&mut entry.health, now, jitter::next_byte(seed));
+        let (was_healthy, was_due) = (entry.health.is_healthy(), entry.health.probe_due());
+        let change = update(&mut entry.health, now, jitter::next_byte(seed));
         endpoint.set_generation(entry.health.generation());
         if matches!(change, Some(Change::Opened(..))) {
             *opened_total = opened_total.saturating_add(1);
         }
         let (is_healthy, is_due) = (entry.health.is_healthy(), entry.health.probe_due());
-        let panic = if is_healthy == was_well {
+        let panic = if is_healthy == was_healthy {
             // Most failures do not change the state, and a publication visits up to a thousand
             // addresses.
             if is_due != was_due {
-                self.plan_probe(&pool_state);
+                self.schedule_probe(&pool_state);
             }
             None
         } else {
             self.publish(&mut pool_state)
         };
         drop(pool_state);
-        let change = change.map(|change| News::Address(endpoint.address(), change));
-        for news in change.into_iter().chain(panic) {
-            self.log(&news);
+        let change = change.map(|change| PoolEvent::Address(endpoint.address(), change));
+        for event in change.into_iter().chain(panic) {
+            self.log(&event);
         }
         true
     }
@@ -380,35 +380,36 @@ impl Shared {
         }
         let mut pool_state = self.pool_state();
         let probe = pool_state.entries.iter_mut().find_map(|entry| {
-            let tried = entry.health.try_probe(now)?;
-            Some(Lease::probe(&entry.endpoint, tried))
+            let attempt = entry.health.try_probe(now)?;
+            Some(Lease::probe(&entry.endpoint, attempt))
         });
-        self.plan_probe(&pool_state);
+        self.schedule_probe(&pool_state);
         probe
     }
 
     /// Publishes the candidates. Called under the lock, so that the last change is published last.
-    fn publish(&self, pool_state: &mut PoolState) -> Option<News> {
-        let counted = || pool_state.entries.iter().filter(|entry| entry.counts());
-        let all = counted().count();
-        let well = counted().filter(|entry| entry.health.is_healthy()).count();
-        let panic = health::is_panic(well, all, self.settings.panic_below_percent);
-        let slots = counted().filter_map(|entry| {
-            let well = entry.health.is_healthy();
-            (well || panic).then(|| EndpointSlot { endpoint: Arc::clone(&entry.endpoint), well })
+    fn publish(&self, pool_state: &mut PoolState) -> Option<PoolEvent> {
+        let active = || pool_state.entries.iter().filter(|entry| entry.is_active());
+        let all = active().count();
+        let healthy = active().filter(|entry| entry.health.is_healthy()).count();
+        let panic = health::is_panic(healthy, all, self.settings.panic_below_percent);
+        let slots = active().filter_map(|entry| {
+            let healthy = entry.health.is_healthy();
+            (healthy || panic)
+                .then(|| EndpointSlot { endpoint: Arc::clone(&entry.endpoint), healthy })
         });
         let mut view = View { slots: slots.collect() };
         std::mem::swap(&mut *self.view.write().unwrap_or_else(PoisonError::into_inner), &mut view);
         let was_panic = std::mem::replace(&mut pool_state.panic, panic);
-        self.plan_probe(pool_state);
+        self.schedule_probe(pool_state);
         match (was_panic, panic) {
-            (false, true) => Some(News::Panic { well, all }),
-            (true, false) => Some(News::Calm { well, all }),
+            (false, true) => Some(PoolEvent::Panic { healthy, all }),
+            (true, false) => Some(PoolEvent::PanicEnded { healthy, all }),
             _ => None,
         }
     }
 
-    fn plan_probe(&self, pool_state: &PoolState) {
+    fn schedule_probe(&self, pool_state: &PoolState) {
         let due = pool_state.entries.iter().filter_map(|entry| entry.health.probe_due()).min();
         // In panic mode, every request acts as a probe.
         let due = due.filter(|_| !pool_state.panic);

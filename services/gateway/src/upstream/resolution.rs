@@ -13,7 +13,7 @@ impl Family {
     /// Both families.
     pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
 
-    const fn place(self) -> usize {
+    const fn index(self) -> usize {
         self as usize
     }
 
@@ -66,9 +66,9 @@ impl Names {
     }
 
     /// Records a lookup that has ended or is slow.
-    pub(super) fn note(&mut self, index: usize, family: Family, outcome: Outcome) -> Report {
+    pub(super) fn record(&mut self, index: usize, family: Family, outcome: Outcome) -> Report {
         let Some(name) = self.0.get_mut(index) else { return Report::default() };
-        name.outcomes[family.place()] = outcome;
+        name.outcomes[family.index()] = outcome;
         let resolves = name.outcomes.contains(&Outcome::Found);
         let fails = name.outcomes == [Outcome::Nothing; 2];
         let first_ended = (resolves || fails) && !std::mem::replace(&mut name.is_known, true);
@@ -83,7 +83,7 @@ impl Names {
 
     /// Whether the name has addresses of the other family.
     pub(super) fn has_other(&self, index: usize, family: Family) -> bool {
-        let other = family.other().place();
+        let other = family.other().index();
         self.0.get(index).is_some_and(|name| name.outcomes[other] == Outcome::Found)
     }
 }
@@ -95,24 +95,24 @@ mod tests {
     #[test]
     fn one_family_is_enough_and_both_must_fail() {
         let mut names = Names::new(1);
-        let mut note = |family, outcome| names.note(0, family, outcome);
-        assert_eq!(note(Family::V6, Outcome::Nothing), Report::default());
+        let mut record = |family, outcome| names.record(0, family, outcome);
+        assert_eq!(record(Family::V6, Outcome::Nothing), Report::default());
         let ended = Report { first_ended: true, ..Report::default() };
-        assert_eq!(note(Family::V4, Outcome::Found), ended);
-        assert_eq!(note(Family::V6, Outcome::Nothing), Report::default());
-        assert!(note(Family::V4, Outcome::Nothing).fails);
-        assert_eq!(note(Family::V4, Outcome::Nothing), Report::default(), "it is said once");
-        assert!(note(Family::V6, Outcome::Found).recovers);
-        assert_eq!(note(Family::V4, Outcome::Found), Report::default());
-        assert_eq!(names.note(7, Family::V4, Outcome::Found), Report::default());
+        assert_eq!(record(Family::V4, Outcome::Found), ended);
+        assert_eq!(record(Family::V6, Outcome::Nothing), Report::default());
+        assert!(record(Family::V4, Outcome::Nothing).fails);
+        assert_eq!(record(Family::V4, Outcome::Nothing), Report::default(), "it is said once");
+        assert!(record(Family::V6, Outcome::Found).recovers);
+        assert_eq!(record(Family::V4, Outcome::Found), Report::default());
+        assert_eq!(names.record(7, Family::V4, Outcome::Found), Report::default());
     }
 
     #[test]
     fn a_name_that_never_resolves_ends_the_wait_once() {
         let mut names = Names::new(1);
-        assert!(!names.note(0, Family::V4, Outcome::Nothing).first_ended);
-        let both = names.note(0, Family::V6, Outcome::Nothing);
+        assert!(!names.record(0, Family::V4, Outcome::Nothing).first_ended);
+        let both = names.record(0, Family::V6, Outcome::Nothing);
         assert!(both.first_ended && both.fails);
-        assert!(!names.note(0, Family::V6, Outcome::Found).first_ended);
+        assert!(!names.record(0, Family::V6, Outcome::Found).first_ended);
     }
 }

@@ -6,56 +6,56 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// One retry, in units of the budget.
-const RETRY: u64 = 1000;
+const RETRY_TOKENS: u64 = 1000;
 
 /// Deposit of a request: one retry per five requests.
-const PER_REQUEST: u64 = RETRY / 5;
+const TOKENS_PER_REQUEST: u64 = RETRY_TOKENS / 5;
 
 /// Deposit per millisecond: three retries per second, so that upstreams with few requests can retry
 /// as well.
-const PER_MILLISECOND: u64 = 3 * RETRY / 1000;
+const TOKENS_PER_MILLISECOND: u64 = 3 * RETRY_TOKENS / 1000;
 
 /// Maximum balance: if one of two replicas fails under a thousand busy clients, all of its requests
 /// can be retried.
-const AT_MOST: u64 = 500 * RETRY;
+const MAX_TOKENS: u64 = 500 * RETRY_TOKENS;
 
 /// Token bucket that requests and time fill and retries drain. In any period, retries are limited
 /// to a fifth of the requests, plus three per second, plus the initial balance.
 #[derive(Debug)]
-pub(super) struct Budget {
-    saved: AtomicU64,
+pub(super) struct RetryBudget {
+    tokens: AtomicU64,
     /// Time up to which deposits are counted. Only retries take this lock.
-    counted: Mutex<Instant>,
+    refilled_at: Mutex<Instant>,
 }
 
-impl Budget {
+impl RetryBudget {
     /// A full budget.
     pub(super) fn new(now: Instant) -> Self {
-        Self { saved: AtomicU64::new(AT_MOST), counted: Mutex::new(now) }
+        Self { tokens: AtomicU64::new(MAX_TOKENS), refilled_at: Mutex::new(now) }
     }
 
     /// Counts a request. Without failures the bucket is full, and this call only reads.
     pub(super) fn deposit(&self) {
-        if self.saved.load(Ordering::Relaxed) < AT_MOST {
-            self.saved.fetch_add(PER_REQUEST, Ordering::Relaxed);
+        if self.tokens.load(Ordering::Relaxed) < MAX_TOKENS {
+            self.tokens.fetch_add(TOKENS_PER_REQUEST, Ordering::Relaxed);
         }
     }
 
     /// Withdraws one retry, if available.
     pub(super) fn withdraw(&self, now: Instant) -> bool {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = now.saturating_duration_since(*counted).as_millis();
+        let mut refilled_at = self.refilled_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now.saturating_duration_since(*refilled_at).as_millis();
         if since > 0 {
-            *counted = now;
+            *refilled_at = now;
             let earned = u64::try_from(since)
-                .map_or(AT_MOST, |ms| ms.saturating_mul(PER_MILLISECOND).min(AT_MOST));
-            let room = AT_MOST.saturating_sub(self.saved.load(Ordering::Relaxed));
-            self.saved.fetch_add(earned.min(room), Ordering::Relaxed);
+                .map_or(MAX_TOKENS, |ms| ms.saturating_mul(TOKENS_PER_MILLISECOND).min(MAX_TOKENS));
+            let room = MAX_TOKENS.saturating_sub(self.tokens.load(Ordering::Relaxed));
+            self.tokens.fetch_add(earned.min(room), Ordering::Relaxed);
         }
         // No other task withdraws while the lock is held, so the balance cannot become negative.
-        let enough = self.saved.load(Ordering::Relaxed) >= RETRY;
+        let enough = self.tokens.load(Ordering::Relaxed) >= RETRY_TOKENS;
         if enough {
-            self.saved.fetch_sub(RETRY, Ordering::Relaxed);
+            self.tokens.fetch_sub(RETRY_TOKENS, Ordering::Relaxed);
         }
         enough
     }
@@ -67,13 +67,13 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    fn empty(now: Instant) -> Budget {
-        let budget = Budget::new(now);
+    fn empty(now: Instant) -> RetryBudget {
+        let budget = RetryBudget::new(now);
         while budget.withdraw(now) {}
         budget
     }
 
-    fn granted(budget: &Budget, now: Instant) -> usize {
+    fn granted(budget: &RetryBudget, now: Instant) -> usize {
         (0..10_000).take_while(|_| budget.withdraw(now)).count()
     }
 

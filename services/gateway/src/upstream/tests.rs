@@ -50,12 +50,12 @@ struct Script {
 }
 
 impl Script {
-    fn say(&self, name: &str, answer: Answer) {
+    fn set(&self, name: &str, answer: Answer) {
         self.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
 
-    fn lead(&self, name: &str, numbers: &[u8]) {
-        self.say(name, Answer::Addresses(numbers.iter().copied().map(address).collect()));
+    fn set_addresses(&self, name: &str, numbers: &[u8]) {
+        self.set(name, Answer::Addresses(numbers.iter().copied().map(address).collect()));
     }
 }
 
@@ -114,28 +114,29 @@ fn fixed(count: u8) -> Arc<Pool> {
 
 /// The addresses that requests use.
 fn used(pool: &Pool) -> Vec<u8> {
-    let numbers: BTreeSet<_> = (0..50).filter_map(|_| pool.pick(&[])).map(|p| number(&p)).collect();
+    let numbers: BTreeSet<_> =
+        (0..50).filter_map(|_| pool.select(&[])).map(|p| number(&p)).collect();
     numbers.into_iter().collect()
 }
 
-fn number(pick: &Lease) -> u8 {
-    match pick.address() {
+fn number(lease: &Lease) -> u8 {
+    match lease.address() {
         SocketAddr::V4(address) => address.ip().octets()[3],
-        SocketAddr::V6(_) => panic!("{pick:?}"),
+        SocketAddr::V6(_) => panic!("{lease:?}"),
     }
 }
 
 /// A lease on this address, regardless of the others.
-fn pick_of(pool: &Pool, number: u8) -> Lease {
+fn lease_on(pool: &Pool, number: u8) -> Lease {
     let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
     let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
     // A nonexistent excluded address makes this a retry, which is never a probe.
-    pool.pick(&[others, vec![address(0)]].concat()).unwrap()
+    pool.select(&[others, vec![address(0)]].concat()).unwrap()
 }
 
 fn refuse(pool: &Pool, number: u8, timeouts: usize) {
     for _ in 0..timeouts {
-        pick_of(pool, number).failed(Failure::Refused);
+        lease_on(pool, number).failed(Failure::Refused);
     }
 }
 
@@ -144,16 +145,16 @@ fn refuse_if_known(pool: &Pool, number: u8) {
     let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
     let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
     for _ in 0..5 {
-        if let Some(mut pick) = pool.pick(&[others.clone(), vec![address(0)]].concat()) {
-            pick.failed(Failure::Refused);
+        if let Some(mut lease) = pool.select(&[others.clone(), vec![address(0)]].concat()) {
+            lease.failed(Failure::Refused);
         }
     }
 }
 
 /// The addresses that requests use without probes.
 fn used_by_retries(pool: &Pool) -> Vec<u8> {
-    let pick = |_| pool.pick(&[address(0)]);
-    let numbers: BTreeSet<_> = (0..50).filter_map(pick).map(|p| number(&p)).collect();
+    let lease = |_| pool.select(&[address(0)]);
+    let numbers: BTreeSet<_> = (0..50).filter_map(lease).map(|p| number(&p)).collect();
     numbers.into_iter().collect()
 }
 

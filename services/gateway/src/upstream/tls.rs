@@ -34,7 +34,7 @@ use super::Failure;
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Bundles of certificate authorities on Debian and Alpine, on Fedora, and on other systems.
-const BUNDLES: [&str; 3] =
+const CA_BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Certificate authorities that the gateway trusts for upstreams.
@@ -52,7 +52,7 @@ impl Roots {
     /// Returns a message that names the setting.
     pub(crate) fn read(file: Option<&Path>) -> Result<Arc<Self>, String> {
         let Some(file) = file else {
-            let bundle = BUNDLES.iter().map(Path::new).find(|bundle| bundle.exists());
+            let bundle = CA_BUNDLES.iter().map(Path::new).find(|bundle| bundle.exists());
             return Self::load(bundle.ok_or(
                 "a route has an https:// address, but GATEWAY_UPSTREAM_CA is not set and this \
                  system has no certificate authorities",
@@ -107,7 +107,7 @@ pub(crate) struct UpstreamTls {
     name: ServerName<'static>,
     roots: Arc<Roots>,
     /// Time of the last logged failure.
-    logged: Arc<Mutex<Option<Instant>>>,
+    last_logged: Arc<Mutex<Option<Instant>>>,
 }
 
 impl PartialEq for UpstreamTls {
@@ -120,7 +120,7 @@ impl UpstreamTls {
     /// TLS settings for upstreams with this host.
     pub(crate) fn new(host: &str, roots: &Arc<Roots>) -> Option<Self> {
         let name = server_name(host)?;
-        Some(Self { host: host.into(), name, roots: roots.clone(), logged: Arc::default() })
+        Some(Self { host: host.into(), name, roots: roots.clone(), last_logged: Arc::default() })
     }
 
     /// Host for the Host field.
@@ -152,10 +152,10 @@ impl UpstreamTls {
     }
 
     fn log(&self, address: SocketAddr, error: &io::Error) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             tracing::warn!(%address, name = %self.host, %error, "TLS handshake with an upstream failed");
-            *logged = Some(Instant::now());
+            *last_logged = Some(Instant::now());
         }
     }
 
@@ -167,7 +167,7 @@ impl UpstreamTls {
     ) -> Result<Stream, Failure> {
         let id = stream.id();
         let stream = self.connect(address, stream).await?;
-        Ok(Box::new(Secured { stream, id, is_behind: false }))
+        Ok(Box::new(TlsConnection { stream, id, needs_flush: false }))
     }
 }
 
@@ -199,24 +199,24 @@ pub(super) async fn open(
 
 /// A TLS connection in the type that Pingora uses for all upstream connections.
 #[derive(Debug)]
-struct Secured {
+struct TlsConnection {
     stream: TlsStream<Stream>,
     id: UniqueIDType,
     /// Written data is not flushed completely.
-    is_behind: bool,
+    needs_flush: bool,
 }
 
-impl Secured {
-    fn poll_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_behind {
+impl TlsConnection {
+    fn poll_pending_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.needs_flush {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-            self.is_behind = false;
+            self.needs_flush = false;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Secured {
+impl AsyncRead for TlsConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -224,18 +224,18 @@ impl AsyncRead for Secured {
     ) -> Poll<io::Result<()>> {
         // A caller that waits for the response has written the request, and plain connections need
         // no flush. An error shows up in the following read.
-        let _ = self.poll_behind(context);
+        let _ = self.poll_pending_flush(context);
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for Secured {
+impl AsyncWrite for TlsConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.is_behind = true;
+        self.needs_flush = true;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -244,7 +244,7 @@ impl AsyncWrite for Secured {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.is_behind = true;
+        self.needs_flush = true;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -261,7 +261,7 @@ impl AsyncWrite for Secured {
     }
 }
 
-impl Shutdown for Secured {
+impl Shutdown for TlsConnection {
     fn shutdown<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
         'a: 'b,
@@ -274,29 +274,29 @@ impl Shutdown for Secured {
     }
 }
 
-impl UniqueID for Secured {
+impl UniqueID for TlsConnection {
     fn id(&self) -> UniqueIDType {
         self.id
     }
 }
 
-impl Ssl for Secured {}
+impl Ssl for TlsConnection {}
 
-impl Peek for Secured {}
+impl Peek for TlsConnection {}
 
-impl GetTimingDigest for Secured {
+impl GetTimingDigest for TlsConnection {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl GetProxyDigest for Secured {
+impl GetProxyDigest for TlsConnection {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
 }
 
-impl GetSocketDigest for Secured {
+impl GetSocketDigest for TlsConnection {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
     }

@@ -12,13 +12,13 @@ use super::{Moment, unit};
 use crate::reading::Reading;
 
 /// Maximum number of alerts in a sample.
-const SHOWN: usize = 32;
+const MAX_ALERTS: usize = 32;
 
 /// Maximum number of rules and targets that exceed their limits; further ones are ignored.
-const ENTRIES: usize = 1024;
+const MAX_ENTRIES: usize = 1024;
 
 /// Maximum time that a value must be back before its alert ends.
-const LONGEST_HOLD_MS: u64 = 30_000;
+const MAX_HOLD_MS: u64 = 30_000;
 
 /// Time after which an alert without a value ends; longer than the delay of a slow source.
 const ABSENT_HOLD_MS: u64 = 10_000;
@@ -26,7 +26,7 @@ const ABSENT_HOLD_MS: u64 = 10_000;
 /// Fraction of a rule's duration for which a value may be back within that duration, at most 5 s: a
 /// processor that is busy for two minutes still has a quiet second.
 const DIP_SHARE: u64 = 10;
-const LONGEST_DIP_MS: u64 = 5000;
+const MAX_DIP_MS: u64 = 5000;
 
 /// Minimum share of the time for which the value must exceed the limit, in fifths.
 const FIFTHS: u64 = 4;
@@ -55,14 +55,14 @@ struct Entry {
     target: Box<str>,
     value: f64,
     is_active: bool,
-    begun: Moment,
-    /// Total time above the limit since `begun`.
+    started: Moment,
+    /// Total time above the limit since `started`.
     over_ms: u64,
     is_over: bool,
     /// Time at which the value was back.
     back_ms: Option<u64>,
-    seen_ms: u64,
-    seen_tick: u64,
+    updated_ms: u64,
+    updated_tick: u64,
     cause: Option<String>,
 }
 
@@ -119,11 +119,11 @@ impl Evaluator {
         values::visit(sample, reading, signals, |value| self.observe(value, now));
         self.advance(now, cause);
         let (alerts, changes) = self.collect();
-        self.follow_state(&alerts, now);
+        self.update_state(&alerts, now);
         sample.state = Some(self.state);
         sample.since_unix_ms = Some(self.since_unix_ms);
         sample.alerts = alerts;
-        sample.alerts.truncate(SHOWN);
+        sample.alerts.truncate(MAX_ALERTS);
         changes
     }
 
@@ -154,8 +154,8 @@ impl Evaluator {
             if rule.quantity != value.quantity {
                 continue;
             }
-            let place = usize::from(condition.severity == State::Critical);
-            if !std::mem::replace(&mut taken[place], true) {
+            let index = usize::from(condition.severity == State::Critical);
+            if !std::mem::replace(&mut taken[index], true) {
                 self.apply(number, condition, &name, value.value, now);
             }
         }
@@ -168,17 +168,17 @@ impl Evaluator {
         if !is_over && count == 0 {
             return;
         }
-        let place = self.entries.binary_search_by(|entry| {
+        let index = self.entries.binary_search_by(|entry| {
             entry.rule.cmp(&rule).then_with(|| (*entry.target).cmp(name))
         });
-        match place {
-            Ok(place) => {
-                if let Some(entry) = self.entries.get_mut(place) {
-                    entry.see(condition, value, is_over, now, self.tick);
+        match index {
+            Ok(index) => {
+                if let Some(entry) = self.entries.get_mut(index) {
+                    entry.update(condition, value, is_over, now, self.tick);
                 }
             }
-            Err(place) if is_over && self.entries.len() < ENTRIES => {
-                self.entries.insert(place, Entry::new(rule, name, value, now, self.tick));
+            Err(index) if is_over && self.entries.len() < MAX_ENTRIES => {
+                self.entries.insert(index, Entry::new(rule, name, value, now, self.tick));
                 self.count(rule, 1);
             }
             Err(_) => {}
@@ -204,13 +204,13 @@ impl Evaluator {
             else {
                 return false;
             };
-            let is_absent = entry.seen_tick != tick;
+            let is_absent = entry.updated_tick != tick;
             if is_absent {
                 entry.is_over = false;
                 entry.back_ms.get_or_insert(now.monotonic_ms);
             }
-            let stays = entry.advance(condition, is_absent, now);
-            if !stays {
+            let is_kept = entry.advance(condition, is_absent, now);
+            if !is_kept {
                 ended.push(entry.rule);
             } else if entry.is_over
                 // A killed process is no longer the top consumer.
@@ -219,7 +219,7 @@ impl Evaluator {
             {
                 entry.cause = Some(cause);
             }
-            stays
+            is_kept
         });
         for rule in ended {
             self.count(rule, -1);
@@ -243,7 +243,7 @@ impl Evaluator {
         if alerts.is_empty() && self.active.is_empty() {
             return (alerts, Vec::new());
         }
-        let changes = self.follow_alerts(&alerts);
+        let changes = self.update_active(&alerts);
         alerts.sort_by(|a, b| {
             let order = |alert: &Alert| (Reverse(alert.state), alert.since_unix_ms, alert.subject);
             order(a).cmp(&order(b)).then_with(|| a.target.cmp(&b.target))
@@ -251,7 +251,7 @@ impl Evaluator {
         (alerts, changes)
     }
 
-    fn follow_alerts(&mut self, alerts: &[Alert]) -> Vec<Change> {
+    fn update_active(&mut self, alerts: &[Alert]) -> Vec<Change> {
         let before = std::mem::take(&mut self.active);
         let mut changes = Vec::new();
         for alert in alerts {
@@ -279,7 +279,7 @@ impl Evaluator {
     }
 
     /// Updates the overall state, which starts with the alert that caused it.
-    fn follow_state(&mut self, alerts: &[Alert], now: Moment) {
+    fn update_state(&mut self, alerts: &[Alert], now: Moment) {
         let worst = alerts.first();
         let state = worst.map_or(State::Normal, |alert| alert.state);
         if state != self.state {
@@ -300,19 +300,19 @@ impl Entry {
             target: target.into(),
             value,
             is_active: false,
-            begun: now,
+            started: now,
             over_ms: 0,
             is_over: true,
             back_ms: None,
-            seen_ms: now.monotonic_ms,
-            seen_tick: tick,
+            updated_ms: now.monotonic_ms,
+            updated_tick: tick,
             cause: None,
         }
     }
 
-    fn see(&mut self, condition: Condition, value: f64, is_over: bool, now: Moment, tick: u64) {
+    fn update(&mut self, condition: Condition, value: f64, is_over: bool, now: Moment, tick: u64) {
         if is_over {
-            self.over_ms += now.monotonic_ms.saturating_sub(self.seen_ms);
+            self.over_ms += now.monotonic_ms.saturating_sub(self.updated_ms);
         }
         if condition.is_released(value) {
             self.back_ms.get_or_insert(now.monotonic_ms);
@@ -321,32 +321,32 @@ impl Entry {
         }
         self.value = value;
         self.is_over = is_over;
-        self.seen_ms = now.monotonic_ms;
-        self.seen_tick = tick;
+        self.updated_ms = now.monotonic_ms;
+        self.updated_tick = tick;
     }
 
     /// Advances the state; returns whether the entry is still needed.
     fn advance(&mut self, condition: Condition, is_absent: bool, now: Moment) -> bool {
         let back_ms = self.back_ms.map(|since| now.monotonic_ms.saturating_sub(since));
         if self.is_active {
-            let hold = condition.duration_ms.min(LONGEST_HOLD_MS);
+            let hold = condition.duration_ms.min(MAX_HOLD_MS);
             let hold = if is_absent { hold.max(ABSENT_HOLD_MS) } else { hold };
             return back_ms.is_none_or(|back| back < hold);
         }
-        let dip = (condition.duration_ms / DIP_SHARE).min(LONGEST_DIP_MS);
+        let dip = (condition.duration_ms / DIP_SHARE).min(MAX_DIP_MS);
         if is_absent
             || back_ms.is_some_and(|back| back >= dip.max(1))
             || (dip == 0 && !self.is_over)
         {
             return false;
         }
-        let lasted = now.monotonic_ms.saturating_sub(self.begun.monotonic_ms);
-        if self.is_over && lasted >= condition.duration_ms {
-            if self.over_ms * 5 >= lasted * FIFTHS {
+        let elapsed_ms = now.monotonic_ms.saturating_sub(self.started.monotonic_ms);
+        if self.is_over && elapsed_ms >= condition.duration_ms {
+            if self.over_ms * 5 >= elapsed_ms * FIFTHS {
                 self.is_active = true;
-            } else if lasted >= condition.duration_ms.saturating_mul(2) {
+            } else if elapsed_ms >= condition.duration_ms.saturating_mul(2) {
                 // The value fluctuates, so the measurement starts again.
-                self.begun = now;
+                self.started = now;
                 self.over_ms = 0;
             }
         }
@@ -362,7 +362,7 @@ impl Entry {
             value: (self.value * 100.0).round() / 100.0,
             unit: unit(rule.subject, rule.quantity),
             threshold: condition.threshold,
-            since_unix_ms: self.begun.unix_ms,
+            since_unix_ms: self.started.unix_ms,
             cause: self.cause.clone(),
         })
     }

@@ -15,7 +15,7 @@ use super::defaults::DEFAULTS;
 use super::{Quantity, unit};
 
 /// Maximum number of rules in a setting, which limits the work per tick.
-const RULES: usize = 64;
+const MAX_RULES: usize = 64;
 
 /// Maximum duration of a rule, seconds.
 const DAY_SECONDS: u64 = 24 * 60 * 60;
@@ -72,9 +72,9 @@ impl Rules {
             return Ok(Self(Vec::new()));
         }
         let clauses: Vec<&str> = clauses(text).collect();
-        if clauses.len() > RULES {
+        if clauses.len() > MAX_RULES {
             return Err(vec![format!(
-                "there are {} rules, at most {RULES} are possible",
+                "there are {} rules, at most {MAX_RULES} are possible",
                 clauses.len()
             )]);
         }
@@ -428,6 +428,6 @@ mod tests {
             assert!(faults.len() == 1 && faults[0].contains(part), "{text}: {faults:?}");
         }
         assert_eq!(Rules::parse("cpu; gpu > 1; memory > 5").unwrap_err().len(), 2);
-        assert!(Rules::parse(&"cpu > 1;".repeat(RULES + 1)).is_err());
+        assert!(Rules::parse(&"cpu > 1;".repeat(MAX_RULES + 1)).is_err());
     }
 }

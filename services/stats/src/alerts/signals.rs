@@ -7,17 +7,17 @@ use crate::reading::{Filesystem, Reading};
 
 /// Time for which a kill or a clock step counts. Both are momentary, and no rule would detect them
 /// otherwise.
-const MEMORY_MS: u64 = 5 * 60 * 1000;
+const RETENTION_MS: u64 = 5 * 60 * 1000;
 
 /// Minimum difference between the two clocks that counts as a step, milliseconds. A clock that is
 /// slewed moves by half a millisecond per second.
 const STEP_MS: u64 = 1000;
 
 /// Maximum number of filesystems recorded as writable.
-const FILESYSTEMS: usize = 1024;
+const MAX_FILESYSTEMS: usize = 1024;
 
 /// Maximum number of recorded kills, one entry per tick.
-const KILLS: usize = 300;
+const MAX_KILLS: usize = 300;
 
 /// Recent events.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ pub(crate) struct Signals {
     before: Option<Moment>,
     kills_before: Kills,
     /// Whether the number of kills is known.
-    knows_kills: bool,
+    has_kill_counter: bool,
     kills: VecDeque<(u64, u64)>,
     new_kills: u64,
     step: Option<(u64, i64)>,
@@ -47,7 +47,7 @@ impl Signals {
         self.update_clock(now);
         for filesystem in reading.filesystems.iter().filter(|filesystem| !filesystem.read_only) {
             let point = filesystem.mount.point.as_str();
-            if self.writable.len() < FILESYSTEMS && !self.writable.contains(point) {
+            if self.writable.len() < MAX_FILESYSTEMS && !self.writable.contains(point) {
                 self.writable.insert(point.into());
             }
         }
@@ -66,7 +66,7 @@ impl Signals {
     /// Kills of the last five minutes; `None` if the kernel does not count them.
     pub(super) fn oom_kills(&self) -> Option<f64> {
         let sum: u64 = self.kills.iter().map(|(_, count)| count).sum();
-        self.knows_kills.then_some(sum as f64)
+        self.has_kill_counter.then_some(sum as f64)
     }
 
     /// Size of the last clock step, or 0 if there was none in the last five minutes.
@@ -77,8 +77,10 @@ impl Signals {
 
     /// Whether the filesystem was writable earlier and no longer is, or the kernel shut it down.
     pub(super) fn became_read_only(&self, filesystem: &Filesystem) -> bool {
-        let gave_up = filesystem.mount.options.split(',').any(|option| option == "emergency_ro");
-        gave_up || filesystem.read_only && self.writable.contains(filesystem.mount.point.as_str())
+        let was_shut_down =
+            filesystem.mount.options.split(',').any(|option| option == "emergency_ro");
+        was_shut_down
+            || filesystem.read_only && self.writable.contains(filesystem.mount.point.as_str())
     }
 
     fn update_kills(&mut self, reading: &Reading, now_ms: u64) {
@@ -92,13 +94,13 @@ impl Signals {
         let machine = advance(kills.machine, self.kills_before.machine);
         // The machine's counter, if available, includes kills in the group.
         self.new_kills = machine.max(advance(kills.group, self.kills_before.group));
-        self.knows_kills |= kills != Kills::default();
+        self.has_kill_counter |= kills != Kills::default();
         self.kills_before = Kills {
             machine: kills.machine.or(self.kills_before.machine),
             group: kills.group.or(self.kills_before.group),
         };
-        while self.kills.len() >= KILLS
-            || self.kills.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= MEMORY_MS)
+        while self.kills.len() >= MAX_KILLS
+            || self.kills.front().is_some_and(|(at, _)| now_ms.saturating_sub(*at) >= RETENTION_MS)
         {
             self.kills.pop_front();
         }
@@ -116,7 +118,7 @@ impl Signals {
         if let Some(step) = self.new_step_ms {
             self.step = Some((now.monotonic_ms, step));
         }
-        let is_recent = |(at, _): &(u64, i64)| now.monotonic_ms.saturating_sub(*at) < MEMORY_MS;
+        let is_recent = |(at, _): &(u64, i64)| now.monotonic_ms.saturating_sub(*at) < RETENTION_MS;
         self.step = self.step.filter(is_recent);
     }
 }

@@ -125,7 +125,7 @@ fn ephemeral_storage<'a>(
 /// Visits the task's containers with their own limits, or the control group if `cpu` and `ram` have
 /// another scope.
 fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
-    let mut share =
+    let mut add_shares =
         |target, cpu: (Option<f64>, Option<f64>), memory: (Option<u64>, Option<u64>)| {
             let percent = |used: f64, limit: f64| (limit > 0.0).then(|| used / limit * 100.0);
             let cpu = cpu.0.zip(cpu.1).and_then(|(used, limit)| percent(used, limit));
@@ -135,17 +135,17 @@ fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, 
             add(Subject::ContainerMemory, target, memory);
         };
     if let Some(task) = &sample.task {
-        for one in &task.containers {
-            share(
-                Target::Name(&one.name),
-                (one.cpu_used_cores, one.cpu_limit_cores),
-                (one.memory_used_bytes, one.memory_limit_bytes),
+        for container in &task.containers {
+            add_shares(
+                Target::Name(&container.name),
+                (container.cpu_used_cores, container.cpu_limit_cores),
+                (container.memory_used_bytes, container.memory_limit_bytes),
             );
         }
     } else if let Some(group) = &sample.container
         && sample.scope.kind != ScopeKind::Container
     {
-        share(
+        add_shares(
             Target::Only,
             (group.cpu_used_cores, group.cpu_limit_cores),
             (group.memory_used_bytes, group.memory_limit_bytes),
@@ -172,7 +172,8 @@ fn devices<'a>(sample: &'a Sample, visit: &mut impl FnMut(Measurement<'a>)) {
             visit(Measurement { subject: Subject::Interface, quantity, target, value });
         };
         let (receive, transmit) = (network.receive, network.transmit);
-        let faults = [receive, transmit].map(|one| one.errors_per_second + one.drops_per_second);
+        let faults = [receive, transmit]
+            .map(|direction| direction.errors_per_second + direction.drops_per_second);
         add(Quantity::Main, faults.into_iter().sum());
         add(Quantity::Throughput, receive.bytes_per_second.max(transmit.bytes_per_second));
     }

@@ -15,7 +15,7 @@ pub(crate) struct Container {
     /// Number of allowed processors (`cpuset`), if fewer than the host has online.
     pub(crate) cpuset_cores: Option<u32>,
     /// CPU time of the group that has the CPU limit, microseconds.
-    pub(crate) cpu_us_in_limit: InLimit,
+    pub(crate) cpu_us_in_limit: UsageInLimit,
     /// CPU time, microseconds.
     pub(crate) cpu_us: Option<u64>,
     /// User part of the CPU time, microseconds.
@@ -31,7 +31,7 @@ pub(crate) struct Container {
     /// Memory limit, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
     /// Memory use of the group that has the memory limit, without `inactive_file`, bytes.
-    pub(crate) memory_bytes_in_limit: InLimit,
+    pub(crate) memory_bytes_in_limit: UsageInLimit,
     /// Memory charged by the kernel, including page cache, bytes.
     pub(crate) memory_usage_bytes: Option<u64>,
     /// Page cache that the kernel reclaims first (`inactive_file`), bytes.
@@ -49,43 +49,43 @@ pub(crate) struct Container {
     /// Limit of processes and threads.
     pub(crate) pids_limit: Option<u64>,
     /// Number of processes and threads in the group that has the limit.
-    pub(crate) pids_in_limit: InLimit,
+    pub(crate) pids_in_limit: UsageInLimit,
 }
 
 /// Use of the group that has the tightest limit; only this use is comparable with the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) enum InLimit {
+pub(crate) enum UsageInLimit {
     /// The process's own group has the limit, or there is no limit.
     #[default]
     Own,
     /// An ancestor has the limit; contains its use, if readable.
-    Around(Option<u64>),
+    Ancestor(Option<u64>),
 }
 
-impl InLimit {
+impl UsageInLimit {
     /// Use to compare with the limit; `own` is the use of the process's own group.
     pub(crate) fn or_own(self, own: Option<u64>) -> Option<u64> {
         match self {
             Self::Own => own,
-            Self::Around(used) => used,
+            Self::Ancestor(used) => used,
         }
     }
 }
 
 /// Folders of the process's groups, by controller; `None` if no group is visible.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Places {
-    pub(crate) cpu: Option<Place>,
+pub(crate) struct ControllerPaths {
+    pub(crate) cpu: Option<ControllerPath>,
     /// Version 1 only: version 2 reports it in `cpu`.
-    pub(crate) cpuacct: Option<Place>,
-    pub(crate) memory: Option<Place>,
-    pub(crate) pids: Option<Place>,
-    pub(crate) cpuset: Option<Place>,
+    pub(crate) cpuacct: Option<ControllerPath>,
+    pub(crate) memory: Option<ControllerPath>,
+    pub(crate) pids: Option<ControllerPath>,
+    pub(crate) cpuset: Option<ControllerPath>,
 }
 
 /// Folders of one controller.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct ControllerPath {
     pub(crate) version: Version,
     /// The process's own group, then its ancestors up to the mount point; never empty.
     pub(crate) folders: Vec<String>,
@@ -94,8 +94,8 @@ pub(crate) struct Place {
 /// cgroup version of a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
-    One,
-    Two,
+    V1,
+    V2,
 }
 
 /// Counters in `cpu.stat`.
@@ -123,52 +123,53 @@ pub(crate) struct MemoryStat {
 }
 
 /// Limits from 4 EiB mean that there is no limit, because no machine has as much.
-const UNREACHABLE: u64 = 1 << 62;
+const UNLIMITED: u64 = 1 << 62;
 
 /// Maximum number of ancestors that are read; the kernel's path lengths allow 2000.
-const DEPTH: usize = 64;
+const MAX_ANCESTORS: usize = 64;
 
 /// Locates the groups of `/proc/self/cgroup` in the mounts.
 ///
 /// A controller belongs to one hierarchy at a time. If a version 1 line lists it, it is read only
 /// there, also in hybrid setups.
-pub(crate) fn places(membership: &str, mounts: &[Mount]) -> Places {
-    let place = |controller| place(controller, membership, mounts);
-    Places {
-        cpu: place("cpu"),
-        cpuacct: place("cpuacct").filter(|place| place.version == Version::One),
-        memory: place("memory"),
-        pids: place("pids"),
-        cpuset: place("cpuset"),
+pub(crate) fn controller_paths(membership: &str, mounts: &[Mount]) -> ControllerPaths {
+    let controller_path = |controller| controller_path(controller, membership, mounts);
+    ControllerPaths {
+        cpu: controller_path("cpu"),
+        cpuacct: controller_path("cpuacct")
+            .filter(|controller_path| controller_path.version == Version::V1),
+        memory: controller_path("memory"),
+        pids: controller_path("pids"),
+        cpuset: controller_path("cpuset"),
     }
 }
 
-fn place(controller: &str, membership: &str, mounts: &[Mount]) -> Option<Place> {
+fn controller_path(controller: &str, membership: &str, mounts: &[Mount]) -> Option<ControllerPath> {
     let names = |list: &str| list.split(',').any(|name| name == controller);
-    let group_of = |wanted: &dyn Fn(&str) -> bool| {
+    let group_of = |matches: &dyn Fn(&str) -> bool| {
         membership.lines().find_map(|line| {
             // Paths may contain colons.
             let (_, controllers_and_path) = line.split_once(':')?;
             let (controllers, path) = controllers_and_path.split_once(':')?;
-            wanted(controllers).then_some(path)
+            matches(controllers).then_some(path)
         })
     };
     let (version, group) = match group_of(&names) {
-        Some(group) => (Version::One, group),
-        None => (Version::Two, group_of(&str::is_empty)?),
+        Some(group) => (Version::V1, group),
+        None => (Version::V2, group_of(&str::is_empty)?),
     };
     let (mount, inside) = mounts
         .iter()
         // A later mount at the same point hides the earlier ones.
         .rev()
         .filter(|mount| match version {
-            Version::One => mount.kind == "cgroup" && names(&mount.options),
-            Version::Two => mount.kind == "cgroup2",
+            Version::V1 => mount.kind == "cgroup" && names(&mount.options),
+            Version::V2 => mount.kind == "cgroup2",
         })
         .filter_map(|mount| Some((mount, inside(&mount.root, group)?)))
         // Selects the mount that shows the most ancestors.
         .min_by_key(|(mount, _)| mount.root.len())?;
-    Some(Place { version, folders: folders(&mount.point, inside) })
+    Some(ControllerPath { version, folders: folders(&mount.point, inside) })
 }
 
 /// Path of a group relative to the mounted folder of the hierarchy; `None` if it is not below that
@@ -183,7 +184,7 @@ fn inside<'a>(mount_root: &str, group: &'a str) -> Option<&'a str> {
 fn folders(mount: &str, inside: &str) -> Vec<String> {
     let mut folder = mount.trim_end_matches('/').to_owned();
     let parts: Vec<&str> = inside.split('/').filter(|part| !part.is_empty()).collect();
-    let outermost = (parts.len() + 1).saturating_sub(DEPTH);
+    let outermost = (parts.len() + 1).saturating_sub(MAX_ANCESTORS);
     let mut folders = Vec::with_capacity(parts.len() + 1 - outermost);
     for (depth, part) in parts.into_iter().enumerate() {
         if depth >= outermost {
@@ -200,7 +201,7 @@ fn folders(mount: &str, inside: &str) -> Vec<String> {
 /// Parses a file with one number, such as `memory.current` or `cpuacct.usage`.
 pub(crate) fn number(text: &str) -> Result<u64, ParseError> {
     let text = text.trim();
-    text.parse().map_err(|_| ParseError::Odd(format!("{} is not a number", shortened(text))))
+    text.parse().map_err(|_| ParseError::Invalid(format!("{} is not a number", shortened(text))))
 }
 
 /// Parses a file with one limit; `None` is unlimited.
@@ -213,7 +214,7 @@ pub(crate) fn limit(text: &str) -> Result<Option<u64>, ParseError> {
     if text == "max" || text.parse().is_ok_and(|value: i64| value < 0) {
         return Ok(None);
     }
-    Ok(Some(number(text)?).filter(|&value| value < UNREACHABLE))
+    Ok(Some(number(text)?).filter(|&value| value < UNLIMITED))
 }
 
 /// Parses `cpu.max`: the CPU limit in processors.
@@ -267,7 +268,7 @@ pub(crate) fn memory_stat(text: &str) -> MemoryStat {
         cache_bytes: cache.or(own_cache).or(file),
         rss_bytes: rss.or(own_rss).or(anonymous),
         swap_bytes: swap.or(own_swap),
-        limit_bytes: limit_bytes.filter(|&bytes| bytes < UNREACHABLE),
+        limit_bytes: limit_bytes.filter(|&bytes| bytes < UNLIMITED),
     }
 }
 
@@ -283,7 +284,7 @@ pub(crate) fn processors(text: &str) -> Result<u32, ParseError> {
     let mut count: u32 = 0;
     for range in text.trim().split(',').filter(|range| !range.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let odd = || ParseError::Odd(format!("{} is not a range", shortened(range)));
+        let odd = || ParseError::Invalid(format!("{} is not a range", shortened(range)));
         let first: u32 = first.parse().map_err(|_| odd())?;
         let last: u32 = last.parse().map_err(|_| odd())?;
         let more = last.checked_sub(first).ok_or_else(odd)?.saturating_add(1);
@@ -297,7 +298,7 @@ fn fields<const COUNT: usize>(text: &str, names: [&str; COUNT]) -> [Option<u64>;
     let mut values = [None; COUNT];
     for line in text.lines() {
         let Some((name, value)) = line.split_once(' ') else { continue };
-        if let Some(index) = names.iter().position(|&wanted| wanted == name) {
+        if let Some(index) = names.iter().position(|&candidate| candidate == name) {
             values[index] = value.trim().parse().ok();
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct Times {
     /// Included in `nice`.
     pub(crate) guest_nice: u64,
     /// Whether `idle` or `iowait` decreased and was clamped.
-    pub(crate) idle_stood_still: bool,
+    pub(crate) idle_was_clamped: bool,
 }
 
 impl Stat {
@@ -69,7 +69,7 @@ impl Times {
         if self.has_restarted_since(before) {
             return;
         }
-        self.idle_stood_still = self.idle < before.idle || self.iowait < before.iowait;
+        self.idle_was_clamped = self.idle < before.idle || self.iowait < before.iowait;
         for (now, before) in [
             (&mut self.user, before.user),
             (&mut self.nice, before.nice),
@@ -135,7 +135,7 @@ fn times(columns: &str) -> Result<Times, ParseError> {
     for (tick, column) in ticks.iter_mut().zip(columns.split_ascii_whitespace()) {
         *tick = column.parse().map_err(|_| {
             let start: String = column.chars().take(20).collect();
-            ParseError::Odd(format!("cpu has {start:?}"))
+            ParseError::Invalid(format!("cpu has {start:?}"))
         })?;
         known += 1;
     }
@@ -143,7 +143,7 @@ fn times(columns: &str) -> Result<Times, ParseError> {
         return Err(ParseError::Missing("idle"));
     }
     let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
-    let idle_stood_still = false;
+    let idle_was_clamped = false;
     Ok(Times {
         user,
         nice,
@@ -155,7 +155,7 @@ fn times(columns: &str) -> Result<Times, ParseError> {
         steal,
         guest,
         guest_nice,
-        idle_stood_still,
+        idle_was_clamped,
     })
 }
 
@@ -179,7 +179,7 @@ mod tests {
             ..Stat::default()
         };
         after.clamp_monotonic(&before);
-        let held = Times { idle_stood_still: true, ..times(1100, 50) };
+        let held = Times { idle_was_clamped: true, ..times(1100, 50) };
         assert_eq!(after.cores, [(0, held), (1, times(10, 7)), (2, times(3, 3))]);
     }
 
@@ -204,7 +204,7 @@ mod tests {
         steal: 0,
         guest: 0,
         guest_nice: 0,
-        idle_stood_still: false,
+        idle_was_clamped: false,
     };
 
     #[test]

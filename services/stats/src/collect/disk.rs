@@ -40,14 +40,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Disk>, ParseError> {
     let is_partition = |name| disk_of(name).is_some_and(|disk| names.contains(disk));
     let whole = text
         .lines()
-        .filter(|line| name_of(line).is_some_and(|name| !is_left_out(name) && !is_partition(name)));
+        .filter(|line| name_of(line).is_some_and(|name| !is_excluded(name) && !is_partition(name)));
     let disks = whole.filter_map(disk).filter(|disk| !is_unused_network_disk(disk));
-    Ok(paths_or_heads(disks.collect()))
+    Ok(deduplicate_multipath(disks.collect()))
 }
 
 /// Removes duplicates of multipath `NVMe` disks. Since about Linux 6.4, the counters of the paths
 /// (`nvme3c33n1`) are also in the head (`nvme3n1`); in earlier kernels, the head's counters stay 0.
-fn paths_or_heads(mut disks: Vec<Disk>) -> Vec<Disk> {
+fn deduplicate_multipath(mut disks: Vec<Disk>) -> Vec<Disk> {
     let is_active = |disk: &Disk| disk.reads > 0 || disk.writes > 0;
     let active_heads: HashSet<String> = disks
         .iter()
@@ -90,7 +90,7 @@ fn disk_of(name: &str) -> Option<&str> {
 }
 
 /// RAM disks, loop devices, removable media, and areas of a card that are not storage.
-fn is_left_out(name: &str) -> bool {
+fn is_excluded(name: &str) -> bool {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
     let is_area = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
     is_area || ["ram", "loop", "fd", "zram", "sr"].into_iter().any(numbered)
@@ -118,11 +118,11 @@ fn disk(line: &str) -> Option<Disk> {
     let numbers = [columns.next()?, columns.next()?];
     let name = columns.next()?;
     // Later columns are discards (since Linux 4.18) and flushes (since 5.5).
-    let mut figures = [0_u64; 11];
-    for figure in &mut figures {
-        *figure = columns.next()?.parse().ok()?;
+    let mut values = [0_u64; 11];
+    for value in &mut values {
+        *value = columns.next()?.parse().ok()?;
     }
-    let [reads, _, read_sectors, _, writes, _, written_sectors, _, _, busy, _] = figures;
+    let [reads, _, read_sectors, _, writes, _, written_sectors, _, _, busy, _] = values;
     numbers.into_iter().all(is_number).then(|| Disk {
         name: name.to_owned(),
         reads,

@@ -27,7 +27,7 @@ const SYSTEM_FOLDERS: [&str; 9] =
 const SYSTEM_FILES: [&str; 3] = ["/.dockerenv", "/run/.containerenv", "/run/podman-init"];
 
 /// Maximum number of filesystems, more than any real host has; limits memory use.
-pub(crate) const MAXIMUM: usize = 1024;
+pub(crate) const MAX_FILESYSTEMS: usize = 1024;
 
 /// One mount.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,8 +66,8 @@ impl Mount {
     }
 }
 
-fn has_option(options: &str, wanted: &str) -> bool {
-    options.split(',').any(|option| option == wanted)
+fn has_option(options: &str, name: &str) -> bool {
+    options.split(',').any(|option| option == name)
 }
 
 /// Parses the text of `/proc/PID/mountinfo`, in its order. Invalid lines are skipped. Paths are
@@ -130,7 +130,7 @@ pub(crate) fn with_storage(mounts: &[Mount], is_folder: impl Fn(&Mount) -> bool)
         .into_iter()
         .filter(|(index, mount)| shortest.get(mount.device.as_str()) == Some(index))
         .map(|(_, mount)| mount)
-        .take(MAXIMUM)
+        .take(MAX_FILESYSTEMS)
         .collect()
 }
 
@@ -150,14 +150,14 @@ fn mount(line: &[u8]) -> Option<Mount> {
     // A variable number of fields precedes the separator, and none of them is a single hyphen.
     // Three fields follow it. The second one can be empty.
     let separator = line.windows(3).position(|window| window == b" - ")?;
-    let (place, filesystem) = (line.get(..separator)?, line.get(separator + 3..)?);
-    let mut place = place.split(|byte| *byte == b' ');
-    let id = text(place.next()?).parse().ok()?;
-    let device = place.nth(1).map(text).filter(|device| is_device(device))?;
-    let (root, point) = (place.next()?, place.next()?);
-    let own_options = place.next().map(text).unwrap_or_default();
-    let mut filesystem = filesystem.splitn(3, |byte| *byte == b' ');
-    let (kind, source) = (filesystem.next()?, filesystem.next()?);
+    let (mount_fields, filesystem_fields) = (line.get(..separator)?, line.get(separator + 3..)?);
+    let mut mount_fields = mount_fields.split(|byte| *byte == b' ');
+    let id = text(mount_fields.next()?).parse().ok()?;
+    let device = mount_fields.nth(1).map(text).filter(|device| is_device(device))?;
+    let (root, point) = (mount_fields.next()?, mount_fields.next()?);
+    let own_options = mount_fields.next().map(text).unwrap_or_default();
+    let mut filesystem_fields = filesystem_fields.splitn(3, |byte| *byte == b' ');
+    let (kind, source) = (filesystem_fields.next()?, filesystem_fields.next()?);
     let path = unescaped(point);
     Some(Mount {
         id,
@@ -168,7 +168,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
         kind: text(&unescaped(kind)),
         source: text(&unescaped(source)),
         own_options,
-        options: filesystem.next().map(text).unwrap_or_default(),
+        options: filesystem_fields.next().map(text).unwrap_or_default(),
     })
 }
 
@@ -207,11 +207,11 @@ fn octal(text: &[u8]) -> Option<(u8, &[u8])> {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Vec<String> {
-        told_of(&parse(text.as_bytes()).unwrap())
+    fn listed(text: &str) -> Vec<String> {
+        listed_of(&parse(text.as_bytes()).unwrap())
     }
 
-    fn told_of(mounts: &[Mount]) -> Vec<String> {
+    fn listed_of(mounts: &[Mount]) -> Vec<String> {
         with_storage(mounts, |_| true).into_iter().map(|mount| mount.point.clone()).collect()
     }
 
@@ -252,7 +252,7 @@ mod tests {
                      2 0 8:2 / /media/user/M\xfcller rw - vfat /dev/sdb1 rw\n";
         let mounts = parse(text).unwrap();
         assert_eq!(mounts[1].path.as_os_str().as_encoded_bytes(), b"/media/user/M\xfcller");
-        assert_eq!(told_of(&mounts), ["/", "/media/user/M\u{fffd}ller"]);
+        assert_eq!(listed_of(&mounts), ["/", "/media/user/M\u{fffd}ller"]);
     }
 
     #[test]
@@ -261,18 +261,18 @@ mod tests {
                      2 0 8:1 /v/data /var/lib/postgresql/data rw - ext4 /dev/sda1 rw\n\
                      3 0 8:2 /c /app/config.yaml ro - ext4 /dev/sdb1 rw\n";
         let mounts = parse(text).unwrap();
-        let told = with_storage(&mounts, |mount| mount.point.ends_with("data"));
-        assert_eq!(told, [&mounts[1]]);
+        let listed = with_storage(&mounts, |mount| mount.point.ends_with("data"));
+        assert_eq!(listed, [&mounts[1]]);
     }
 
     #[test]
     fn filesystems_of_clusters_blocks_and_virtual_machines_are_listed() {
         for kind in ["fuseblk", "hfsplus", "gfs2", "ocfs2"] {
-            assert_eq!(told(&format!("1 0 8:1 / /data rw - {kind} /dev/sda1 rw\n")), ["/data"]);
+            assert_eq!(listed(&format!("1 0 8:1 / /data rw - {kind} /dev/sda1 rw\n")), ["/data"]);
         }
         for kind in ["9p", "virtiofs", "nfs4"] {
-            assert_eq!(told(&format!("1 0 0:21 / / rw - {kind} share rw\n")), ["/"], "{kind}");
-            assert_eq!(told(&format!("1 0 0:21 / /x rw - {kind} share rw\n")), [""; 0], "{kind}");
+            assert_eq!(listed(&format!("1 0 0:21 / / rw - {kind} share rw\n")), ["/"], "{kind}");
+            assert_eq!(listed(&format!("1 0 0:21 / /x rw - {kind} share rw\n")), [""; 0], "{kind}");
         }
     }
 
@@ -284,9 +284,9 @@ mod tests {
                      4 1 254:0 /etc/hosts /etc/hosts rw - ext4 /dev/vda rw\n\
                      5 1 254:0 /x /hostile rw - ext4 /dev/vda rw\n";
         let mounts = below(parse(text).unwrap(), Path::new("/host"));
-        let places: Vec<_> =
+        let points: Vec<_> =
             mounts.iter().map(|mount| (mount.point.as_str(), mount.path.clone())).collect();
-        assert_eq!(places, [("/", "/host".into()), ("/data", "/host/data".into())]);
+        assert_eq!(points, [("/", "/host".into()), ("/data", "/host/data".into())]);
         let covered = below(parse(text).unwrap(), Path::new("/host/srv"));
         assert_eq!((covered[0].point.as_str(), covered.len()), ("/", 1));
         assert_eq!(covered[0].path, Path::new("/host/srv"));
@@ -299,8 +299,8 @@ mod tests {
               2 0 8:2 / /b ro,relatime - ext4 /dev/b rw\n3 0 8:3 / /c rw - ext4 /dev/c rw,x=ro\n",
         );
         let read_only = |mount: &Mount| (mount.filesystem_is_read_only(), mount.is_read_only());
-        let told: Vec<_> = mounts.unwrap().iter().map(read_only).collect();
-        assert_eq!(told, [(true, true), (false, true), (false, false)]);
+        let listed: Vec<_> = mounts.unwrap().iter().map(read_only).collect();
+        assert_eq!(listed, [(true, true), (false, true), (false, false)]);
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
     fn an_invalid_line_is_skipped_and_other_text_is_an_error() {
         let text = "36 35 98:0 /mnt1\nnothing\n1 0 x / / rw - ext4 /dev/sda rw\n\
                     1 0 8:1 / / rw - ext4\n1 0 8:1 / /x rw - ext4 /dev/sda1 rw\n";
-        assert_eq!(told(text), ["/x"]);
+        assert_eq!(listed(text), ["/x"]);
         assert_eq!(parse(b""), Ok(Vec::new()));
         assert!(parse(b"nothing\n").is_err());
     }
@@ -325,13 +325,13 @@ mod tests {
                     5 1 0:8 / /fuse rw - fuse.sshfs host: rw\n6 1 7:1 / /snap/x ro - squashfs x ro\n\
                     7 1 0:9 / /var/lib/docker/overlay2/1/merged rw - overlay overlay rw\n\
                     8 1 8:2 / /data rw - xfs /dev/sda2 rw\n";
-        assert_eq!(told(text), ["/", "/data"]);
+        assert_eq!(listed(text), ["/", "/data"]);
     }
 
     #[test]
     fn a_root_in_memory_or_on_overlayfs_is_listed() {
-        assert_eq!(told("1 0 0:5 / / rw - tmpfs tmpfs rw\n"), ["/"]);
-        assert_eq!(told("1 0 0:5 / / rw - overlay overlay rw,lowerdir=/a\n"), ["/"]);
+        assert_eq!(listed("1 0 0:5 / / rw - tmpfs tmpfs rw\n"), ["/"]);
+        assert_eq!(listed("1 0 0:5 / / rw - overlay overlay rw,lowerdir=/a\n"), ["/"]);
     }
 
     #[test]
@@ -339,14 +339,14 @@ mod tests {
         let text = "1 0 8:1 /a /long/path rw - ext4 /dev/sda1 rw\n\
                     2 0 8:2 / /data rw - ext4 /dev/sda2 rw\n3 0 8:1 / /short rw - ext4 /dev/sda1 rw\n\
                     4 0 8:1 /b /other rw - ext4 /dev/sda1 rw\n";
-        assert_eq!(told(text), ["/data", "/short"]);
+        assert_eq!(listed(text), ["/data", "/short"]);
     }
 
     #[test]
     fn a_mount_hidden_by_a_later_one_is_left_out() {
         let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw - ext4 /dev/sda2 rw\n\
                     3 2 0:7 / /data rw - nfs4 server:/ rw\n";
-        assert_eq!(told(text), ["/"]);
+        assert_eq!(listed(text), ["/"]);
     }
 
     #[test]
@@ -363,14 +363,14 @@ mod tests {
         ];
         let file = |path| format!("2 1 259:1 /x {path} rw - xfs /dev/nvme0n1p1 rw\n");
         let text: String = files.into_iter().map(file).collect();
-        assert_eq!(told(&text), [""; 0]);
-        assert_eq!(told(&format!("{text}{}", file("/data"))), ["/data"]);
+        assert_eq!(listed(&text), [""; 0]);
+        assert_eq!(listed(&format!("{text}{}", file("/data"))), ["/data"]);
     }
 
     #[test]
     fn the_number_of_filesystems_is_limited() {
         let line = |number| format!("1 0 8:{number} / /data{number} rw - ext4 /dev/sda rw\n");
         let text: String = (0..1800).map(line).collect();
-        assert_eq!(told(&text).len(), MAXIMUM);
+        assert_eq!(listed(&text).len(), MAX_FILESYSTEMS);
     }
 }

@@ -74,8 +74,8 @@ fn load_and_uptime(tree: &str) -> (Load, f64) {
 
 fn filesystems(tree: &str) -> Vec<String> {
     let mounts = filesystem::parse(read(tree, "self/mountinfo").unwrap().as_bytes()).unwrap();
-    let told = filesystem::with_storage(&mounts, |_| true).into_iter();
-    told.map(|mount| format!("{} {} {}", mount.point, mount.kind, mount.source)).collect()
+    let listed = filesystem::with_storage(&mounts, |_| true).into_iter();
+    listed.map(|mount| format!("{} {} {}", mount.point, mount.kind, mount.source)).collect()
 }
 
 fn stalls(tree: &str, resource: &str) -> Option<Stalls> {
@@ -235,8 +235,8 @@ fn the_cores_of_a_large_machine_add_up() {
 #[test]
 fn volumes_and_arrays_are_marked_as_stacked() {
     let disks = disks(LARGE);
-    let told: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.stacked)).collect();
-    assert_eq!(told, [("nvme0n1", false), ("sda", false), ("dm-0", true), ("md127", true)]);
+    let listed: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.stacked)).collect();
+    assert_eq!(listed, [("nvme0n1", false), ("sda", false), ("dm-0", true), ("md127", true)]);
     let expected = ["/ xfs /dev/mapper/vg-root", "/boot/efi vfat /dev/nvme0n1p1"];
     let filesystems = filesystems(LARGE);
     assert_eq!(filesystems[..2], expected);

@@ -17,7 +17,7 @@ pub(crate) struct Load {
 pub(crate) fn parse(text: &str) -> Result<Load, ParseError> {
     let LoadAverage { one, five, fifteen, max, .. } = LoadAverage::from_read(text.as_bytes())?;
     if ![one, five, fifteen].into_iter().all(|load| load.is_finite() && load >= 0.0) {
-        return Err(ParseError::Odd(format!("{one} {five} {fifteen} are not averages")));
+        return Err(ParseError::Invalid(format!("{one} {five} {fifteen} are not averages")));
     }
     // The kernel prints two decimals; the conversion from f32 would show rounding errors.
     let averages = [one, five, fifteen].map(|load| (f64::from(load) * 100.0).round() / 100.0);

@@ -26,15 +26,15 @@ pub(crate) enum ParseError {
     Missing(&'static str),
     /// The text does not have the documented format.
     #[error("{0}")]
-    Odd(String),
+    Invalid(String),
 }
 
 impl From<procfs::ProcError> for ParseError {
     fn from(error: procfs::ProcError) -> Self {
         match error {
             // The full text contains a path from the build machine.
-            procfs::ProcError::InternalError(internal) => Self::Odd(internal.msg),
-            other => Self::Odd(other.to_string()),
+            procfs::ProcError::InternalError(internal) => Self::Invalid(internal.msg),
+            other => Self::Invalid(other.to_string()),
         }
     }
 }

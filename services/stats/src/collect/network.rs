@@ -34,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Interface>, ParseError> {
     }
     let all = text.lines().filter_map(interface);
     let mut interfaces: Vec<Interface> = all.filter(|interface| interface.name != "lo").collect();
-    interfaces.sort_by(|one, other| one.name.cmp(&other.name));
+    interfaces.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(interfaces)
 }
 
@@ -47,16 +47,16 @@ fn interface(line: &str) -> Option<Interface> {
     // Older kernels write no space before a large number, and aliases contain a colon.
     let (name, columns) = line.rsplit_once(':')?;
     let name = name.trim_ascii();
-    let mut figures = [0_u64; 16];
+    let mut values = [0_u64; 16];
     let mut columns = columns.split_ascii_whitespace();
-    for figure in &mut figures {
-        *figure = columns.next()?.parse().ok()?;
+    for value in &mut values {
+        *value = columns.next()?.parse().ok()?;
     }
     // The columns in between are fifo, frame, compressed and multicast; the last ones are fifo,
     // collisions, carrier and compressed.
-    let [bytes, packets, errors, drops, _, _, _, _, ..] = figures;
+    let [bytes, packets, errors, drops, _, _, _, _, ..] = values;
     let receive = Counters { bytes, packets, errors, drops };
-    let [.., bytes, packets, errors, drops, _, _, _, _] = figures;
+    let [.., bytes, packets, errors, drops, _, _, _, _] = values;
     let transmit = Counters { bytes, packets, errors, drops };
     (!name.is_empty()).then(|| Interface {
         name: name.to_owned(),

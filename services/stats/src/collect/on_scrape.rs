@@ -20,7 +20,7 @@ pub(crate) use timex::TEXT as CLOCK;
 use crate::exposition::{Kind, Label, Value, Writer};
 
 /// One collector.
-pub(crate) struct Subject {
+pub(crate) struct Collector {
     /// Name of the collector in `node_exporter`.
     pub(crate) name: &'static str,
     pub(crate) source: Source,
@@ -41,12 +41,12 @@ pub(crate) enum Source {
     /// Kernel clock (`adjtimex(2)`), as one text of `sampler::clock`.
     Clock,
     /// Attributes of each device of a class: files `FOLDER/DEVICE/INNER/FILE` below `sys` whose
-    /// name is wanted.
-    Devices { folder: &'static str, inner: &'static [&'static str], is_wanted: fn(&str) -> bool },
+    /// name passes the filter.
+    Devices { folder: &'static str, inner: &'static [&'static str], filter: fn(&str) -> bool },
 }
 
 /// All collectors, in the order of the exposition.
-pub(crate) const SUBJECTS: [Subject; 26] = [
+pub(crate) const COLLECTORS: [Collector; 26] = [
     memory::MEMINFO,
     memory::VMSTAT,
     kernel::STAT,
@@ -155,20 +155,21 @@ mod tests {
     use crate::exposition::Format;
 
     /// Output of a collector for these files.
-    pub(super) fn written(subject: &Subject, files: &[(&str, &str)]) -> String {
+    pub(super) fn written(collector: &Collector, files: &[(&str, &str)]) -> String {
         let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), (*text).to_owned());
         let mut writer = Writer::new(Format::Text, 0);
-        (subject.write)(&Texts(files.iter().map(owned).collect()), &mut writer);
+        (collector.write)(&Texts(files.iter().map(owned).collect()), &mut writer);
         let text = writer.finish();
         text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
     }
 
     #[test]
     fn names_are_unique_and_nothing_is_written_without_files() {
-        let names: std::collections::BTreeSet<_> = SUBJECTS.iter().map(|one| one.name).collect();
-        assert_eq!(names.len(), SUBJECTS.len());
-        for subject in &SUBJECTS {
-            assert_eq!(written(subject, &[]), "", "{}", subject.name);
+        let names: std::collections::BTreeSet<_> =
+            COLLECTORS.iter().map(|collector| collector.name).collect();
+        assert_eq!(names.len(), COLLECTORS.len());
+        for collector in &COLLECTORS {
+            assert_eq!(written(collector, &[]), "", "{}", collector.name);
         }
     }
 
@@ -176,8 +177,8 @@ mod tests {
         #[test]
         fn no_text_makes_a_collector_panic(text in "[ -~\n]{0,200}", words in "([A-Za-z]{1,8}:? ?|[0-9]{1,20} ?|\n){0,60}") {
             for text in [&text, &words] {
-                for subject in &SUBJECTS {
-                    let paths: Vec<String> = match subject.source {
+                for collector in &COLLECTORS {
+                    let paths: Vec<String> = match collector.source {
                         Source::Proc(files) | Source::Network(files) | Source::Root(files) => {
                             files.iter().map(|file| (*file).to_owned()).collect()
                         }
@@ -188,7 +189,7 @@ mod tests {
                         ].map(str::to_owned).to_vec(),
                     };
                     let files: Vec<_> = paths.iter().map(|path| (path.as_str(), text.as_str())).collect();
-                    let _ = written(subject, &files);
+                    let _ = written(collector, &files);
                 }
             }
         }

@@ -36,7 +36,7 @@ fn stall(line: &str) -> Result<Stall, ParseError> {
         avg300: average(line, "avg300")?,
         total_us: value(line, "total")?
             .parse()
-            .map_err(|_| ParseError::Odd("total is not a number".to_owned()))?,
+            .map_err(|_| ParseError::Invalid("total is not a number".to_owned()))?,
     })
 }
 
@@ -44,7 +44,7 @@ fn average(line: &str, name: &'static str) -> Result<f64, ParseError> {
     let percent = value(line, name)?.parse().ok();
     percent
         .filter(|percent: &f64| percent.is_finite() && *percent >= 0.0)
-        .ok_or_else(|| ParseError::Odd(format!("{name} is not a share")))
+        .ok_or_else(|| ParseError::Invalid(format!("{name} is not a share")))
 }
 
 fn value<'line>(line: &'line str, name: &'static str) -> Result<&'line str, ParseError> {

@@ -24,7 +24,7 @@ pub(crate) struct Process {
 /// Parses the text of `/proc/PID/stat`.
 pub(crate) fn parse(text: &str) -> Result<Process, ParseError> {
     let (pid, rest) = text.split_once(" (").ok_or(ParseError::Missing("comm"))?;
-    let pid = pid.parse().map_err(|_| ParseError::Odd("pid is not a number".to_owned()))?;
+    let pid = pid.parse().map_err(|_| ParseError::Invalid("pid is not a number".to_owned()))?;
     // No column after the name contains a parenthesis.
     let (name, columns) = rest.rsplit_once(')').ok_or(ParseError::Missing("comm"))?;
     let mut columns = columns.split_ascii_whitespace();
@@ -49,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Process, ParseError> {
 
 fn number(column: Option<&str>, name: &'static str) -> Result<u64, ParseError> {
     let column = column.ok_or(ParseError::Missing(name))?;
-    column.parse().map_err(|_| ParseError::Odd(format!("{name} is not a number")))
+    column.parse().map_err(|_| ParseError::Invalid(format!("{name} is not a number")))
 }
 
 /// Replaces control characters, because a process chooses its name: it must not control a terminal

@@ -27,7 +27,7 @@ fn parse_with_all(text: &str) {
     let _ = process::parse(text);
     let _ = uptime::parse(text);
     if let Ok(mounts) = filesystem::parse(text.as_bytes()) {
-        assert!(filesystem::with_storage(&mounts, |_| true).len() <= filesystem::MAXIMUM);
+        assert!(filesystem::with_storage(&mounts, |_| true).len() <= filesystem::MAX_FILESYSTEMS);
     }
 }
 
@@ -95,9 +95,9 @@ fn changed_fixture() -> impl Strategy<Value = String> {
     (file, changes, any::<prop::sample::Index>(), any::<bool>()).prop_map(
         |(file, changes, end, is_cut)| {
             let mut bytes = file.into_bytes();
-            for (place, byte) in changes {
-                let place = place.index(bytes.len());
-                bytes[place] = byte;
+            for (index, byte) in changes {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
             }
             if is_cut {
                 bytes.truncate(end.index(bytes.len()));
@@ -110,7 +110,7 @@ fn changed_fixture() -> impl Strategy<Value = String> {
 fn any_times() -> impl Strategy<Value = Times> {
     any::<[u64; 10]>().prop_map(|ticks| {
         let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
-        let idle_stood_still = false;
+        let idle_was_clamped = false;
         Times {
             user,
             nice,
@@ -122,7 +122,7 @@ fn any_times() -> impl Strategy<Value = Times> {
             steal,
             guest,
             guest_nice,
-            idle_stood_still,
+            idle_was_clamped,
         }
     })
 }
@@ -315,8 +315,8 @@ proptest! {
         let mounts = filesystem::parse(text.as_bytes()).unwrap();
         let read: Vec<&str> = mounts.iter().map(|mount| mount.point.as_str()).collect();
         prop_assert_eq!(&read, &points);
-        let told = filesystem::with_storage(&mounts, |_| true);
-        let devices: BTreeSet<&str> = told.iter().map(|mount| mount.device.as_str()).collect();
-        prop_assert_eq!(devices.len(), told.len());
+        let listed = filesystem::with_storage(&mounts, |_| true);
+        let devices: BTreeSet<&str> = listed.iter().map(|mount| mount.device.as_str()).collect();
+        prop_assert_eq!(devices.len(), listed.len());
     }
 }

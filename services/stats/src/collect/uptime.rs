@@ -10,7 +10,7 @@ pub(crate) fn parse(text: &str) -> Result<f64, ParseError> {
     if uptime.is_finite() && uptime >= 0.0 {
         Ok(uptime)
     } else {
-        Err(ParseError::Odd(format!("{uptime} is not a time")))
+        Err(ParseError::Invalid(format!("{uptime} is not a time")))
     }
 }
 

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::history::History;
-use crate::history::format::{BYTES_MOST, DamagedHistory, from_bytes, to_bytes};
+use crate::history::format::{HistoryFileError, MAX_FILE_BYTES, from_bytes, to_bytes};
 
 /// Interval between saves, and the maximum loss after a crash. A full file has 600 kB, so the disk
 /// writes 10 kB/s.
@@ -23,13 +23,13 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum time that the shutdown waits for the last save. A disk needs milliseconds; one that
 /// hangs must not use up the shutdown time.
-const LAST_SAVE: Duration = Duration::from_secs(2);
+const FINAL_SAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Saves the history every minute on a separate thread, so that the sampler never waits for the
 /// disk.
 pub(crate) struct Persistence {
     /// Dropped to request the last save.
-    order: Sender<()>,
+    stop: Sender<()>,
     /// Disconnected after the last save.
     done: Receiver<()>,
 }
@@ -40,7 +40,7 @@ enum LoadError {
     #[error(transparent)]
     Read(#[from] io::Error),
     #[error(transparent)]
-    Damaged(#[from] DamagedHistory),
+    Damaged(#[from] HistoryFileError),
 }
 
 impl Persistence {
@@ -50,12 +50,12 @@ impl Persistence {
     }
 
     fn start_every(interval: Duration, path: PathBuf, history: Arc<Mutex<History>>) -> Self {
-        let (order, orders) = channel();
+        let (stop, stopped) = channel();
         let (finished, done) = channel();
         let thread = thread::Builder::new().name("history".to_owned());
         let result = thread.spawn(move || {
             let mut target = Target { path, faulty: false };
-            while orders.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 target.save(&history);
             }
             target.save(&history);
@@ -64,16 +64,16 @@ impl Persistence {
         if let Err(error) = result {
             tracing::error!(%error, "cannot start the history thread; the history will not be saved");
         }
-        Self { order, done }
+        Self { stop, done }
     }
 
     /// Saves a last time; waits for at most 2 seconds.
     pub(crate) fn finish(self) {
-        self.finish_within(LAST_SAVE);
+        self.finish_within(FINAL_SAVE_TIMEOUT);
     }
 
     fn finish_within(self, bound: Duration) {
-        drop(self.order);
+        drop(self.stop);
         if self.done.recv_timeout(bound) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the disk does not respond; the end of the history is not saved");
         }
@@ -99,7 +99,7 @@ pub(crate) fn load(path: &Path) -> History {
         }
         Err(LoadError::Damaged(damage)) => {
             tracing::warn!(path = %shown, %damage, "the history is damaged, starting a new one");
-            if let Err(error) = fs::rename(path, beside(path, ".damaged")) {
+            if let Err(error) = fs::rename(path, with_suffix(path, ".damaged")) {
                 tracing::warn!(path = %shown, %error, "cannot rename the damaged history");
             }
         }
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<History, LoadError> {
     }
     let mut bytes = Vec::new();
     // One byte above the maximum shows that the file is too long.
-    File::open(path)?.take(BYTES_MOST as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(from_bytes(&bytes)?)
 }
 
@@ -146,7 +146,7 @@ impl Target {
 
 /// Writes a file atomically, even if the power fails.
 fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = beside(path, ".new");
+    let new = with_suffix(path, ".new");
     let result = write_new(&new, bytes).and_then(|()| fs::rename(&new, path));
     if result.is_err() {
         // A partial file can be the one that fills the disk. If it cannot be removed, the next save
@@ -172,7 +172,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Appends a suffix to the file name.
-fn beside(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
+fn with_suffix(path: &Path, suffix: impl AsRef<OsStr>) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -232,9 +232,9 @@ mod tests {
     }
 
     /// Waits for a condition.
-    fn wait_until(so: impl Fn() -> bool) {
+    fn wait_until(condition: impl Fn() -> bool) {
         let deadline = Instant::now() + BOUND;
-        while !so() {
+        while !condition() {
             assert!(Instant::now() < deadline, "it does not happen");
             thread::sleep(Duration::from_millis(5));
         }
@@ -257,13 +257,13 @@ mod tests {
         let folder = Folder::new("again");
         let path = folder.0.join("history");
         let history = history(1);
-        let keeper =
+        let persistence =
             Persistence::start_every(Duration::from_millis(5), path.clone(), Arc::clone(&history));
         wait_until(|| count(&load(&path)) == 1);
         history.lock().unwrap().push(&sample(2));
         wait_until(|| count(&load(&path)) == 2);
         history.lock().unwrap().push(&sample(3));
-        keeper.finish();
+        persistence.finish();
         assert_eq!(count(&load(&path)), 3);
     }
 
@@ -284,7 +284,7 @@ mod tests {
         let folder = Folder::new("endless");
         let path = folder.0.join("history");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(matches!(read(&path), Err(LoadError::Damaged(DamagedHistory::TooLong))));
+        assert!(matches!(read(&path), Err(LoadError::Damaged(HistoryFileError::TooLong))));
         assert_eq!(count(&load(&path)), 0);
         assert_eq!(folder.names(), ["history.damaged"]);
     }
@@ -349,9 +349,9 @@ mod tests {
         let history = history(5);
         // The thread waits for this lock as it would for a disk.
         let lock = history.lock().unwrap();
-        let keeper = Persistence::start(folder.0.join("history"), Arc::clone(&history));
+        let persistence = Persistence::start(folder.0.join("history"), Arc::clone(&history));
         let start = Instant::now();
-        keeper.finish_within(Duration::from_millis(50));
+        persistence.finish_within(Duration::from_millis(50));
         assert!(start.elapsed() < BOUND);
         drop(lock);
         wait_until(|| folder.names() == ["history"]);

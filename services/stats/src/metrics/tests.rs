@@ -293,10 +293,10 @@ fn a_filesystem_without_a_size_is_an_error_and_a_read_only_one_is_reported() {
 #[test]
 fn every_collector_is_well_formed_and_reports_its_success() {
     let mut scrape = Scrape::default();
-    for (index, subject) in SUBJECTS.iter().enumerate() {
+    for (index, collector) in COLLECTORS.iter().enumerate() {
         let file = ("meminfo".to_owned(), "MemTotal: 1 kB\nDirty: 2 kB\n".to_owned());
         let texts = crate::collect::on_scrape::Texts([file].into());
-        let (name, seconds) = (subject.name, Some(0.5));
+        let (name, seconds) = (collector.name, Some(0.5));
         let collected = crate::reading::Collected { name, is_up: index != 1, seconds, texts };
         scrape.collected.insert(index, collected);
     }

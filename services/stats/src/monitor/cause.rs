@@ -31,14 +31,16 @@ impl Causes {
 
     fn of_processes(sample: &Sample, top: &wire::Top) -> Self {
         let name = |process: &wire::Process| format!("{} ({})", process.name, process.pid);
-        let first = top.by_cpu.first().and_then(|one| Some((one, one.cpu_cores?)));
+        let first = top.by_cpu.first().and_then(|process| Some((process, process.cpu_cores?)));
         let busy = sample
             .processors
             .as_ref()
             .and_then(|all| Some(all.total?.busy / 100.0 * f64::from(all.online)));
         let used = sample.memory.map(|memory| memory.used_bytes as f64);
         let by_cpu = |least: f64| {
-            first.filter(|(_, cores)| *cores > 0.0 && *cores >= least).map(|(one, _)| name(one))
+            first
+                .filter(|(_, cores)| *cores > 0.0 && *cores >= least)
+                .map(|(process, _)| name(process))
         };
         let memory = top.by_memory.first();
         Self {
@@ -46,16 +48,25 @@ impl Causes {
             core: by_cpu(ONE_CORE),
             memory: memory
                 .zip(used)
-                .filter(|(one, used)| one.memory_bytes as f64 >= used * MEMORY_SHARE)
-                .map(|(one, _)| name(one)),
+                .filter(|(process, used)| process.memory_bytes as f64 >= used * MEMORY_SHARE)
+                .map(|(process, _)| name(process)),
         }
     }
 
     fn of_containers(task: &wire::Task) -> Self {
-        let cpu = task.containers.iter().filter_map(|one| Some((one, one.cpu_used_cores?)));
-        let memory = task.containers.iter().filter_map(|one| Some((one, one.memory_used_bytes?)));
-        let cpu = cpu.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(one, _)| one.name.clone());
-        let memory = memory.max_by_key(|(_, bytes)| *bytes).map(|(one, _)| one.name.clone());
+        let cpu = task
+            .containers
+            .iter()
+            .filter_map(|container| Some((container, container.cpu_used_cores?)));
+        let memory = task
+            .containers
+            .iter()
+            .filter_map(|container| Some((container, container.memory_used_bytes?)));
+        let cpu = cpu
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map(|(container, _)| container.name.clone());
+        let memory =
+            memory.max_by_key(|(_, bytes)| *bytes).map(|(container, _)| container.name.clone());
         Self { core: cpu.clone(), cpu, memory }
     }
 

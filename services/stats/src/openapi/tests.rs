@@ -80,36 +80,36 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn node(&mut self, place: &str, schema: &Value, value: &Value) {
+    fn node(&mut self, path: &str, schema: &Value, value: &Value) {
         if let Some(target) = schema["$ref"].as_str() {
             self.visited.extend(target.strip_prefix(SCHEMAS).map(str::to_owned));
             let target = resolve(self.document, target).clone();
-            return self.node(place, &target, value);
+            return self.node(path, &target, value);
         }
         if !type_fits(schema, value) {
-            self.faults.push(format!("{place}: {value} is not of the described type"));
+            self.faults.push(format!("{path}: {value} is not of the described type"));
         }
         match value {
             Value::Object(entries) if schema["additionalProperties"].is_object() => {
                 for (name, entry) in entries {
-                    let place = format!("{place}.{name}");
-                    self.node(&place, &schema["additionalProperties"], entry);
+                    let path = format!("{path}.{name}");
+                    self.node(&path, &schema["additionalProperties"], entry);
                 }
             }
-            Value::Object(entries) => self.fields(place, schema, entries),
+            Value::Object(entries) => self.fields(path, schema, entries),
             Value::Array(items) => {
                 for item in items {
-                    self.node(&format!("{place}[]"), &schema["items"], item);
+                    self.node(&format!("{path}[]"), &schema["items"], item);
                 }
                 if items.is_empty() {
-                    self.faults.push(format!("{place}: the test has no element"));
+                    self.faults.push(format!("{path}: the test has no element"));
                 }
             }
             _ => {}
         }
     }
 
-    fn fields(&mut self, place: &str, schema: &Value, entries: &Map<String, Value>) {
+    fn fields(&mut self, path: &str, schema: &Value, entries: &Map<String, Value>) {
         let mut described = object(&schema["properties"]).clone();
         if let Some(base) = schema["allOf"][0]["$ref"].as_str() {
             self.visited.extend(base.strip_prefix(SCHEMAS).map(str::to_owned));
@@ -117,11 +117,11 @@ impl Check<'_> {
         }
         for (name, value) in entries {
             match described.remove(name) {
-                Some(schema) => self.node(&format!("{place}.{name}"), &schema, value),
-                None => self.faults.push(format!("{place}.{name} is not described")),
+                Some(schema) => self.node(&format!("{path}.{name}"), &schema, value),
+                None => self.faults.push(format!("{path}.{name} is not described")),
             }
         }
-        let missing = described.keys().map(|name| format!("{place}.{name} is not on the wire"));
+        let missing = described.keys().map(|name| format!("{path}.{name} is not on the wire"));
         self.faults.extend(missing);
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn container(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::cgroup::InLimit;
+    use crate::collect::cgroup::UsageInLimit;
 
     #[test]
     fn cpu_use_is_per_second_and_throttling_per_period() {
@@ -80,12 +80,12 @@ mod tests {
         let group = |cpu_us| Container {
             cpu_limit_cores: Some(2.0),
             cpu_us: Some(0),
-            cpu_us_in_limit: InLimit::Around(Some(cpu_us)),
+            cpu_us_in_limit: UsageInLimit::Ancestor(Some(cpu_us)),
             memory_limit_bytes: Some(256),
             memory_usage_bytes: Some(10),
-            memory_bytes_in_limit: InLimit::Around(Some(250)),
+            memory_bytes_in_limit: UsageInLimit::Ancestor(Some(250)),
             pids: Some(3),
-            pids_in_limit: InLimit::Around(None),
+            pids_in_limit: UsageInLimit::Ancestor(None),
             ..Container::default()
         };
         let container = container(Some(&group(0)), &group(1_900_000), 1.0);

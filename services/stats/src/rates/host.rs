@@ -16,7 +16,7 @@ use crate::rounding::{hundredths, percent};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Number of entries in each list of top processes.
-const TOP: usize = 10;
+const TOP_ENTRIES: usize = 10;
 
 /// CPU time by mode between two readings that are `seconds` apart.
 pub(super) fn processors(
@@ -29,7 +29,7 @@ pub(super) fn processors(
     let mut cores = Vec::new();
     if let Some(before) = before {
         for ((_, before), (id, after)) in
-            in_both(&before.cores, &after.cores, |(a, _), (b, _)| a.cmp(b))
+            merge_join(&before.cores, &after.cores, |(a, _), (b, _)| a.cmp(b))
         {
             let Some(ticks) = Ticks::between(before, after, seconds) else { continue };
             sum.add(&ticks);
@@ -82,7 +82,7 @@ impl Ticks {
             iowait: advance(|times| times.iowait),
             idle: advance(|times| times.idle),
         };
-        if after.idle_stood_still || after.idle < before.idle || after.iowait < before.iowait {
+        if after.idle_was_clamped || after.idle < before.idle || after.iowait < before.iowait {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -247,7 +247,7 @@ pub(super) fn top(scan: &Scan) -> wire::Top {
     let cpu_cores = |process: &Process| {
         // A reused process ID has another start time.
         let earlier = scan.before.binary_search_by_key(&process.pid, |earlier| earlier.pid);
-        let earlier = earlier.ok().and_then(|place| scan.before.get(place));
+        let earlier = earlier.ok().and_then(|index| scan.before.get(index));
         let ticks = earlier.filter(|earlier| earlier.started == process.started)?.ticks;
         let seconds = scan.interval_ms as f64 / 1000.0;
         let advanced = process.ticks.checked_sub(ticks)? as f64 / TICKS_PER_SECOND;
@@ -255,15 +255,15 @@ pub(super) fn top(scan: &Scan) -> wire::Top {
     };
     let mut all: Vec<_> =
         scan.processes.iter().map(|process| (process, cpu_cores(process))).collect();
-    let mut first = |compare: fn(&Used, &Used) -> Ordering| {
+    let mut first = |compare: fn(&ProcessUsage, &ProcessUsage) -> Ordering| {
         all.sort_by(compare);
-        let named = |(process, cpu_cores): &Used| wire::Process {
+        let named = |(process, cpu_cores): &ProcessUsage| wire::Process {
             pid: process.pid,
             name: process.name.clone(),
             cpu_cores: *cpu_cores,
             memory_bytes: process.resident_pages.saturating_mul(scan.page_bytes),
         };
-        all.iter().take(TOP).map(named).collect()
+        all.iter().take(TOP_ENTRIES).map(named).collect()
     };
     wire::Top {
         by_cpu: first(|(a, a_cores), (b, b_cores)| {
@@ -277,7 +277,7 @@ pub(super) fn top(scan: &Scan) -> wire::Top {
 }
 
 /// A process and its CPU use, in processors.
-type Used<'a> = (&'a Process, Option<f64>);
+type ProcessUsage<'a> = (&'a Process, Option<f64>);
 
 /// Returns a lookup by name in the earlier reading. Devices keep their order, so each search starts
 /// where the last one ended, and all searches together are linear.
@@ -286,17 +286,17 @@ fn by_name<'a, T>(
     name: fn(&T) -> &String,
 ) -> impl Fn(&str) -> Option<&'a T> + 'a {
     let next = std::cell::Cell::new(0);
-    move |wanted| {
+    move |expected| {
         let (first, rest) = earlier.split_at(next.get().min(earlier.len()));
-        let found = rest.iter().chain(first).position(|one| name(one) == wanted)?;
-        let place = (first.len() + found) % earlier.len();
-        next.set(place + 1);
-        earlier.get(place)
+        let found = rest.iter().chain(first).position(|one| name(one) == expected)?;
+        let index = (first.len() + found) % earlier.len();
+        next.set(index + 1);
+        earlier.get(index)
     }
 }
 
 /// Pairs of the elements in both of two sorted lists.
-fn in_both<'a, T>(
+fn merge_join<'a, T>(
     before: &'a [T],
     after: &'a [T],
     compare: fn(&T, &T) -> Ordering,

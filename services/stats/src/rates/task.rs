@@ -9,14 +9,19 @@ use crate::rounding::hundredths;
 
 /// Metrics of the task. Rates use the times of the endpoint's own two readings.
 pub(super) fn task(reading: &TaskReading) -> wire::Task {
-    let mut containers: Vec<_> =
-        reading.task.containers.iter().map(|container| figures(container, reading)).collect();
+    let mut containers: Vec<_> = reading
+        .task
+        .containers
+        .iter()
+        .map(|container| container_metrics(container, reading))
+        .collect();
     // With a shared network, each container counts the traffic of all; the first one that reports
     // any counts as the task's.
     let shared = |direction: fn(&wire::TaskContainer) -> Option<wire::Traffic>| {
         reading.task.shares_network.then(|| containers.iter().find_map(direction)).flatten()
     };
-    let (receive, transmit) = (shared(|one| one.receive), shared(|one| one.transmit));
+    let (receive, transmit) =
+        (shared(|container| container.receive), shared(|container| container.transmit));
     if reading.task.shares_network {
         for container in &mut containers {
             (container.receive, container.transmit) = (None, None);
@@ -40,7 +45,7 @@ pub(super) fn task(reading: &TaskReading) -> wire::Task {
     }
 }
 
-fn figures(container: &Container, reading: &TaskReading) -> wire::TaskContainer {
+fn container_metrics(container: &Container, reading: &TaskReading) -> wire::TaskContainer {
     let usage_in = |usages: &[Usage]| usages.iter().find(|usage| usage.id == container.id).cloned();
     let now = usage_in(&reading.usage);
     let pair = usage_in(&reading.usage_before).zip(now.clone()).and_then(|(before, now)| {
@@ -112,7 +117,8 @@ mod tests {
         let before = vec![usage("b", 500, 0), usage("a", 1000, 0)];
         let now = vec![usage("a", 2000, 100_000_000), usage("b", 2500, 100_000_000)];
         let task = task(&reading(before, now));
-        let used: Vec<_> = task.containers.iter().map(|one| one.cpu_used_cores).collect();
+        let used: Vec<_> =
+            task.containers.iter().map(|container| container.cpu_used_cores).collect();
         assert_eq!(used, [Some(0.1), Some(0.05)]);
         assert_eq!((task.cpu_used_cores, task.memory_used_bytes), (Some(0.15), Some(2000)));
         assert_eq!(task.containers[0].read_bytes_per_second, Some(1e8));
@@ -127,12 +133,16 @@ mod tests {
         };
         let at = |time, bytes| vec![with_bytes("a", time, bytes), with_bytes("b", time, bytes)];
         let mut reading = reading(at(1000, 0), at(2000, 500));
-        assert!(task(&reading).containers.iter().all(|one| one.receive.is_some()));
+        assert!(task(&reading).containers.iter().all(|container| container.receive.is_some()));
         let own = Task { shares_network: true, ..(*reading.task).clone() };
         reading.task = Arc::new(own);
         let task = task(&reading);
         assert_eq!(task.receive.unwrap().bytes_per_second.to_bits(), 500.0_f64.to_bits());
-        assert!(task.containers.iter().all(|one| one.receive.is_none() && one.transmit.is_none()));
+        assert!(
+            task.containers
+                .iter()
+                .all(|container| container.receive.is_none() && container.transmit.is_none())
+        );
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use wire::{Event, Sample};
 
 /// Maximum number of events.
-const EVENTS: usize = 512;
+const MAX_EVENTS: usize = 512;
 
 /// Maximum age of an event, milliseconds.
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// Maximum length of a text, bytes: names of mounts and devices have no other limit.
-const TEXT_BYTES: usize = 256;
+const MAX_TEXT_BYTES: usize = 256;
 
 /// Events, oldest first.
 #[derive(Debug, Default)]
@@ -24,12 +24,12 @@ impl EventLog {
     pub(super) fn push(&mut self, sample: &Sample) {
         self.newest_unix_ms = sample.time_unix_ms;
         for event in &sample.events {
-            if self.events.len() >= EVENTS {
+            if self.events.len() >= MAX_EVENTS {
                 self.events.pop_front();
             }
             let mut event = event.clone();
-            cut(&mut event.text);
-            event.target.iter_mut().for_each(cut);
+            truncate(&mut event.text);
+            event.target.iter_mut().for_each(truncate);
             self.events.push_back(event);
         }
         while self.events.front().is_some_and(|oldest| !self.is_within(oldest, HOUR_MS)) {
@@ -50,9 +50,9 @@ impl EventLog {
 }
 
 /// Truncates a text at a character boundary.
-fn cut(text: &mut String) {
-    if text.len() > TEXT_BYTES {
-        let end = (0..=TEXT_BYTES).rev().find(|&end| text.is_char_boundary(end));
+fn truncate(text: &mut String) {
+    if text.len() > MAX_TEXT_BYTES {
+        let end = (0..=MAX_TEXT_BYTES).rev().find(|&end| text.is_char_boundary(end));
         text.truncate(end.unwrap_or_default());
     }
 }
@@ -90,7 +90,7 @@ mod tests {
         for _ in 0..100 {
             log.push(&sample(0, &[text.as_str(); 10]));
         }
-        assert_eq!(log.events.len(), EVENTS);
-        assert!(log.events.iter().all(|event| event.text.len() == TEXT_BYTES));
+        assert_eq!(log.events.len(), MAX_EVENTS);
+        assert!(log.events.iter().all(|event| event.text.len() == MAX_TEXT_BYTES));
     }
 }

@@ -8,13 +8,13 @@ use wire::{Sample, TopHistory, TopProcess};
 /// Number of seconds. With the names, a second has at most 700 bytes; the seconds between two
 /// process scans share them. The total is 0.1 MB for processes, 0.3 MB for the containers of a
 /// task, and nothing if neither is exposed.
-const SECONDS: usize = 600;
+const MAX_SECONDS: usize = 600;
 
 /// Number of entries in each list.
-const FIRST: usize = 3;
+const TOP_ENTRIES: usize = 3;
 
 /// Maximum length of a name, bytes; names from the kernel have at most 15.
-const NAME_BYTES: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// Top consumers, oldest first.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl TopLog {
         while self.seconds.back().is_some_and(|(newest, _)| *newest >= time) {
             self.seconds.pop_back();
         }
-        if self.seconds.len() >= SECONDS {
+        if self.seconds.len() >= MAX_SECONDS {
             self.seconds.pop_front();
         }
         let second = match self.seconds.back() {
@@ -54,18 +54,18 @@ impl TopLog {
     pub(super) fn last(&self, seconds: u32) -> TopHistory {
         let newest = self.seconds.back().map_or(0, |(time, _)| *time);
         let is_shown = |time: u64| newest.saturating_sub(time) < u64::from(seconds) * 1000;
-        let mut places = BTreeMap::new();
+        let mut indexes = BTreeMap::new();
         let mut history = TopHistory::default();
         for (time, second) in self.seconds.iter().filter(|(time, _)| is_shown(*time)) {
-            let mut place = |process: &'_ TopProcess| {
-                *places.entry(process.clone()).or_insert_with(|| {
+            let mut index = |process: &'_ TopProcess| {
+                *indexes.entry(process.clone()).or_insert_with(|| {
                     history.processes.push(process.clone());
                     u32::try_from(history.processes.len() - 1).unwrap_or(u32::MAX)
                 })
             };
-            let cpu = second.cpu.iter().map(|(process, share)| (place(process), *share)).collect();
+            let cpu = second.cpu.iter().map(|(process, share)| (index(process), *share)).collect();
             let memory =
-                second.memory.iter().map(|(process, bytes)| (place(process), *bytes)).collect();
+                second.memory.iter().map(|(process, bytes)| (index(process), *bytes)).collect();
             history.times_unix_ms.push(*time);
             history.cpu.push(cpu);
             history.memory.push(memory);
@@ -75,32 +75,40 @@ impl TopLog {
 }
 
 fn of_processes(sample: &Sample, top: &wire::Top) -> Second {
-    let named =
-        |process: &wire::Process| TopProcess { pid: Some(process.pid), name: cut(&process.name) };
+    let named = |process: &wire::Process| TopProcess {
+        pid: Some(process.pid),
+        name: truncated(&process.name),
+    };
     let online = sample.processors.as_ref().map(|all| f64::from(all.online));
     let share = |process: &wire::Process| {
         let share = percent(process.cpu_cores?, online?)?;
         Some((named(process), share))
     };
-    let memory = top.by_memory.iter().take(FIRST);
+    let memory = top.by_memory.iter().take(TOP_ENTRIES);
     Second {
-        cpu: top.by_cpu.iter().filter_map(share).take(FIRST).collect(),
+        cpu: top.by_cpu.iter().filter_map(share).take(TOP_ENTRIES).collect(),
         memory: memory.map(|process| (named(process), process.memory_bytes)).collect(),
     }
 }
 
 fn of_containers(sample: &Sample, task: &wire::Task) -> Second {
-    let named = |one: &wire::TaskContainer| TopProcess { pid: None, name: cut(&one.name) };
+    let named = |container: &wire::TaskContainer| TopProcess {
+        pid: None,
+        name: truncated(&container.name),
+    };
     let online = sample.processors.as_ref().map(|all| f64::from(all.online));
     let all = [task.cpu_limit_cores, online].into_iter().flatten().reduce(f64::min);
-    let share = |one: &wire::TaskContainer| Some((named(one), percent(one.cpu_used_cores?, all?)?));
+    let share = |container: &wire::TaskContainer| {
+        Some((named(container), percent(container.cpu_used_cores?, all?)?))
+    };
     let mut cpu: Vec<_> = task.containers.iter().filter_map(share).collect();
     cpu.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    cpu.truncate(FIRST);
-    let bytes = |one: &wire::TaskContainer| Some((named(one), one.memory_used_bytes?));
+    cpu.truncate(TOP_ENTRIES);
+    let bytes =
+        |container: &wire::TaskContainer| Some((named(container), container.memory_used_bytes?));
     let mut memory: Vec<_> = task.containers.iter().filter_map(bytes).collect();
     memory.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    memory.truncate(FIRST);
+    memory.truncate(TOP_ENTRIES);
     Second { cpu, memory }
 }
 
@@ -109,9 +117,9 @@ fn percent(cores: f64, all: f64) -> Option<f64> {
     (cores > 0.0 && all > 0.0).then(|| (cores / all * 10_000.0).round() / 100.0)
 }
 
-fn cut(name: &str) -> String {
+fn truncated(name: &str) -> String {
     name.char_indices()
-        .take_while(|(at, character)| at + character.len_utf8() <= NAME_BYTES)
+        .take_while(|(at, character)| at + character.len_utf8() <= MAX_NAME_BYTES)
         .map(|(_, character)| character)
         .collect()
 }
@@ -153,9 +161,9 @@ mod tests {
         for second in 0..2000 {
             log.push(&sample(second, vec![process(1, 1.0, second / 5)]));
         }
-        assert_eq!(log.seconds.len(), SECONDS);
+        assert_eq!(log.seconds.len(), MAX_SECONDS);
         let shared = log.seconds.iter().filter(|(_, second)| Arc::strong_count(second) == 5);
-        assert_eq!(shared.count(), SECONDS);
+        assert_eq!(shared.count(), MAX_SECONDS);
         log.push(&sample(1990, vec![process(1, 1.0, 1)]));
         assert_eq!(log.last(1).times_unix_ms, [1_795_000_000_000 + 1_990_000]);
     }
@@ -183,6 +191,6 @@ mod tests {
         let top = log.last(1);
         assert_eq!(top.cpu, [vec![(0, 50.0), (1, 20.0)]]);
         assert_eq!(top.memory, [vec![(1, 10), (0, 5)]]);
-        assert_eq!((top.processes[0].name.len(), top.processes[0].pid), (NAME_BYTES, None));
+        assert_eq!((top.processes[0].name.len(), top.processes[0].pid), (MAX_NAME_BYTES, None));
     }
 }

@@ -10,9 +10,9 @@ use crate::history::History;
 use crate::rates::Exposure;
 use crate::reading::Reading;
 
-fn world(samples: u64) -> (Publisher, Feed) {
-    let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
-    tokio::spawn(pass_on);
+fn broadcast(samples: u64) -> (Publisher, Feed) {
+    let (publisher, feed, forward) = feed(Arc::new(Mutex::new(History::new())));
+    tokio::spawn(forward);
     for sequence in 1..=samples {
         publish(&publisher, sequence);
     }
@@ -33,24 +33,24 @@ fn publish(publisher: &Publisher, sequence: u64) {
     publisher.publish(Snapshot::new(sample, Arc::default(), Exposure::default()).unwrap());
 }
 
-fn anywhere() -> Access {
+fn any_host() -> Access {
     Access { hosts: Hosts::Any, origins: Origins::default(), announcements: None }
 }
 
-fn ask(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
+fn send(feed: &Feed, method: &Method, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    match respond(&request, feed, &anywhere(), None) {
+    match respond(&request, feed, &any_host(), None) {
         Answer::Whole(response) => response,
         Answer::Events(_) => panic!("{path} is a stream"),
     }
 }
 
 fn get(feed: &Feed, path: &str, fields: &[(&str, &str)]) -> Response<Body> {
-    ask(feed, &Method::GET, path, fields)
+    send(feed, &Method::GET, path, fields)
 }
 
 async fn text(response: Response<Body>) -> String {
@@ -69,7 +69,7 @@ async fn problem(response: Response<Body>) -> (u16, String) {
 
 #[tokio::test]
 async fn stats_returns_the_newest_sample() {
-    let (_publisher, feed) = world(2);
+    let (_publisher, feed) = broadcast(2);
     let response = get(&feed, "/stats", &[]);
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
@@ -80,7 +80,7 @@ async fn stats_returns_the_newest_sample() {
 
 #[tokio::test]
 async fn before_the_first_sample_responses_have_a_retry_delay() {
-    let (_publisher, feed) = world(0);
+    let (_publisher, feed) = broadcast(0);
     for path in ["/stats", "/stats/stream", "/stats/history", "/metrics", "/readyz"] {
         let response = get(&feed, path, &[]);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
@@ -94,8 +94,8 @@ async fn before_the_first_sample_responses_have_a_retry_delay() {
 
 #[tokio::test]
 async fn a_sample_that_is_too_old_is_not_reported_as_current() {
-    let (publisher, feed, pass_on) = feed(Arc::new(Mutex::new(History::new())));
-    tokio::spawn(pass_on);
+    let (publisher, feed, forward) = feed(Arc::new(Mutex::new(History::new())));
+    tokio::spawn(forward);
     let publish = |age| {
         let reading = Reading { uptime_seconds: Some(1.0), ..Reading::default() };
         let sample = wire::Sample { cpu: Some(1.0), sequence: 1, ..wire::Sample::default() };
@@ -119,7 +119,7 @@ async fn a_sample_that_is_too_old_is_not_reported_as_current() {
 
 #[tokio::test]
 async fn a_sample_that_the_client_has_is_not_sent_again() {
-    let (publisher, feed) = world(1);
+    let (publisher, feed) = broadcast(1);
     for tag in ["W/\"abc-1\"", "\"abc-1\"", "\"x\", W/\"abc-1\"", "*"] {
         let response = get(&feed, "/stats", &[("if-none-match", tag)]);
         assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{tag}");
@@ -132,7 +132,7 @@ async fn a_sample_that_the_client_has_is_not_sent_again() {
 
 #[tokio::test]
 async fn responses_are_compressed_if_the_client_accepts_it() {
-    let (_publisher, feed) = world(1);
+    let (_publisher, feed) = broadcast(1);
     for (fields, coding) in [
         (&[("accept-encoding", "br, gzip")][..], Some("gzip")),
         (&[("accept-encoding", "br")], None),
@@ -140,17 +140,17 @@ async fn responses_are_compressed_if_the_client_accepts_it() {
         (&[], None),
     ] {
         let response = get(&feed, "/stats", fields);
-        let told = response.headers().get(header::CONTENT_ENCODING);
-        assert_eq!(told.map(|told| told.to_str().unwrap()), coding, "{fields:?}");
+        let encoding = response.headers().get(header::CONTENT_ENCODING);
+        assert_eq!(encoding.map(|encoding| encoding.to_str().unwrap()), coding, "{fields:?}");
         assert_eq!(response.headers()[header::VARY], "accept, accept-encoding");
     }
 }
 
 #[tokio::test]
 async fn invalid_requests_are_rejected_with_their_status() {
-    let (_publisher, feed) = world(1);
-    let long = format!("/stats?{}", "x".repeat(TARGET_BYTES));
-    let large = "x".repeat(HEAD_BYTES);
+    let (_publisher, feed) = broadcast(1);
+    let long = format!("/stats?{}", "x".repeat(MAX_TARGET_BYTES));
+    let large = "x".repeat(MAX_HEADER_BYTES);
     let fields: &[(&str, &str)] = &[];
     for (status, path, fields) in [
         (404, "/statsx", fields),
@@ -169,14 +169,14 @@ async fn invalid_requests_are_rejected_with_their_status() {
 
 #[tokio::test]
 async fn only_read_methods_are_allowed() {
-    let (_publisher, feed) = world(1);
+    let (_publisher, feed) = broadcast(1);
     for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/openapi.json"] {
         for method in [Method::POST, Method::DELETE, Method::TRACE] {
-            let response = ask(&feed, &method, path, &[]);
+            let response = send(&feed, &method, path, &[]);
             assert_eq!(response.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
             assert_eq!(problem(response).await.0, 405, "{method} {path}");
         }
-        let response = ask(&feed, &Method::OPTIONS, path, &[]);
+        let response = send(&feed, &Method::OPTIONS, path, &[]);
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
         assert_eq!(response.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
     }
@@ -184,9 +184,9 @@ async fn only_read_methods_are_allowed() {
 
 #[tokio::test]
 async fn request_content_is_rejected() {
-    let (_publisher, feed) = world(1);
+    let (_publisher, feed) = broadcast(1);
     let request = Request::get("/stats").body(Full::new(&b"x"[..])).unwrap();
-    let Answer::Whole(response) = respond(&request, &feed, &anywhere(), None) else {
+    let Answer::Whole(response) = respond(&request, &feed, &any_host(), None) else {
         panic!("not refused");
     };
     assert_eq!(problem(response).await.0, 413);
@@ -198,7 +198,7 @@ fn watch(feed: &Feed, last_event_id: Option<&str>) -> Viewer {
         request = request.header("last-event-id", id);
     }
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    match respond(&request, feed, &anywhere(), None) {
+    match respond(&request, feed, &any_host(), None) {
         Answer::Events(response) => {
             assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
             response.into_body()
@@ -220,7 +220,7 @@ async fn next(viewer: &mut Viewer) -> String {
 
 #[tokio::test]
 async fn a_stream_begins_with_the_history_and_continues_with_the_newest_samples() {
-    let (publisher, feed) = world(3);
+    let (publisher, feed) = broadcast(3);
     let mut viewer = watch(&feed, None);
     for expected in ["retry: 1000\n\n", "history abc-2", "sample abc-3"] {
         assert_eq!(next(&mut viewer).await, expected);
@@ -233,7 +233,7 @@ async fn a_stream_begins_with_the_history_and_continues_with_the_newest_samples(
 
 #[tokio::test]
 async fn a_viewer_that_reconnects_receives_every_missed_event_once() {
-    let (publisher, feed) = world(5);
+    let (publisher, feed) = broadcast(5);
     let mut viewer = watch(&feed, Some("abc-3"));
     for expected in ["retry: 1000\n\n", "sample abc-4", "sample abc-5"] {
         assert_eq!(next(&mut viewer).await, expected);
@@ -245,7 +245,7 @@ async fn a_viewer_that_reconnects_receives_every_missed_event_once() {
 #[tokio::test]
 async fn a_viewer_of_another_instance_or_after_a_long_pause_receives_the_history() {
     for id in ["xyz-3", "abc-1", "abc-9000", "abc", "", "-"] {
-        let (_publisher, feed) = world(100);
+        let (_publisher, feed) = broadcast(100);
         let mut viewer = watch(&feed, Some(id));
         for expected in ["retry: 1000\n\n", "history abc-99", "sample abc-100"] {
             assert_eq!(next(&mut viewer).await, expected, "{id}");
@@ -255,7 +255,7 @@ async fn a_viewer_of_another_instance_or_after_a_long_pause_receives_the_history
 
 #[tokio::test]
 async fn a_slow_viewer_misses_samples_and_receives_the_newest() {
-    let (publisher, feed) = world(1);
+    let (publisher, feed) = broadcast(1);
     let mut viewer = watch(&feed, Some("abc-1"));
     assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
     for sequence in 2..=50 {
@@ -266,7 +266,7 @@ async fn a_slow_viewer_misses_samples_and_receives_the_newest() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_sampler_causes_heartbeats() {
-    let (_publisher, feed) = world(1);
+    let (_publisher, feed) = broadcast(1);
     let mut viewer = watch(&feed, Some("abc-1"));
     assert_eq!(next(&mut viewer).await, "retry: 1000\n\n");
     let begun = tokio::time::Instant::now();
@@ -276,10 +276,10 @@ async fn a_silent_sampler_causes_heartbeats() {
 
 #[tokio::test]
 async fn a_gzip_stream_has_the_same_text_in_a_tenth_of_the_bytes() {
-    let (publisher, feed) = world(1);
+    let (publisher, feed) = broadcast(1);
     let request = Request::get("/stats/stream").header("accept-encoding", "br, gzip");
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    let Answer::Events(response) = respond(&request, &feed, &anywhere(), None) else {
+    let Answer::Events(response) = respond(&request, &feed, &any_host(), None) else {
         panic!("not a stream");
     };
     assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
@@ -311,7 +311,7 @@ async fn a_gzip_stream_has_the_same_text_in_a_tenth_of_the_bytes() {
 fn watch_summaries(feed: &Feed) -> Response<Viewer> {
     let request = Request::get("/stats/stream?view=summary");
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
-    match respond(&request, feed, &anywhere(), None) {
+    match respond(&request, feed, &any_host(), None) {
         Answer::Events(response) => response,
         Answer::Whole(response) => panic!("{}", response.status()),
     }
@@ -319,7 +319,7 @@ fn watch_summaries(feed: &Feed) -> Response<Viewer> {
 
 #[tokio::test]
 async fn the_summary_view_begins_with_a_minute_and_has_the_instance() {
-    let (publisher, feed) = world(3);
+    let (publisher, feed) = broadcast(3);
     let response = watch_summaries(&feed);
     assert_eq!(response.headers()["stats-instance"], "abc");
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
@@ -343,7 +343,7 @@ async fn the_summary_view_begins_with_a_minute_and_has_the_instance() {
 
 #[tokio::test]
 async fn a_summary_without_a_viewer_is_not_encoded() {
-    let (publisher, feed) = world(1);
+    let (publisher, feed) = broadcast(1);
     let mut samples = watch(&feed, Some("abc-1"));
     next(&mut samples).await;
     publish(&publisher, 2);
@@ -361,7 +361,7 @@ async fn a_summary_without_a_viewer_is_not_encoded() {
 
 #[tokio::test]
 async fn an_unknown_view_is_rejected() {
-    let (_publisher, feed) = world(1);
+    let (_publisher, feed) = broadcast(1);
     for path in ["/stats/stream?view=all", "/stats/stream?view", "/stats/stream?view=summary&view="]
     {
         assert_eq!(problem(get(&feed, path, &[])).await.0, 400, "{path}");
@@ -370,7 +370,7 @@ async fn an_unknown_view_is_rejected() {
 
 #[tokio::test]
 async fn on_loopback_an_unknown_host_is_rejected_for_every_path() {
-    let (_publisher, feed) = world(1);
+    let (_publisher, feed) = broadcast(1);
     let hosts = Hosts::new(&semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
     let access = Access { hosts, origins: Origins::default(), announcements: None };
     let status = |target: &str, host: Option<&[u8]>| {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::endpoint::{Endpoint, ExchangeError};
 use super::fault_log::FaultLog;
-use super::http::AnswerError;
+use super::http::ResponseError;
 use crate::snapshot::Snapshot;
 
 /// Interval between announcements. Together with a [`TICK`] it is at most ten seconds; gateways
@@ -25,23 +25,23 @@ const INTERVAL: Duration = Duration::from_secs(9);
 
 /// Maximum random reduction of the interval, so that instances that started together do not stay
 /// synchronized.
-const SPREAD_MS: u64 = 1_000;
+const MAX_JITTER_MS: u64 = 1_000;
 
 /// Interval between checks for due announcements.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Timeout of one announcement or lookup.
-const REQUEST_TIME: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Timeout of a withdrawal, shorter because the process is about to exit.
-const WITHDRAWAL_TIME: Duration = Duration::from_secs(1);
+const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum number of addresses per name.
-const ADDRESSES: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// Maximum time in seconds that a signature may be ahead of the clock, to be newer than the
 /// previous one.
-const AHEAD_SECONDS: u64 = 5;
+const MAX_AHEAD_SECONDS: u64 = 5;
 
 /// Content of the announcements, and the gateways that receive them.
 #[derive(Clone, Debug)]
@@ -126,17 +126,17 @@ impl Schedule {
 
     fn succeeded(&mut self) {
         self.failures = 0;
-        let random = RandomState::new().build_hasher().finish() % SPREAD_MS;
-        let pause = INTERVAL.saturating_sub(Duration::from_millis(random));
-        self.next = Some(Instant::now() + pause);
+        let random = RandomState::new().build_hasher().finish() % MAX_JITTER_MS;
+        let delay = INTERVAL.saturating_sub(Duration::from_millis(random));
+        self.next = Some(Instant::now() + delay);
     }
 
     fn failed(&mut self) {
         // The delay is not longer than after a success, so that a restarted gateway receives its
         // members within that time.
-        let pause = Duration::from_secs(1 << self.failures.min(4)).min(INTERVAL);
+        let delay = Duration::from_secs(1 << self.failures.min(4)).min(INTERVAL);
         self.failures = self.failures.saturating_add(1);
-        self.next = Some(Instant::now() + pause);
+        self.next = Some(Instant::now() + delay);
     }
 }
 
@@ -147,18 +147,18 @@ impl Announcer {
                 break;
             }
             if newest.borrow_and_update().is_some() {
-                self.look_up().await;
-                self.send("PUT", REQUEST_TIME).await;
+                self.resolve().await;
+                self.send("PUT", REQUEST_TIMEOUT).await;
             }
         }
-        self.send("DELETE", WITHDRAWAL_TIME).await;
+        self.send("DELETE", WITHDRAWAL_TIMEOUT).await;
     }
 
-    async fn look_up(&mut self) {
+    async fn resolve(&mut self) {
         if !self.lookup.is_due() {
             return;
         }
-        match self.endpoint.addresses(REQUEST_TIME).await {
+        match self.endpoint.addresses(REQUEST_TIMEOUT).await {
             Ok(addresses) => {
                 self.lookup.succeeded();
                 if self.lookup.log.has_ended() {
@@ -167,7 +167,7 @@ impl Announcer {
                 for target in self.targets.values_mut() {
                     target.is_listed = false;
                 }
-                for address in addresses.into_iter().take(ADDRESSES) {
+                for address in addresses.into_iter().take(MAX_ADDRESSES) {
                     self.targets.entry(address).or_default().is_listed = true;
                 }
                 // A name server may return only a part of the addresses.
@@ -194,19 +194,19 @@ impl Announcer {
             let (endpoint, announcing) = (self.endpoint.clone(), self.announcing.clone());
             let (listen, created) = (self.listen, next_time(unix_seconds(), target.accepted));
             requests.spawn(async move {
-                let describe = |local| announcing.request(method, local, listen, created);
-                (to, created, endpoint.send(to, bound, describe).await)
+                let head = |local| announcing.request(method, local, listen, created);
+                (to, created, endpoint.send(to, bound, head).await)
             });
         }
         while let Some(result) = requests.join_next().await {
             let Ok((to, created, result)) = result else { continue };
             if !is_end {
-                self.note(to, created, result.map(drop));
+                self.record(to, created, result.map(drop));
             }
         }
     }
 
-    fn note(&mut self, address: SocketAddr, created: u64, result: Result<(), ExchangeError>) {
+    fn record(&mut self, address: SocketAddr, created: u64, result: Result<(), ExchangeError>) {
         let Some(target) = self.targets.get_mut(&address) else { return };
         let gateway = &self.endpoint;
         match result {
@@ -256,7 +256,7 @@ impl Announcing {
 /// Time of the next signature: now, or later than the last accepted one if that is close to the
 /// clock.
 fn next_time(now: u64, accepted: u64) -> u64 {
-    if accepted < now + AHEAD_SECONDS { now.max(accepted + 1) } else { now }
+    if accepted < now + MAX_AHEAD_SECONDS { now.max(accepted + 1) } else { now }
 }
 
 fn unix_seconds() -> u64 {
@@ -265,7 +265,7 @@ fn unix_seconds() -> u64 {
 
 /// Hint for a failed announcement.
 fn hint(error: &ExchangeError) -> &'static str {
-    let ExchangeError::Answer(AnswerError::Status(status)) = error else { return "" };
+    let ExchangeError::Response(ResponseError::Status(status)) = error else { return "" };
     match status {
         401 => "the gateway does not accept the signature: compare the secrets and the clocks",
         403 => {
@@ -318,13 +318,13 @@ mod tests {
     #[test]
     fn the_delay_after_a_failure_is_at_most_the_interval() {
         let mut schedule = Schedule::default();
-        let mut pauses = Vec::new();
+        let mut delays = Vec::new();
         for _ in 0..6 {
             let now = Instant::now();
             schedule.failed();
-            pauses.push((schedule.next.unwrap() - now).as_secs());
+            delays.push((schedule.next.unwrap() - now).as_secs());
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 9, 9]);
+        assert_eq!(delays, [1, 2, 4, 8, 9, 9]);
         let now = Instant::now();
         schedule.succeeded();
         assert!((8..=9).contains(&(schedule.next.unwrap() - now).as_secs()));

@@ -151,7 +151,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
             self.apply(done, &mut reading);
             queue = rest;
             if let Some(id) = hangs {
-                self.leave_behind(id, worker);
+                self.abandon(id, worker);
                 if self.hanging.len() < self.bounds.hanging && started.elapsed() < self.bounds.all {
                     continue;
                 }
@@ -192,7 +192,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         }
     }
 
-    fn leave_behind(&mut self, id: UnitId, worker: Worker<R>) {
+    fn abandon(&mut self, id: UnitId, worker: Worker<R>) {
         self.worker = None;
         self.hanging.push(worker);
         if let Some(slot) = self.slots.get_mut(&id) {
@@ -271,8 +271,8 @@ fn run<R>(
             return (mem::take(&mut state.done), rest, Some(id));
         }
         // At least one unit is started, because slow reads could otherwise starve the other units.
-        let has_begun = state.current.is_some() || !state.done.is_empty();
-        let wait_for_all = if has_begun { bounds.all } else { bounds.all + bounds.unit };
+        let has_started = state.current.is_some() || !state.done.is_empty();
+        let wait_for_all = if has_started { bounds.all } else { bounds.all + bounds.unit };
         if now - started >= wait_for_all {
             rest.append(&mut state.queue);
         }

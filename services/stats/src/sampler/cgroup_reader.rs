@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::ParseError;
-use crate::collect::cgroup::{self, Container, InLimit, Place, Version};
+use crate::collect::cgroup::{self, Container, ControllerPath, UsageInLimit, Version};
 use crate::collect::filesystem;
 
 /// Readings between two searches for the groups. A process is rarely moved, and a controller rarely
 /// enabled; a search costs about forty system calls.
-const READS_PER_LOOK: u32 = 60;
+const READS_PER_SEARCH: u32 = 60;
 
 /// Control groups of the process.
 pub(crate) struct CgroupReader {
@@ -35,14 +35,14 @@ impl CgroupReader {
             files: Files::default(),
             reads_left: 0,
         };
-        groups.look();
+        groups.search();
         groups
     }
 
     /// Current values of the group; `None` in the root group.
     pub(crate) fn read(&mut self) -> Option<Container> {
         if self.reads_left == 0 {
-            self.look();
+            self.search();
         }
         let (container, complete) = self.files.read();
         // A file that existed and cannot be read means that the group was removed.
@@ -66,8 +66,8 @@ impl CgroupReader {
         cores.filter(|&cores| cores > 0 && self.layout.online.is_some_and(|online| cores < online))
     }
 
-    fn look(&mut self) {
-        self.reads_left = READS_PER_LOOK;
+    fn search(&mut self) {
+        self.reads_left = READS_PER_SEARCH;
         let layout = self.layout();
         // Files in the same places stay open, and their faults are not logged again.
         if layout != self.layout {
@@ -82,16 +82,16 @@ impl CgroupReader {
             return Layout::default();
         };
         let mounts = self.mountinfo.read_optional_bytes(filesystem::parse).unwrap_or_default();
-        let places = cgroup::places(&membership, &mounts);
-        let resource = |place, names| ResourceLayout::of(&self.root, place, names);
+        let controller_paths = cgroup::controller_paths(&membership, &mounts);
+        let resource = |path, names| ResourceLayout::of(&self.root, path, names);
         let online = Source::at(self.root.join("sys/devices/system/cpu/online"))
             .read_optional(cgroup::processors);
         Layout {
-            cpu: resource(places.cpu, CPU),
-            cpuacct: resource(places.cpuacct, CPUACCT),
-            memory: resource(places.memory, MEMORY),
-            pids: resource(places.pids, PIDS),
-            cpuset: resource(places.cpuset, CPUSET),
+            cpu: resource(controller_paths.cpu, CPU),
+            cpuacct: resource(controller_paths.cpuacct, CPUACCT),
+            memory: resource(controller_paths.memory, MEMORY),
+            pids: resource(controller_paths.pids, PIDS),
+            cpuset: resource(controller_paths.cpuset, CPUSET),
             online,
         }
     }
@@ -99,8 +99,8 @@ impl CgroupReader {
 
 /// Names of the files of one resource, by version.
 struct Names {
-    one: VersionNames,
-    two: VersionNames,
+    v1: VersionNames,
+    v2: VersionNames,
 }
 
 struct VersionNames {
@@ -116,33 +116,33 @@ const QUOTA: &str = "cpu.cfs_quota_us";
 const PERIOD: &str = "cpu.cfs_period_us";
 const NONE: VersionNames = VersionNames { limits: &[], used: &[], own: &[] };
 const CPU: &Names = &Names {
-    one: VersionNames { limits: &[QUOTA, PERIOD], used: &[], own: &["cpu.stat"] },
-    two: VersionNames { limits: &["cpu.max"], used: &["cpu.stat"], own: &[] },
+    v1: VersionNames { limits: &[QUOTA, PERIOD], used: &[], own: &["cpu.stat"] },
+    v2: VersionNames { limits: &["cpu.max"], used: &["cpu.stat"], own: &[] },
 };
 const CPUACCT: &Names = &Names {
-    one: VersionNames { limits: &[], used: &["cpuacct.usage"], own: &["cpuacct.stat"] },
-    two: NONE,
+    v1: VersionNames { limits: &[], used: &["cpuacct.usage"], own: &["cpuacct.stat"] },
+    v2: NONE,
 };
 const MEMORY: &Names = &Names {
-    one: VersionNames {
+    v1: VersionNames {
         limits: &["memory.limit_in_bytes"],
         used: &["memory.usage_in_bytes", "memory.stat"],
         own: &["memory.oom_control"],
     },
-    two: VersionNames {
+    v2: VersionNames {
         limits: &["memory.max"],
         used: &["memory.current", "memory.stat"],
         own: &["memory.swap.current", "memory.events"],
     },
 };
 const PIDS: &Names = &Names {
-    one: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
-    two: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
+    v1: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
+    v2: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
 };
 // A cpuset is always a subset of the ancestors' cpusets.
 const CPUSET: &Names = &Names {
-    one: VersionNames { limits: &[], used: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
-    two: VersionNames { limits: &[], used: &[], own: &["cpuset.cpus.effective"] },
+    v1: VersionNames { limits: &[], used: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
+    v2: VersionNames { limits: &[], used: &[], own: &["cpuset.cpus.effective"] },
 };
 
 /// Existing files.
@@ -165,14 +165,14 @@ struct ResourceLayout {
 }
 
 impl ResourceLayout {
-    fn of(root: &Path, place: Option<Place>, names: &Names) -> Option<Self> {
-        let Place { version, folders } = place?;
+    fn of(root: &Path, path: Option<ControllerPath>, names: &Names) -> Option<Self> {
+        let ControllerPath { version, folders } = path?;
         let mut folders =
             folders.into_iter().map(|folder| root.join(folder.trim_start_matches('/')));
-        let own = folders.next().filter(|folder| is_below_the_root(folder, version))?;
+        let own = folders.next().filter(|folder| is_below_root(folder, version))?;
         let names = match version {
-            Version::One => &names.one,
-            Version::Two => &names.two,
+            Version::V1 => &names.v1,
+            Version::V2 => &names.v2,
         };
         let files = |folder: &Path, names: &mut dyn Iterator<Item = &&'static str>| {
             names
@@ -191,10 +191,10 @@ impl ResourceLayout {
 
 /// Whether a group is not the kernel's root group, whose values are those of the host. Inside and
 /// outside of a namespace, only its files distinguish it.
-fn is_below_the_root(folder: &Path, version: Version) -> bool {
+fn is_below_root(folder: &Path, version: Version) -> bool {
     match version {
-        Version::One => folder.exists() && !folder.join("release_agent").exists(),
-        Version::Two => ["cgroup.events", "memory.max", "cpu.max", "pids.max"]
+        Version::V1 => folder.exists() && !folder.join("release_agent").exists(),
+        Version::V2 => ["cgroup.events", "memory.max", "cpu.max", "pids.max"]
             .into_iter()
             .any(|name| folder.join(name).exists()),
     }
@@ -240,7 +240,7 @@ impl Files {
             let Some(resource) = resource else { continue };
             read(resource, &mut container);
             complete &= resource.was_complete();
-            if resource.version == Version::One {
+            if resource.version == Version::V1 {
                 container.version = 1;
             }
         }
@@ -250,26 +250,26 @@ impl Files {
 
 fn read_cpu(cpu: &mut Resource, container: &mut Container) {
     let tightest = match cpu.version {
-        Version::One => cpu.tightest(|group| {
+        Version::V1 => cpu.tightest(|group| {
             let quota_us = group.read(QUOTA, cgroup::limit)??;
             cgroup::cores(Some(quota_us), group.read(PERIOD, cgroup::number)?)
         }),
-        Version::Two => cpu.tightest(|group| group.read("cpu.max", cgroup::cpu_max)?),
+        Version::V2 => cpu.tightest(|group| group.read("cpu.max", cgroup::cpu_max)?),
     };
     container.cpu_limit_cores = tightest.map(|(_, limit)| limit);
     container.cpu_us_in_limit = match (cpu.version, tightest) {
-        (_, None | Some((0, _))) => InLimit::Own,
+        (_, None | Some((0, _))) => UsageInLimit::Own,
         // The use is in another hierarchy, `cpuacct`, which is usually mounted together with this
         // one.
-        (Version::One, Some((around, _))) => {
-            let folder = cpu.folder(around);
+        (Version::V1, Some((ancestor, _))) => {
+            let folder = cpu.folder(ancestor);
             let usage = folder.map(|folder| Source::at(folder.join("cpuacct.usage")));
             let usage_ns = usage.and_then(|mut usage| usage.read_optional(cgroup::number));
-            InLimit::Around(usage_ns.map(|nanoseconds| nanoseconds / 1000))
+            UsageInLimit::Ancestor(usage_ns.map(|nanoseconds| nanoseconds / 1000))
         }
-        (Version::Two, Some((around, _))) => {
-            let stat = cpu.in_group(around, "cpu.stat", |text| Ok(cgroup::cpu_stat(text)));
-            InLimit::Around(stat.and_then(|stat| stat.usage_us))
+        (Version::V2, Some((ancestor, _))) => {
+            let stat = cpu.in_group(ancestor, "cpu.stat", |text| Ok(cgroup::cpu_stat(text)));
+            UsageInLimit::Ancestor(stat.and_then(|stat| stat.usage_us))
         }
     };
     let stat = cpu.own("cpu.stat", |text| Ok(cgroup::cpu_stat(text))).unwrap_or_default();
@@ -290,8 +290,8 @@ fn read_cpuacct(cpuacct: &mut Resource, container: &mut Container) {
 
 fn read_memory(memory: &mut Resource, container: &mut Container) {
     let (limit, usage, kills) = match memory.version {
-        Version::One => ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
-        Version::Two => ("memory.max", "memory.current", "memory.events"),
+        Version::V1 => ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control"),
+        Version::V2 => ("memory.max", "memory.current", "memory.events"),
     };
     let stat = memory.own("memory.stat", |text| Ok(cgroup::memory_stat(text))).unwrap_or_default();
     let tightest = memory.tightest(|group| group.read(limit, cgroup::limit)?);
@@ -299,13 +299,14 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
     container.memory_limit_bytes = limit_bytes.into_iter().chain(stat.limit_bytes).min();
     container.memory_bytes_in_limit = match tightest {
         // A tighter limit belongs to an ancestor that is not visible, so its use is unknown.
-        _ if container.memory_limit_bytes != limit_bytes => InLimit::Around(None),
-        None | Some((0, _)) => InLimit::Own,
-        Some((around, _)) => {
-            let stat = memory.in_group(around, "memory.stat", |text| Ok(cgroup::memory_stat(text)));
+        _ if container.memory_limit_bytes != limit_bytes => UsageInLimit::Ancestor(None),
+        None | Some((0, _)) => UsageInLimit::Own,
+        Some((ancestor, _)) => {
+            let stat =
+                memory.in_group(ancestor, "memory.stat", |text| Ok(cgroup::memory_stat(text)));
             let inactive = stat.and_then(|stat| stat.inactive_file_bytes).unwrap_or(0);
-            let used = memory.in_group(around, usage, cgroup::number);
-            InLimit::Around(used.map(|used| used.saturating_sub(inactive)))
+            let used = memory.in_group(ancestor, usage, cgroup::number);
+            UsageInLimit::Ancestor(used.map(|used| used.saturating_sub(inactive)))
         }
     };
     container.memory_usage_bytes = memory.own(usage, cgroup::number);
@@ -320,9 +321,9 @@ fn read_pids(pids: &mut Resource, container: &mut Container) {
     container.pids = pids.own("pids.current", cgroup::number);
     let tightest = pids.tightest(|group| group.read("pids.max", cgroup::limit)?);
     container.pids_limit = tightest.map(|(_, limit)| limit);
-    if let Some((around @ 1.., _)) = tightest {
+    if let Some((ancestor @ 1.., _)) = tightest {
         container.pids_in_limit =
-            InLimit::Around(pids.in_group(around, "pids.current", cgroup::number));
+            UsageInLimit::Ancestor(pids.in_group(ancestor, "pids.current", cgroup::number));
     }
 }
 

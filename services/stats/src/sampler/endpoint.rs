@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
 use tokio::time::timeout;
 
-use super::http::{Answer, AnswerError};
+use super::http::{ResponseError, ResponseParser};
 
 /// Plain HTTP server with a path: the task metadata endpoint, or an Alertmanager.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,13 +90,13 @@ fn host_and_port(authority: &str) -> Result<(&str, u16), EndpointError> {
 pub(crate) enum ExchangeError {
     /// The whole exchange exceeded the timeout.
     #[error("no answer within {} seconds", .0.as_secs())]
-    TooSlow(Duration),
+    TimedOut(Duration),
     /// The server was not reachable, or closed the connection.
     #[error(transparent)]
     Connection(#[from] io::Error),
     /// The response is not usable.
     #[error(transparent)]
-    Answer(#[from] AnswerError),
+    Response(#[from] ResponseError),
 }
 
 impl Endpoint {
@@ -124,7 +124,7 @@ impl Endpoint {
         bound: Duration,
     ) -> Result<Vec<SocketAddr>, ExchangeError> {
         let lookup = timeout(bound, lookup_host((self.host.as_str(), self.port))).await;
-        Ok(lookup.map_err(|_| ExchangeError::TooSlow(bound))??.collect())
+        Ok(lookup.map_err(|_| ExchangeError::TimedOut(bound))??.collect())
     }
 
     /// Sends a request without content to one of the addresses. Its method, path and fields can
@@ -133,10 +133,10 @@ impl Endpoint {
         &self,
         address: SocketAddr,
         bound: Duration,
-        describe: impl FnOnce(SocketAddr) -> (&'static str, String, String),
+        head: impl FnOnce(SocketAddr) -> (&'static str, String, String),
     ) -> Result<Vec<u8>, ExchangeError> {
         exchange(address, bound, |own| {
-            let (method, path, fields) = describe(own);
+            let (method, path, fields) = head(own);
             self.request(method, &path, &fields)
         })
         .await
@@ -180,23 +180,23 @@ async fn exchange(
     bound: Duration,
     request: impl FnOnce(SocketAddr) -> String,
 ) -> Result<Vec<u8>, ExchangeError> {
-    let exchanged = timeout(bound, async {
+    let exchange_future = timeout(bound, async {
         let mut connection = TcpStream::connect(address).await?;
         let request = request(connection.local_addr()?);
         connection.write_all(request.as_bytes()).await?;
-        let mut answer = Answer::default();
+        let mut parser = ResponseParser::default();
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let count = connection.read(&mut buffer).await?;
             if count == 0 {
-                return Ok(answer.closed()?);
+                return Ok(parser.finish()?);
             }
-            if let Some(body) = answer.push(&buffer[..count])? {
+            if let Some(body) = parser.push(&buffer[..count])? {
                 return Ok(body);
             }
         }
     });
-    exchanged.await.map_err(|_| ExchangeError::TooSlow(bound))?
+    exchange_future.await.map_err(|_| ExchangeError::TimedOut(bound))?
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 use std::str;
 
 /// Maximum length of a response head; that of the metadata endpoint has about 150 bytes.
-const HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Maximum length of a body; the metrics of a container have about 6 kB.
-const BODY_BYTES: usize = 1024 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// Maximum length of a chunk header, including extensions.
-const CHUNK_LINE_BYTES: usize = 256;
+const MAX_CHUNK_LINE_BYTES: usize = 256;
 
 /// Fault in a response.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(crate) enum AnswerError {
+pub(crate) enum ResponseError {
     /// It is not an HTTP/1 response.
     #[error("the answer is not HTTP: {0}")]
-    Odd(&'static str),
+    Invalid(&'static str),
     /// Its status is not 200.
     #[error("the status is {0}")]
     Status(u16),
@@ -25,12 +25,12 @@ pub(crate) enum AnswerError {
     TooLong,
     /// The connection closed before the end of the response.
     #[error("the answer is cut off")]
-    CutOff,
+    Truncated,
 }
 
-/// A partially received response.
+/// Parser of a response, with the bytes received so far.
 #[derive(Default)]
-pub(crate) struct Answer {
+pub(crate) struct ResponseParser {
     /// Unparsed bytes: the head, then the body or the remainder of a chunk.
     received: Vec<u8>,
     state: State,
@@ -59,20 +59,20 @@ struct Chunks {
     body: Vec<u8>,
 }
 
-impl Answer {
+impl ResponseParser {
     /// Adds received bytes; returns the body when it is complete.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, AnswerError> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, ResponseError> {
         self.received.extend_from_slice(bytes);
         if let State::Head { searched } = self.state {
             let Some(end) = end_of_head(&self.received, searched) else {
-                if self.received.len() > HEAD_BYTES {
-                    return Err(AnswerError::TooLong);
+                if self.received.len() > MAX_HEAD_BYTES {
+                    return Err(ResponseError::TooLong);
                 }
                 self.state = State::Head { searched: self.received.len().saturating_sub(3) };
                 return Ok(None);
             };
             let head = str::from_utf8(&self.received[..end])
-                .map_err(|_| AnswerError::Odd("its head is not text"))?;
+                .map_err(|_| ResponseError::Invalid("its head is not text"))?;
             self.state = framing(head)?;
             self.received.drain(..end);
         }
@@ -88,16 +88,16 @@ impl Answer {
                 self.received.truncate(*length);
                 Ok(Some(std::mem::take(&mut self.received)))
             }
-            _ if self.received.len() > BODY_BYTES => Err(AnswerError::TooLong),
+            _ if self.received.len() > MAX_BODY_BYTES => Err(ResponseError::TooLong),
             _ => Ok(None),
         }
     }
 
     /// Returns a body that ends with the connection.
-    pub(crate) fn closed(self) -> Result<Vec<u8>, AnswerError> {
+    pub(crate) fn finish(self) -> Result<Vec<u8>, ResponseError> {
         match self.state {
             State::UntilClose => Ok(self.received),
-            _ => Err(AnswerError::CutOff),
+            _ => Err(ResponseError::Truncated),
         }
     }
 }
@@ -105,34 +105,35 @@ impl Answer {
 /// Length of the head; the search starts at `from`.
 fn end_of_head(received: &[u8], from: usize) -> Option<usize> {
     let found = received.get(from..)?.windows(4).position(|window| window == b"\r\n\r\n")?;
-    Some(from + found + 4).filter(|&end| end <= HEAD_BYTES)
+    Some(from + found + 4).filter(|&end| end <= MAX_HEAD_BYTES)
 }
 
 /// Determines the framing of the body.
-fn framing(head: &str) -> Result<State, AnswerError> {
+fn framing(head: &str) -> Result<State, ResponseError> {
     let mut lines = head.split("\r\n");
     let status_line = lines.next().unwrap_or_default();
     let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
     match status.and_then(|status| status.parse().ok()) {
         Some(200) => {}
-        Some(other) => return Err(AnswerError::Status(other)),
-        None => return Err(AnswerError::Odd("there is no status")),
+        Some(other) => return Err(ResponseError::Status(other)),
+        None => return Err(ResponseError::Invalid("there is no status")),
     }
     let mut length = None;
     let mut chunked = false;
     for line in lines.filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').ok_or(AnswerError::Odd("a header is odd"))?;
+        let (name, value) =
+            line.split_once(':').ok_or(ResponseError::Invalid("a header is odd"))?;
         let value = value.trim();
         if name.eq_ignore_ascii_case("transfer-encoding") {
             if chunked || !value.eq_ignore_ascii_case("chunked") {
-                return Err(AnswerError::Odd("its transfer encoding is unknown"));
+                return Err(ResponseError::Invalid("its transfer encoding is unknown"));
             }
             chunked = true;
         } else if name.eq_ignore_ascii_case("content-length") {
             let digits = value.bytes().all(|byte| byte.is_ascii_digit());
             let value = value.parse::<usize>().ok().filter(|_| digits);
             if value.is_none() || (length.is_some() && length != value) {
-                return Err(AnswerError::Odd("its length is odd"));
+                return Err(ResponseError::Invalid("its length is odd"));
             }
             length = value;
         }
@@ -140,7 +141,7 @@ fn framing(head: &str) -> Result<State, AnswerError> {
     match length {
         // Chunked encoding takes precedence over a length (RFC 9112, section 6.3).
         _ if chunked => Ok(State::Chunks(Chunks::default())),
-        Some(length) if length > BODY_BYTES => Err(AnswerError::TooLong),
+        Some(length) if length > MAX_BODY_BYTES => Err(ResponseError::TooLong),
         Some(length) => Ok(State::Length(length)),
         None => Ok(State::UntilClose),
     }
@@ -148,14 +149,14 @@ fn framing(head: &str) -> Result<State, AnswerError> {
 
 impl Chunks {
     /// Decodes all complete chunks; returns whether the last one was among them.
-    fn decode(&mut self, received: &[u8]) -> Result<bool, AnswerError> {
+    fn decode(&mut self, received: &[u8]) -> Result<bool, ResponseError> {
         loop {
             let rest = &received[self.at..];
-            let line = rest.iter().take(CHUNK_LINE_BYTES).position(|&byte| byte == b'\n');
+            let line = rest.iter().take(MAX_CHUNK_LINE_BYTES).position(|&byte| byte == b'\n');
             let Some(line) = line else {
                 return match rest.len() {
-                    0..CHUNK_LINE_BYTES => Ok(false),
-                    _ => Err(AnswerError::Odd("the start of a chunk is too long")),
+                    0..MAX_CHUNK_LINE_BYTES => Ok(false),
+                    _ => Err(ResponseError::Invalid("the start of a chunk is too long")),
                 };
             };
             let length = chunk_length(&rest[..line])?;
@@ -163,13 +164,13 @@ impl Chunks {
                 // Trailers may follow, and are ignored.
                 return Ok(true);
             }
-            if self.body.len() + length > BODY_BYTES {
-                return Err(AnswerError::TooLong);
+            if self.body.len() + length > MAX_BODY_BYTES {
+                return Err(ResponseError::TooLong);
             }
             let Some(chunk) = rest.get(line + 1..line + 1 + length + 2) else { return Ok(false) };
             let (data, end) = chunk.split_at(length);
             if end != b"\r\n" {
-                return Err(AnswerError::Odd("a chunk has another length than it says"));
+                return Err(ResponseError::Invalid("a chunk has another length than it says"));
             }
             self.body.extend_from_slice(data);
             self.at += line + 1 + length + 2;
@@ -178,15 +179,15 @@ impl Chunks {
 }
 
 /// Parses a chunk header: the length in hexadecimal, and an optional extension.
-fn chunk_length(line: &[u8]) -> Result<usize, AnswerError> {
+fn chunk_length(line: &[u8]) -> Result<usize, ResponseError> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let ends = matches!(line.get(digits), Some(b'\r' | b';' | b' ' | b'\t'));
     str::from_utf8(&line[..digits])
         .ok()
         .and_then(|digits| usize::from_str_radix(digits, 16).ok())
         // The limit also keeps sums with the length small.
-        .filter(|&length| ends && length <= BODY_BYTES)
-        .ok_or(AnswerError::Odd("the length of a chunk is odd"))
+        .filter(|&length| ends && length <= MAX_BODY_BYTES)
+        .ok_or(ResponseError::Invalid("the length of a chunk is odd"))
 }
 
 #[cfg(test)]
@@ -196,14 +197,14 @@ mod tests {
     use super::*;
 
     /// Body of a response that arrives in pieces of this size before the connection closes.
-    fn body(answer: &[u8], piece: usize) -> Result<Vec<u8>, AnswerError> {
-        let mut state = Answer::default();
+    fn body(answer: &[u8], piece: usize) -> Result<Vec<u8>, ResponseError> {
+        let mut state = ResponseParser::default();
         for bytes in answer.chunks(piece) {
             if let Some(body) = state.push(bytes)? {
                 return Ok(body);
             }
         }
-        state.closed()
+        state.finish()
     }
 
     #[test]
@@ -225,18 +226,24 @@ mod tests {
     #[test]
     fn an_unexpected_response_is_an_error() {
         let error = |answer: &str| body(answer.as_bytes(), 5).unwrap_err();
-        assert_eq!(error("HTTP/1.1 404 Not Found\r\n\r\n"), AnswerError::Status(404));
-        assert_eq!(error("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"), AnswerError::CutOff);
-        assert_eq!(error("HTTP/1.1 200 OK\r\nContent-"), AnswerError::CutOff);
-        assert_eq!(error(""), AnswerError::CutOff);
+        assert_eq!(error("HTTP/1.1 404 Not Found\r\n\r\n"), ResponseError::Status(404));
+        assert_eq!(
+            error("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"),
+            ResponseError::Truncated
+        );
+        assert_eq!(error("HTTP/1.1 200 OK\r\nContent-"), ResponseError::Truncated);
+        assert_eq!(error(""), ResponseError::Truncated);
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(error(&format!("{chunked}7\r\n{{")), AnswerError::CutOff);
+        assert_eq!(error(&format!("{chunked}7\r\n{{")), ResponseError::Truncated);
         assert_eq!(
             error(&format!("{chunked}100001\r\n")).to_string(),
             "the answer is not HTTP: the length of a chunk is odd"
         );
         for odd in ["g\r\n", "1\r\nab\r\n", "\r\n", "ffffffffffffffffff\r\n", "1x\r\na\r\n"] {
-            assert!(matches!(error(&format!("{chunked}{odd}")), AnswerError::Odd(_)), "{odd}");
+            assert!(
+                matches!(error(&format!("{chunked}{odd}")), ResponseError::Invalid(_)),
+                "{odd}"
+            );
         }
         for odd in [
             "SSH-2.0\r\n\r\n",
@@ -246,16 +253,16 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Length: 8\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         ] {
-            assert!(matches!(error(odd), AnswerError::Odd(_)), "{odd}");
+            assert!(matches!(error(odd), ResponseError::Invalid(_)), "{odd}");
         }
     }
 
     #[test]
     fn a_response_without_an_end_is_limited() {
         let endless = |start: &str| {
-            let mut state = Answer::default();
+            let mut state = ResponseParser::default();
             let mut result = state.push(start.as_bytes());
-            for _ in 0..2 * BODY_BYTES / 1024 {
+            for _ in 0..2 * MAX_BODY_BYTES / 1024 {
                 if result.is_err() {
                     break;
                 }
@@ -263,17 +270,17 @@ mod tests {
             }
             result.unwrap_err()
         };
-        assert_eq!(endless("HTTP/1.1 200 OK\r\n"), AnswerError::TooLong);
-        assert_eq!(endless("HTTP/1.1 200 OK\r\n\r\n"), AnswerError::TooLong);
+        assert_eq!(endless("HTTP/1.1 200 OK\r\n"), ResponseError::TooLong);
+        assert_eq!(endless("HTTP/1.1 200 OK\r\n\r\n"), ResponseError::TooLong);
         assert_eq!(
             endless("HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n"),
-            AnswerError::TooLong
+            ResponseError::TooLong
         );
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(matches!(endless(chunked), AnswerError::Odd(_)));
+        assert!(matches!(endless(chunked), ResponseError::Invalid(_)));
         let chunks =
             format!("{chunked}{}", format!("80000\r\n{}\r\n", "x".repeat(0x8_0000)).repeat(3));
-        assert_eq!(body(chunks.as_bytes(), 4096), Err(AnswerError::TooLong));
+        assert_eq!(body(chunks.as_bytes(), 4096), Err(ResponseError::TooLong));
     }
 
     proptest! {

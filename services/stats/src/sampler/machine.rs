@@ -13,7 +13,7 @@ use super::Sampling;
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit, UnitId};
 use super::cgroup_reader::CgroupReader;
 use super::fault_log::FaultLog;
-use super::metadata::Answers;
+use super::metadata::MetadataResponses;
 use super::scan::Scanner;
 use super::source::Source;
 use super::view::{MountTable, Network, Roots, View};
@@ -24,14 +24,14 @@ use crate::glob::Selections;
 use crate::reading::{Filesystem, Reading, TaskReading};
 
 /// Responses of the task metadata endpoint, in an ECS task.
-pub(crate) type Metadata = Option<watch::Receiver<Option<Answers>>>;
+pub(crate) type Metadata = Option<watch::Receiver<Option<MetadataResponses>>>;
 
 /// Maximum time after the start to wait for the endpoint's first response, which arrives about a
 /// second after the start of a container.
-const METADATA_PATIENCE: Duration = Duration::from_secs(3);
+const METADATA_WAIT: Duration = Duration::from_secs(3);
 
 /// Maximum age of responses that are reported as current.
-const METADATA_AGE: Duration = Duration::from_secs(10);
+const MAX_METADATA_AGE: Duration = Duration::from_secs(10);
 
 /// Bounds for files. A read takes microseconds, but a fully loaded machine delays a thread by tens
 /// of milliseconds. Together with the filesystems, a reading ends within a second.
@@ -53,7 +53,7 @@ const FILESYSTEMS_PER_TICK: usize = 64;
 /// Sources of a reading.
 pub(super) struct Machine {
     started: Instant,
-    sources: BoundedReader<Gathered>,
+    sources: BoundedReader<SourceResults>,
     cgroup: UnitId,
     filesystems: BoundedReader<BTreeMap<u64, Filesystem>>,
     /// Filesystems in the order of their mounts, each with the key of its result.
@@ -66,7 +66,7 @@ pub(super) struct Machine {
 
 /// Results of the sources.
 #[derive(Default)]
-struct Gathered {
+struct SourceResults {
     reading: Reading,
     /// Mount table, if it was read.
     mounts: Option<Vec<Mount>>,
@@ -80,17 +80,17 @@ struct FileUnit<T> {
     store: fn(&mut Reading, T, f64),
 }
 
-impl<T: Send + 'static> Unit<Gathered> for FileUnit<T> {
-    fn read(&mut self) -> Outcome<Gathered> {
+impl<T: Send + 'static> Unit<SourceResults> for FileUnit<T> {
+    fn read(&mut self) -> Outcome<SourceResults> {
         let value = if self.is_optional {
             self.source.read_optional(self.parse)
         } else {
             self.source.read(self.parse)
         };
         let store = self.store;
-        let update = move |gathered: &mut Gathered, at: f64| {
+        let update = move |results: &mut SourceResults, at: f64| {
             if let Some(value) = value {
-                store(&mut gathered.reading, value, at);
+                store(&mut results.reading, value, at);
             }
         };
         Outcome { state: self.source.state(), update: Box::new(update) }
@@ -123,31 +123,31 @@ impl Machine {
 
     /// Reads all sources once, in less than a second even if some of them hang.
     pub(super) fn read(&mut self) -> Reading {
-        let Gathered { mut reading, mounts } = self.sources.read();
+        let SourceResults { mut reading, mounts } = self.sources.read();
         let Selections { interfaces, disks, mounts: points } = &self.selections;
         reading.select(interfaces, disks);
         reading.container_is_unknown = self.sources.state(self.cgroup) == SourceState::Down;
-        let has_figures = |(name, state): (&Arc<str>, SourceState)| match state {
+        let availability = |(name, state): (&Arc<str>, SourceState)| match state {
             SourceState::Absent => None,
             state => Some((Arc::clone(name), state == SourceState::Up)),
         };
-        reading.sources = self.sources.states().filter_map(has_figures).collect();
+        reading.sources = self.sources.states().filter_map(availability).collect();
         if let Some(mut mounts) = mounts {
             mounts.retain(|mount| points.contains(&mount.point));
-            self.follow(mounts);
+            self.update_mounts(mounts);
         }
         self.read_filesystems(&mut reading);
-        reading.task = self.metadata.as_ref().and_then(newest_answers);
-        let has_no_answer =
-            self.metadata.as_ref().is_some_and(|answers| answers.borrow().is_none());
-        reading.task_is_awaited = has_no_answer && self.started.elapsed() < METADATA_PATIENCE;
-        reading.task_is_unknown = has_no_answer && !reading.task_is_awaited;
+        reading.task = self.metadata.as_ref().and_then(newest_responses);
+        let has_no_response =
+            self.metadata.as_ref().is_some_and(|responses| responses.borrow().is_none());
+        reading.task_is_pending = has_no_response && self.started.elapsed() < METADATA_WAIT;
+        reading.task_is_unknown = has_no_response && !reading.task_is_pending;
         reading.processes = self.scanner.as_ref().and_then(Scanner::newest);
         reading
     }
 
     /// Updates the list of filesystems from the mount table.
-    fn follow(&mut self, mounts: Vec<Mount>) {
+    fn update_mounts(&mut self, mounts: Vec<Mount>) {
         if self.mounts.iter().map(|(mount, ..)| &**mount).eq(&mounts) {
             return;
         }
@@ -184,7 +184,7 @@ impl Machine {
 }
 
 /// Adds the files with fixed paths.
-fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
+fn add_files(sources: &mut BoundedReader<SourceResults>, proc: &Path) {
     let mut files = Files { sources, proc };
     files.required("stat", cpu::parse, |reading, stat, at| {
         reading.stat = Some(stat);
@@ -214,7 +214,7 @@ fn add_files(sources: &mut BoundedReader<Gathered>, proc: &Path) {
 }
 
 struct Files<'a> {
-    sources: &'a mut BoundedReader<Gathered>,
+    sources: &'a mut BoundedReader<SourceResults>,
     proc: &'a Path,
 }
 
@@ -253,10 +253,10 @@ impl Files<'_> {
 /// Interfaces of the network namespace that the view selects.
 struct NetworkUnit {
     view: Arc<View>,
-    chosen: Option<ChosenNetwork>,
+    namespace: Option<NetworkNamespace>,
 }
 
-struct ChosenNetwork {
+struct NetworkNamespace {
     source: Source,
     devices: PathBuf,
     scope: Option<wire::ScopeKind>,
@@ -266,43 +266,43 @@ struct ChosenNetwork {
 }
 
 /// Readings between two reads of the interfaces' links, unless interfaces are added.
-const LINKS_READINGS: u32 = 60;
+const READS_PER_LINK_REFRESH: u32 = 60;
 
 impl NetworkUnit {
     fn new(view: Arc<View>) -> Self {
-        Self { view, chosen: None }
+        Self { view, namespace: None }
     }
 }
 
-impl Unit<Gathered> for NetworkUnit {
-    fn read(&mut self) -> Outcome<Gathered> {
-        let chosen = self.chosen.get_or_insert_with(|| {
+impl Unit<SourceResults> for NetworkUnit {
+    fn read(&mut self) -> Outcome<SourceResults> {
+        let namespace = self.namespace.get_or_insert_with(|| {
             let Network { file, devices, scope } = self.view.network();
             let (source, links) = (Source::at(file), HashMap::new());
-            ChosenNetwork { source, devices, scope, links, age: 0 }
+            NetworkNamespace { source, devices, scope, links, age: 0 }
         });
-        let mut networks = chosen.source.read_optional(network::parse);
+        let mut networks = namespace.source.read_optional(network::parse);
         if let Some(networks) = &mut networks {
-            chosen.follow(networks);
-            network::mark_stacked(networks, &chosen.links);
+            namespace.update_links(networks);
+            network::mark_stacked(networks, &namespace.links);
         }
-        let (state, scope) = (chosen.source.state(), chosen.scope);
-        let update = move |gathered: &mut Gathered, at: f64| {
+        let (state, scope) = (namespace.source.state(), namespace.scope);
+        let update = move |results: &mut SourceResults, at: f64| {
             if let Some(networks) = networks {
-                gathered.reading.networks = networks;
-                gathered.reading.network_scope = scope;
-                gathered.reading.times.networks = Some(at);
+                results.reading.networks = networks;
+                results.reading.network_scope = scope;
+                results.reading.times.networks = Some(at);
             }
         };
         Outcome { state, update: Box::new(update) }
     }
 }
 
-impl ChosenNetwork {
+impl NetworkNamespace {
     /// Reads the links of the interfaces, if interfaces were added or the last read is too old.
-    fn follow(&mut self, interfaces: &[Interface]) {
+    fn update_links(&mut self, interfaces: &[Interface]) {
         let is_known = |interface: &Interface| self.links.contains_key(&interface.name);
-        self.age = (self.age + 1) % LINKS_READINGS;
+        self.age = (self.age + 1) % READS_PER_LINK_REFRESH;
         if self.age != 0 && !self.links.is_empty() && interfaces.iter().all(is_known) {
             return;
         }
@@ -335,8 +335,8 @@ impl CgroupUnit {
     }
 }
 
-impl Unit<Gathered> for CgroupUnit {
-    fn read(&mut self) -> Outcome<Gathered> {
+impl Unit<SourceResults> for CgroupUnit {
+    fn read(&mut self) -> Outcome<SourceResults> {
         // The search is not done at the start, because it can hang as well.
         let reader = self
             .reader
@@ -346,9 +346,9 @@ impl Unit<Gathered> for CgroupUnit {
             Some(_) => SourceState::Up,
             None => reader.state(),
         };
-        let update = move |gathered: &mut Gathered, at: f64| {
-            gathered.reading.container = container;
-            gathered.reading.times.container = Some(at);
+        let update = move |results: &mut SourceResults, at: f64| {
+            results.reading.container = container;
+            results.reading.times.container = Some(at);
         };
         Outcome { state, update: Box::new(update) }
     }
@@ -357,13 +357,13 @@ impl Unit<Gathered> for CgroupUnit {
 /// Mount table.
 struct MountsUnit(MountTable);
 
-impl Unit<Gathered> for MountsUnit {
-    fn read(&mut self) -> Outcome<Gathered> {
+impl Unit<SourceResults> for MountsUnit {
+    fn read(&mut self) -> Outcome<SourceResults> {
         let mounts = self.0.read();
         let (state, scope) = (self.0.state(), self.0.scope());
-        let update = move |gathered: &mut Gathered, _: f64| {
-            gathered.mounts = mounts;
-            gathered.reading.mounts_scope = scope;
+        let update = move |results: &mut SourceResults, _: f64| {
+            results.mounts = mounts;
+            results.reading.mounts_scope = scope;
         };
         Outcome { state, update: Box::new(update) }
     }
@@ -387,7 +387,7 @@ impl FilesystemUnit {
         Self { mount, key, period, age, last: None, log: FaultLog::default() }
     }
 
-    fn ask(&mut self) -> Result<(), SourceState> {
+    fn refresh(&mut self) -> Result<(), SourceState> {
         let sizes = statvfs(&self.mount.path).map_err(|error| {
             self.last = None;
             if self.log.is_due() {
@@ -417,7 +417,7 @@ impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
     fn read(&mut self) -> Outcome<BTreeMap<u64, Filesystem>> {
         let is_due = self.last.is_none() || self.age + 1 >= self.period;
         self.age = if is_due { 0 } else { self.age + 1 };
-        let state = if is_due { self.ask().err() } else { None };
+        let state = if is_due { self.refresh().err() } else { None };
         let (key, filesystem) = (self.key, self.last.clone());
         let update = move |all: &mut BTreeMap<u64, Filesystem>, _: f64| {
             all.extend(filesystem.map(|filesystem| (key, filesystem)));
@@ -441,17 +441,17 @@ pub(super) fn hostname(roots: &Roots) -> Option<String> {
         .or_else(|| Source::at(roots.proc.join("sys/kernel/hostname")).read(name))
 }
 
-fn newest_answers(answers: &watch::Receiver<Option<Answers>>) -> Option<TaskReading> {
-    let answers = answers.borrow();
-    let answers = answers.as_ref()?;
-    let age = answers.changed.elapsed();
+fn newest_responses(responses: &watch::Receiver<Option<MetadataResponses>>) -> Option<TaskReading> {
+    let responses = responses.borrow();
+    let responses = responses.as_ref()?;
+    let age = responses.changed.elapsed();
     // The task stays, without metrics; those of the host would be mistaken for its own.
-    let is_fresh = age <= METADATA_AGE;
+    let is_fresh = age <= MAX_METADATA_AGE;
     let fresh = |usage: &Arc<_>| if is_fresh { Arc::clone(usage) } else { Arc::default() };
     Some(TaskReading {
-        task: answers.task.clone(),
-        usage: fresh(&answers.usage),
-        usage_before: fresh(&answers.usage_before),
+        task: responses.task.clone(),
+        usage: fresh(&responses.usage),
+        usage_before: fresh(&responses.usage_before),
         age_ms: super::milliseconds(age),
     })
 }
@@ -461,20 +461,24 @@ mod tests {
     use super::*;
     use crate::collect::ecs_task::Usage;
 
-    fn answers(age: Duration) -> watch::Receiver<Option<Answers>> {
+    fn responses(age: Duration) -> watch::Receiver<Option<MetadataResponses>> {
         let usage = Arc::new(vec![Usage::default()]);
         let changed = Instant::now().checked_sub(age).unwrap();
-        let answers =
-            Answers { task: Arc::default(), usage: usage.clone(), usage_before: usage, changed };
-        watch::channel(Some(answers)).1
+        let responses = MetadataResponses {
+            task: Arc::default(),
+            usage: usage.clone(),
+            usage_before: usage,
+            changed,
+        };
+        watch::channel(Some(responses)).1
     }
 
     #[test]
     fn metrics_that_did_not_change_for_ten_seconds_are_absent_and_the_task_remains() {
-        let fresh = newest_answers(&answers(Duration::from_secs(9))).unwrap();
+        let fresh = newest_responses(&responses(Duration::from_secs(9))).unwrap();
         assert_eq!(fresh.usage.len(), 1);
         assert!(fresh.age_ms >= 9000);
-        let old = newest_answers(&answers(Duration::from_secs(11))).unwrap();
+        let old = newest_responses(&responses(Duration::from_secs(11))).unwrap();
         assert!(old.usage.is_empty() && old.usage_before.is_empty());
         assert!(old.age_ms >= 11_000);
     }

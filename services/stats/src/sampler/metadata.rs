@@ -13,7 +13,7 @@ use crate::collect::ecs_task::{self, Task, Usage};
 
 /// Timeout of one request. An agent under load can need seconds, and its metrics are reported for
 /// ten.
-const REQUEST_TIME: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Interval between reads of the counters, which the endpoint updates about once a second.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,11 +25,11 @@ const TASK_INTERVAL: Duration = Duration::from_secs(30);
 const NEW_TASK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum delay between two attempts at a failing endpoint.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// Newest responses of the endpoint.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers {
+pub(crate) struct MetadataResponses {
     pub(crate) task: Arc<Task>,
     /// Newest counters.
     pub(crate) usage: Arc<Vec<Usage>>,
@@ -42,18 +42,18 @@ pub(crate) struct Answers {
 /// Polls the endpoint in a task of the runtime, until the last receiver is dropped.
 ///
 /// The value stays `None` until both the task and its counters have been received.
-pub(crate) fn watch(endpoint: Endpoint) -> watch::Receiver<Option<Answers>> {
+pub(crate) fn watch(endpoint: Endpoint) -> watch::Receiver<Option<MetadataResponses>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         tokio::select! {
             () = sender.closed() => {}
-            () = ask_forever(&endpoint, &sender) => {}
+            () = poll(&endpoint, &sender) => {}
         }
     });
     receiver
 }
 
-async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>>) {
+async fn poll(endpoint: &Endpoint, sender: &watch::Sender<Option<MetadataResponses>>) {
     let mut task = Schedule::of("/task");
     let mut stats = Schedule::of("/task/stats");
     let mut known: Option<Arc<Task>> = None;
@@ -63,24 +63,25 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
     loop {
         sleep(task.due.min(stats.due).saturating_duration_since(Instant::now())).await;
         if task.due <= Instant::now()
-            && let Some(answer) = task.ask(endpoint, TASK_INTERVAL, ecs_task::parse).await
+            && let Some(response) = task.fetch(endpoint, TASK_INTERVAL, ecs_task::parse).await
         {
-            known = Some(Arc::new(answer));
+            known = Some(Arc::new(response));
         }
         if stats.due <= Instant::now()
-            && let Some(answer) = stats.ask(endpoint, STATS_INTERVAL, ecs_task::parse_stats).await
+            && let Some(response) =
+                stats.fetch(endpoint, STATS_INTERVAL, ecs_task::parse_stats).await
             && let Some(known) = &known
         {
-            if *usage != answer {
-                usage_before = Arc::new(before(&usage, &usage_before, &answer));
-                usage = Arc::new(answer);
+            if *usage != response {
+                usage_before = Arc::new(before(&usage, &usage_before, &response));
+                usage = Arc::new(response);
                 changed = Instant::now();
             }
             let names = |usage: &Usage| known.containers.iter().any(|named| named.id == usage.id);
             if !usage.iter().all(names) {
-                task.be_due_within(NEW_TASK_INTERVAL);
+                task.expedite(NEW_TASK_INTERVAL);
             }
-            sender.send_replace(Some(Answers {
+            sender.send_replace(Some(MetadataResponses {
                 task: known.clone(),
                 usage: usage.clone(),
                 usage_before: usage_before.clone(),
@@ -92,21 +93,21 @@ async fn ask_forever(endpoint: &Endpoint, sender: &watch::Sender<Option<Answers>
 
 /// Previous counters for a response: for each container the last ones or, if they have the same
 /// read time, the ones before them.
-fn before(last: &[Usage], before_last: &[Usage], answer: &[Usage]) -> Vec<Usage> {
+fn before(last: &[Usage], before_last: &[Usage], response: &[Usage]) -> Vec<Usage> {
     let find = |list: &[Usage], usage: &Usage| {
         // The parser has sorted them by ID.
         let index = list.binary_search_by(|listed| listed.id.cmp(&usage.id)).ok()?;
         list.get(index).filter(|listed| listed.read_unix_ms != usage.read_unix_ms).cloned()
     };
     let earlier = |usage| find(last, usage).or_else(|| find(before_last, usage));
-    answer.iter().filter_map(earlier).collect()
+    response.iter().filter_map(earlier).collect()
 }
 
 /// Schedule of one path of the endpoint.
 struct Schedule {
     path: &'static str,
     due: Instant,
-    asked: Instant,
+    requested: Instant,
     /// Consecutive failures.
     failures: u32,
     log: FaultLog,
@@ -115,19 +116,19 @@ struct Schedule {
 impl Schedule {
     fn of(path: &'static str) -> Self {
         let now = Instant::now();
-        Self { path, due: now, asked: now, failures: 0, log: FaultLog::default() }
+        Self { path, due: now, requested: now, failures: 0, log: FaultLog::default() }
     }
 
     /// Returns the parsed response. A fault is logged when it begins and when it ends.
-    async fn ask<T>(
+    async fn fetch<T>(
         &mut self,
         endpoint: &Endpoint,
         interval: Duration,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Option<T> {
-        self.asked = Instant::now();
-        let answer = endpoint.get(self.path, REQUEST_TIME).await;
-        let result = answer.map_err(RequestError::from).and_then(|body| Ok(parse(&body)?));
+        self.requested = Instant::now();
+        let response = endpoint.get(self.path, REQUEST_TIMEOUT).await;
+        let result = response.map_err(RequestError::from).and_then(|body| Ok(parse(&body)?));
         let path = self.path;
         match result {
             Ok(value) => {
@@ -135,7 +136,7 @@ impl Schedule {
                 if self.log.has_ended() {
                     tracing::info!(path, "the task metadata endpoint answers again");
                 }
-                self.due = self.asked + interval;
+                self.due = self.requested + interval;
                 Some(value)
             }
             Err(error) => {
@@ -143,26 +144,26 @@ impl Schedule {
                     tracing::warn!(path, %error, "the task metadata endpoint does not answer");
                 }
                 self.failures = self.failures.saturating_add(1);
-                self.due = self.asked + pause(self.failures);
+                self.due = self.requested + delay(self.failures);
                 None
             }
         }
     }
 
     /// Moves the next attempt forward, unless the last one failed.
-    fn be_due_within(&mut self, interval: Duration) {
+    fn expedite(&mut self, interval: Duration) {
         if self.failures == 0 {
-            self.due = self.due.min(self.asked + interval);
+            self.due = self.due.min(self.requested + interval);
         }
     }
 }
 
 /// Delay after a failed attempt: 1, 1, 2 and 2 seconds, so that four consecutive failures lose no
 /// metrics, then 4, 8, 16 and 30 seconds.
-fn pause(failures: u32) -> Duration {
+fn delay(failures: u32) -> Duration {
     let doublings = if failures <= 4 { failures.saturating_sub(1) / 2 } else { failures - 3 };
     let seconds = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
-    Duration::from_secs(seconds).min(LONGEST_PAUSE)
+    Duration::from_secs(seconds).min(MAX_DELAY)
 }
 
 /// Failure of a request to the endpoint.
@@ -193,11 +194,11 @@ mod tests {
 
     #[test]
     fn a_failing_endpoint_is_polled_less_often() {
-        let pauses =
-            [1, 2, 3, 4, 5, 6, 7, 64, 65, u32::MAX].map(|failures| pause(failures).as_secs());
-        assert_eq!(pauses, [1, 1, 2, 2, 4, 8, 16, 30, 30, 30]);
+        let delays =
+            [1, 2, 3, 4, 5, 6, 7, 64, 65, u32::MAX].map(|failures| delay(failures).as_secs());
+        assert_eq!(delays, [1, 1, 2, 2, 4, 8, 16, 30, 30, 30]);
         // The fifth attempt comes before the last metrics are too old.
-        let four: u64 = (1..=4).map(|failures| pause(failures).as_secs()).sum();
+        let four: u64 = (1..=4).map(|failures| delay(failures).as_secs()).sum();
         assert!(four < 10);
     }
 
@@ -207,12 +208,12 @@ mod tests {
             |id: &str, read_unix_ms| Usage { id: id.to_owned(), read_unix_ms, ..Usage::default() };
         let before_last = [usage("a", 1), usage("b", 1), usage("gone", 1)];
         let last = [usage("a", 2), usage("b", 2)];
-        let answer = [usage("a", 3), usage("b", 2), usage("c", 3)];
-        assert_eq!(before(&last, &before_last, &answer), [usage("a", 2), usage("b", 1)]);
-        assert_eq!(before(&[], &[], &answer), []);
+        let response = [usage("a", 3), usage("b", 2), usage("c", 3)];
+        assert_eq!(before(&last, &before_last, &response), [usage("a", 2), usage("b", 1)]);
+        assert_eq!(before(&[], &[], &response), []);
     }
 
-    fn answer(body: &str) -> String {
+    fn response(body: &str) -> String {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     }
 
@@ -235,7 +236,7 @@ mod tests {
         address
     }
 
-    async fn next(receiver: &mut watch::Receiver<Option<Answers>>) -> Answers {
+    async fn next(receiver: &mut watch::Receiver<Option<MetadataResponses>>) -> MetadataResponses {
         let wait = receiver.changed();
         timeout(Duration::from_secs(10), wait).await.unwrap().unwrap();
         receiver.borrow_and_update().clone().unwrap()
@@ -244,8 +245,8 @@ mod tests {
     #[tokio::test]
     async fn the_task_and_its_counters_arrive_together() {
         let address = serve(|path| match path {
-            "/v4/id/task" => answer(TASK),
-            "/v4/id/task/stats" => answer(STATS),
+            "/v4/id/task" => response(TASK),
+            "/v4/id/task/stats" => response(STATS),
             _ => "HTTP/1.1 404 Not Found\r\n\r\n".to_owned(),
         })
         .await;
@@ -266,11 +267,11 @@ mod tests {
         let count = std::sync::atomic::AtomicU32::new(0);
         let address = serve(move |path| {
             if path == "/task" {
-                return answer(TASK);
+                return response(TASK);
             }
             let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             // The endpoint's cache returns the first response again.
-            answer(&STATS.replace(
+            response(&STATS.replace(
                 "21:24:44.938",
                 ["21:24:44.938", "21:24:44.938", "21:24:45.938"][count.min(2) as usize],
             ))
@@ -294,8 +295,8 @@ mod tests {
             "/task" if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 => {
                 "HTTP/1.1 503 Service Unavailable\r\n\r\n".to_owned()
             }
-            "/task" => answer(TASK),
-            _ => answer(STATS),
+            "/task" => response(TASK),
+            _ => response(STATS),
         })
         .await;
         let mut receiver = watch(endpoint("127.0.0.1", address.port(), ""));
@@ -307,13 +308,13 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = endpoint("127.0.0.1", listener.local_addr().unwrap().port(), "");
         let start = Instant::now();
-        let answer = endpoint.get("/task", REQUEST_TIME).await;
-        assert!(matches!(answer, Err(ExchangeError::TooSlow(_))));
+        let response = endpoint.get("/task", REQUEST_TIMEOUT).await;
+        assert!(matches!(response, Err(ExchangeError::TimedOut(_))));
         assert!(start.elapsed() >= Duration::from_secs(4));
         assert!(start.elapsed() < Duration::from_secs(8));
         drop(listener);
-        let answer = endpoint.get("/task", REQUEST_TIME).await;
-        assert!(matches!(answer, Err(ExchangeError::Connection(_))));
+        let response = endpoint.get("/task", REQUEST_TIMEOUT).await;
+        assert!(matches!(response, Err(ExchangeError::Connection(_))));
     }
 
     #[tokio::test]

@@ -19,10 +19,10 @@ use crate::snapshot::Snapshot;
 const PATH: &str = "/api/v2/alerts";
 
 /// Timeout of one message.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum delay between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_DELAY: Duration = Duration::from_secs(30);
 
 /// Sends the alerts of each sample until sampling ends. A message that cannot be delivered is
 /// created again for the next attempt, so messages do not queue up.
@@ -57,9 +57,9 @@ pub(crate) async fn notify(
             continue;
         }
         if let Some(message) = tracker.due(sample, now) {
-            let result = endpoint.post(PATH, &message.json, REQUEST_TIME).await;
-            if delivery.note(result) {
-                tracker.sent(&message, now);
+            let result = endpoint.post(PATH, &message.json, REQUEST_TIMEOUT).await;
+            if delivery.record(result) {
+                tracker.mark_sent(&message, now);
             }
         }
     }
@@ -79,7 +79,7 @@ impl Delivery {
     }
 
     /// Records a result; returns whether the message was accepted.
-    fn note<T>(&mut self, result: Result<T, super::endpoint::ExchangeError>) -> bool {
+    fn record<T>(&mut self, result: Result<T, super::endpoint::ExchangeError>) -> bool {
         match result {
             Ok(_) => {
                 if self.log.has_ended() {
@@ -92,9 +92,9 @@ impl Delivery {
                 if self.log.is_due() {
                     tracing::warn!(%error, "cannot send alerts to Alertmanager");
                 }
-                let pause = Duration::from_secs(1 << self.failures.min(5)).min(LONGEST_PAUSE);
+                let delay = Duration::from_secs(1 << self.failures.min(5)).min(MAX_DELAY);
                 self.failures = self.failures.saturating_add(1);
-                self.next = Some(Instant::now() + pause);
+                self.next = Some(Instant::now() + delay);
                 false
             }
         }

@@ -14,13 +14,13 @@ use crate::reading::Scan;
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum number of processes; on a machine with more, the remaining ones are not reported.
-const PROCESSES: usize = 20_000;
+const MAX_PROCESSES: usize = 20_000;
 
 /// Newest scan, and the time of its end.
 type Newest = Mutex<Option<(Instant, Arc<Scan>)>>;
 
 /// Maximum age of a reported scan; an older one means that scanning hangs.
-const SCAN_AGE: Duration = Duration::from_secs(20);
+const MAX_SCAN_AGE: Duration = Duration::from_secs(20);
 
 /// Scans on a separate thread, so that a long scan does not delay a sample.
 pub(super) struct Scanner {
@@ -42,7 +42,7 @@ impl Scanner {
     /// Newest scan; `None` before the second one, because rates need both.
     pub(super) fn newest(&self) -> Option<Arc<Scan>> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.as_ref().filter(|(at, _)| at.elapsed() <= SCAN_AGE).map(|(_, scan)| scan.clone())
+        newest.as_ref().filter(|(at, _)| at.elapsed() <= MAX_SCAN_AGE).map(|(_, scan)| scan.clone())
     }
 }
 
@@ -72,7 +72,7 @@ fn processes(root: &Path) -> Vec<Process> {
     let entries = fs::read_dir(root).into_iter().flatten();
     let mut processes: Vec<_> = entries
         .filter_map(stat_of)
-        .take(PROCESSES)
+        .take(MAX_PROCESSES)
         // A name may not be UTF-8.
         .filter_map(|path| process::parse(&String::from_utf8_lossy(&fs::read(path).ok()?)).ok())
         .collect();

@@ -11,7 +11,7 @@ use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit};
 use super::clock;
 use super::view::View;
 use super::{Roots, Sampling};
-use crate::collect::on_scrape::{PAGE_SIZE, SUBJECTS, Source, Texts};
+use crate::collect::on_scrape::{COLLECTORS, PAGE_SIZE, Source, Texts};
 use crate::reading::{Collected, Scrape};
 
 /// Bounds of a scrape. A scraper waits 10 s by default; sensor drivers need tens of milliseconds
@@ -20,23 +20,23 @@ const BOUNDS: Bounds =
     Bounds { unit: Duration::from_millis(500), all: Duration::from_millis(1500), hanging: 8 };
 
 /// Maximum age of a reused scrape, for several scrapers at the same time.
-const AGE: Duration = Duration::from_millis(900);
+const MAX_SCRAPE_AGE: Duration = Duration::from_millis(900);
 
 /// Maximum length of a collector's file, bytes: `schedstat` of 4096 processors has 1 MB.
-const FILE_BYTES: u64 = 4 << 20;
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Maximum length of a device attribute; sysfs limits it to a page.
-const ATTRIBUTE_BYTES: u64 = 4096;
+const MAX_ATTRIBUTE_BYTES: u64 = 4096;
 
 /// Maximum number of devices in a class.
-const DEVICES: usize = 4096;
+const MAX_DEVICES: usize = 4096;
 
 /// Reader for scrapers, shared by its clones.
 #[derive(Clone)]
 pub(crate) struct Scraper {
     state: Arc<Mutex<State>>,
     /// Allows one scrape at a time, so that waiting ones do not occupy a thread.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    permit: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct State {
@@ -49,25 +49,25 @@ impl Scraper {
     pub(crate) fn new(sampling: &Sampling) -> Self {
         let mut reader = BoundedReader::new("scrape", BOUNDS, Instant::now());
         let view = Arc::new(View::new(&sampling.roots));
-        for (index, subject) in SUBJECTS.iter().enumerate() {
-            let unit = SubjectUnit {
+        for (index, collector) in COLLECTORS.iter().enumerate() {
+            let unit = CollectorUnit {
                 index,
-                source: subject.source,
+                source: collector.source,
                 view: view.clone(),
                 roots: sampling.roots.clone(),
                 shows_hostname: sampling.exposed.hostname,
                 network: None,
             };
-            reader.add(subject.name.to_owned(), Box::new(unit));
+            reader.add(collector.name.to_owned(), Box::new(unit));
         }
-        Self { state: Arc::new(Mutex::new(State { reader, newest: None })), turn: Arc::default() }
+        Self { state: Arc::new(Mutex::new(State { reader, newest: None })), permit: Arc::default() }
     }
 
     /// Newest data; `None` if it could not be read. A scrape takes at most two seconds, and waiting
     /// scrapers reuse its result.
     pub(crate) async fn scrape(&self) -> Option<Arc<Scrape>> {
         let state = self.state.clone();
-        let _turn = self.turn.lock().await;
+        let _permit = self.permit.lock().await;
         // A separate thread keeps other requests from waiting.
         tokio::task::spawn_blocking(move || {
             state.lock().unwrap_or_else(PoisonError::into_inner).scrape()
@@ -80,16 +80,17 @@ impl Scraper {
 impl State {
     fn scrape(&mut self) -> Arc<Scrape> {
         if let Some((at, scrape)) = &self.newest
-            && at.elapsed() < AGE
+            && at.elapsed() < MAX_SCRAPE_AGE
         {
             return scrape.clone();
         }
         let mut scrape = self.reader.read();
-        for ((index, subject), (_, state)) in SUBJECTS.iter().enumerate().zip(self.reader.states())
+        for ((index, collector), (_, state)) in
+            COLLECTORS.iter().enumerate().zip(self.reader.states())
         {
             // A read that hangs or was not started has no entry.
             scrape.collected.entry(index).or_insert_with(|| Collected {
-                name: subject.name,
+                name: collector.name,
                 is_up: false,
                 seconds: None,
                 texts: Texts::default(),
@@ -105,7 +106,7 @@ impl State {
 }
 
 /// Files of one collector.
-struct SubjectUnit {
+struct CollectorUnit {
     index: usize,
     source: Source,
     view: Arc<View>,
@@ -115,7 +116,7 @@ struct SubjectUnit {
     network: Option<PathBuf>,
 }
 
-impl Unit<Scrape> for SubjectUnit {
+impl Unit<Scrape> for CollectorUnit {
     fn read(&mut self) -> Outcome<Scrape> {
         let begun = Instant::now();
         let mut texts = self.texts();
@@ -126,7 +127,7 @@ impl Unit<Scrape> for SubjectUnit {
         let state = if texts.is_empty() { SourceState::Absent } else { SourceState::Up };
         let index = self.index;
         let update = move |scrape: &mut Scrape, _: f64| {
-            let name = SUBJECTS.get(index).map_or("", |subject| subject.name);
+            let name = COLLECTORS.get(index).map_or("", |collector| collector.name);
             let collected = Collected {
                 name,
                 is_up: !texts.is_empty(),
@@ -139,7 +140,7 @@ impl Unit<Scrape> for SubjectUnit {
     }
 }
 
-impl SubjectUnit {
+impl CollectorUnit {
     fn texts(&mut self) -> BTreeMap<String, String> {
         match self.source {
             Source::Proc(files) => read_files(&self.roots.proc, files),
@@ -156,13 +157,13 @@ impl SubjectUnit {
                 }
                 texts
             }
-            Source::Devices { folder, inner, is_wanted } => {
+            Source::Devices { folder, inner, filter } => {
                 let path = if folder == "class/net" {
                     self.view.network().devices
                 } else {
                     self.roots.root.join("sys").join(folder)
                 };
-                read_devices(&path, inner, is_wanted)
+                read_devices(&path, inner, filter)
             }
         }
     }
@@ -171,7 +172,7 @@ impl SubjectUnit {
 fn read_files(folder: &Path, files: &[&str]) -> BTreeMap<String, String> {
     let text = |name: &str| {
         let path = folder.join(name);
-        if name.ends_with('/') { names(&path) } else { read(&path, FILE_BYTES) }
+        if name.ends_with('/') { names(&path) } else { read(&path, MAX_FILE_BYTES) }
     };
     files.iter().filter_map(|name| Some(((*name).to_owned(), text(name)?))).collect()
 }
@@ -179,20 +180,20 @@ fn read_files(folder: &Path, files: &[&str]) -> BTreeMap<String, String> {
 fn read_devices(
     folder: &Path,
     inner: &[&str],
-    is_wanted: fn(&str) -> bool,
+    filter: fn(&str) -> bool,
 ) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
-    for device in fs::read_dir(folder).into_iter().flatten().flatten().take(DEVICES) {
+    for device in fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_DEVICES) {
         let name = device.file_name().to_string_lossy().into_owned();
         for inner in inner {
             let files = fs::read_dir(device.path().join(inner)).into_iter().flatten().flatten();
             for file in files {
                 let attribute = file.file_name().to_string_lossy().into_owned();
-                if !is_wanted(&attribute) {
+                if !filter(&attribute) {
                     continue;
                 }
                 // Many attributes are not readable while a device is down.
-                if let Some(text) = read(&file.path(), ATTRIBUTE_BYTES) {
+                if let Some(text) = read(&file.path(), MAX_ATTRIBUTE_BYTES) {
                     texts.entry(format!("{name}/{attribute}")).or_insert(text);
                 }
             }
@@ -228,7 +229,7 @@ mod tests {
         let roots = Roots { proc: root.join("proc"), root: root.to_owned() };
         Sampling {
             roots,
-            wanted: ScopePreference::Auto,
+            scope_preference: ScopePreference::Auto,
             exposed: Exposure::default(),
             labels: crate::labels::Labels::new(),
             selections: crate::glob::Selections::default(),

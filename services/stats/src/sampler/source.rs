@@ -10,10 +10,10 @@ use super::fault_log::FaultLog;
 use crate::collect::ParseError;
 
 /// Maximum length of a file: the mount table of a host with 10,000 containers has 8 MB.
-const FILE_BYTES: usize = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum size of a buffer that is kept after a read.
-const KEPT_BYTES: usize = 256 * 1024;
+const MAX_RETAINED_BYTES: usize = 256 * 1024;
 
 /// A file of /proc that is read repeatedly.
 ///
@@ -32,7 +32,7 @@ pub(crate) struct Source {
 enum SourceError {
     #[error(transparent)]
     Read(#[from] io::Error),
-    #[error("it has more than {FILE_BYTES} bytes")]
+    #[error("it has more than {MAX_FILE_BYTES} bytes")]
     TooLong,
     #[error(transparent)]
     Parse(#[from] ParseError),
@@ -78,7 +78,7 @@ impl Source {
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Option<T> {
         let result = self.read_parsed(parse);
-        self.take_down(result)
+        self.record_result(result)
     }
 
     /// Like [`Source::read_optional`], for a parser of bytes.
@@ -92,7 +92,7 @@ impl Source {
                 self.state = SourceState::Absent;
                 None
             }
-            result => self.take_down(result),
+            result => self.record_result(result),
         }
     }
 
@@ -102,13 +102,13 @@ impl Source {
     ) -> Result<T, SourceError> {
         self.read_buffer()?;
         let value = parse(&self.buffer);
-        if self.buffer.capacity() > KEPT_BYTES {
+        if self.buffer.capacity() > MAX_RETAINED_BYTES {
             self.buffer = Vec::new();
         }
         Ok(value?)
     }
 
-    fn take_down<T>(&mut self, result: Result<T, SourceError>) -> Option<T> {
+    fn record_result<T>(&mut self, result: Result<T, SourceError>) -> Option<T> {
         match result {
             Ok(value) => {
                 self.state = SourceState::Up;
@@ -136,7 +136,7 @@ impl Source {
         };
         let mut length = 0;
         loop {
-            if length > FILE_BYTES {
+            if length > MAX_FILE_BYTES {
                 self.buffer = Vec::new();
                 return Err(SourceError::TooLong);
             }

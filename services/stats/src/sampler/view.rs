@@ -13,7 +13,7 @@ use crate::collect::filesystem::{self, Mount};
 
 /// Readings between two reads of the mount table, which has thousands of lines on a node of a
 /// cluster.
-const READS_PER_LOOK: u32 = 10;
+const READS_PER_REFRESH: u32 = 10;
 
 /// Name of the initial PID namespace, which containers do not have (`include/linux/proc_ns.h`).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -135,7 +135,7 @@ impl MountTable {
     /// Mounts with storage, if the table was read.
     pub(super) fn read(&mut self) -> Option<Vec<Mount>> {
         let is_due = self.age == 0;
-        self.age = (self.age + 1) % READS_PER_LOOK;
+        self.age = (self.age + 1) % READS_PER_REFRESH;
         if !is_due {
             return None;
         }

@@ -20,7 +20,7 @@ use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, up
 use crate::metrics::Metric;
 use crate::number::{Format, plain};
 use crate::panels::{PANELS, TILES};
-use crate::places::{Place, Places};
+use crate::router::{Route, Router};
 use crate::state::{Dashboard, Link};
 
 /// Root component of the page.
@@ -28,7 +28,7 @@ pub(crate) struct App {
     controller: Option<Rc<Controller>>,
     /// Address of the controller's service.
     base: String,
-    places: Option<&'static Places>,
+    router: Option<&'static Router>,
 }
 
 impl Component for App {
@@ -37,19 +37,19 @@ impl Component for App {
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let places = web_sys::window().and_then(|window| {
-            Places::start(window, &context.props().backend, move || link.send_message(()))
+        let router = web_sys::window().and_then(|window| {
+            Router::start(window, &context.props().backend, move || link.send_message(()))
         });
-        let mut app = Self { controller: None, base: String::new(), places };
+        let mut app = Self { controller: None, base: String::new(), router };
         app.update(context, ());
         app
     }
 
     /// Connects to the service whose page is shown, and to none while the table is shown.
     fn update(&mut self, context: &Context<Self>, (): ()) -> bool {
-        let Some(places) = &self.places else { return false };
-        let base = places.base();
-        if *places.place() == Place::Table {
+        let Some(router) = &self.router else { return false };
+        let base = router.base();
+        if *router.route() == Route::Table {
             self.controller = None;
         } else if self.controller.is_none() || self.base != base {
             // The previous controller is dropped first.
@@ -57,17 +57,17 @@ impl Component for App {
             let link = context.link().clone();
             let show = move || link.send_message(());
             self.controller =
-                web_sys::window().and_then(|window| Controller::start(window, &base, places, show));
+                web_sys::window().and_then(|window| Controller::start(window, &base, router, show));
             self.base = base;
         }
         true
     }
 
     fn view(&self, context: &Context<Self>) -> yew::Html {
-        match (&self.controller, &self.places) {
-            (Some(controller), Some(places)) => {
+        match (&self.controller, &self.router) {
+            (Some(controller), Some(router)) => {
                 let mut page = Page::default();
-                draw(&mut page, controller, &self.base, places, context.props());
+                draw(&mut page, controller, &self.base, router, context.props());
                 page.finish()
             }
             _ => yew::Html::default(),
@@ -89,7 +89,7 @@ const INSTANCE: &str =
 
 const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}</div>"#;
 
-fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, props: &AppProps) {
+fn draw(page: &mut Page, controller: &Controller, base: &str, router: &Router, props: &AppProps) {
     let dashboard = &*controller.dashboard();
     let format = Format { point: controller.point(), decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
@@ -97,7 +97,7 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, p
     page.maybe_put(latest.map(|latest| plain(latest.sequence)));
     page.maybe(Some(dashboard.settings.theme_name()));
     page.flag(props.kiosk);
-    fleet::way_to_table(page, places, props);
+    fleet::fleet_link(page, router, props);
     page.maybe_put(latest.map(|latest| latest.reason.clone()));
     match latest {
         Some(latest) => page.put(scope_text(latest, format)),
@@ -106,8 +106,8 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, p
     status(page, dashboard);
     summary(page, dashboard, format);
     let begin = page.begin();
-    for place in 0..TILES.len() {
-        tile(page, dashboard, place, format);
+    for index in 0..TILES.len() {
+        tile(page, dashboard, index, format);
     }
     page.list(begin);
     let begin = page.begin();
@@ -119,7 +119,7 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, places: &Places, p
     page.list(begin);
     match latest {
         Some(latest) => {
-            let uptime = latest.figure(Metric::Uptime);
+            let uptime = latest.metric(Metric::Uptime);
             page.put(latest.instance.clone());
             page.put(if uptime.is_nan() { String::new() } else { uptime_text(uptime) });
             page.fill(INSTANCE);
@@ -143,8 +143,8 @@ fn panels(page: &mut Page, dashboard: &Dashboard, format: Format) {
     };
     let times: Vec<_> = ticks((begin, end), offset_ms).iter().map(time).collect();
     let begin = page.begin();
-    for place in 0..PANELS.len() {
-        panel(page, dashboard, place, format, &times);
+    for index in 0..PANELS.len() {
+        panel(page, dashboard, index, format, &times);
     }
     events(page, dashboard);
     page.list(begin);
@@ -159,7 +159,7 @@ fn status(page: &mut Page, dashboard: &Dashboard) {
         (Link::Reconnecting, Some(failure)) => [": ", &failure_text(failure)].concat(),
         _ => String::new(),
     });
-    page.put(match dashboard.past_failure.filter(|_| dashboard.wants_history) {
+    page.put(match dashboard.history_failure.filter(|_| dashboard.needs_history) {
         _ if dashboard.is_changed() => {
             ", now from another instance: charts started anew".to_owned()
         }

@@ -21,7 +21,7 @@ pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
         page.fill("<a href=? data-testid=? aria-current=?>{}</a>");
     }
     page.list(begin);
-    button(page, "pause", if dashboard.frozen.is_some() { "Resume" } else { "Pause" });
+    button(page, "pause", if dashboard.paused.is_some() { "Resume" } else { "Pause" });
     let theme = match settings.theme_name() {
         "light" => "Theme: light",
         "dark" => "Theme: dark",
@@ -35,7 +35,7 @@ pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
         "granted" if settings.notifies => button(page, "mute", "Notifications: on"),
         _ => button(page, "notify", "Notifications: off"),
     }
-    limits(page, dashboard);
+    thresholds(page, dashboard);
     for (action, name) in [
         ("copy-json", "Copy"),
         ("download-json", "JSON"),
@@ -55,18 +55,18 @@ pub(super) fn button(page: &mut Page, id: &'static str, name: &'static str) {
 }
 
 /// Renders the thresholds, unless the service sets its own.
-fn limits(page: &mut Page, dashboard: &Dashboard) {
+fn thresholds(page: &mut Page, dashboard: &Dashboard) {
     if dashboard.latest.as_ref().is_some_and(|latest| latest.state.is_some()) {
         return page.fill(r#"<p class="small">The service sets the thresholds.</p>"#);
     }
     let begin = page.begin();
-    for (place, tile) in TILES.iter().enumerate() {
+    for (index, tile) in TILES.iter().enumerate() {
         page.add(tile.level_label);
         for (side, name) in [", warning", ", critical"].into_iter().enumerate() {
             page.put([tile.level_label, name].concat());
-            page.put(plain((place * 2 + side) as f64));
-            page.maybe((dashboard.refused == Some(place * 2 + side)).then_some("true"));
-            page.put(plain(dashboard.settings.thresholds[place][side]));
+            page.put(plain((index * 2 + side) as f64));
+            page.maybe((dashboard.invalid_threshold == Some(index * 2 + side)).then_some("true"));
+            page.put(plain(dashboard.settings.thresholds[index][side]));
             page.fill(
                 r#"<td><input type="number" min="0" step="any" aria-label=? data-threshold=? aria-invalid=? value=?/></td>"#,
             );
@@ -74,7 +74,7 @@ fn limits(page: &mut Page, dashboard: &Dashboard) {
         page.fill(r#"<tr><th scope="row">{}</th>{}{}</tr>"#);
     }
     page.list(begin);
-    page.add(match dashboard.refused {
+    page.add(match dashboard.invalid_threshold {
         Some(_) => "Not a number from 0 on: the threshold stays.",
         None => "",
     });

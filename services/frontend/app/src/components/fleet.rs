@@ -3,16 +3,16 @@
 use super::AppProps;
 use super::markup::Page;
 use crate::number::plain;
-use crate::places::{Place, Places};
+use crate::router::{Route, Router};
 
 /// Renders the link to the table: on a member's page, or when the gateway lists several members.
-pub(super) fn way_to_table(page: &mut Page, places: &Places, props: &AppProps) {
-    let place = places.place();
-    let member = match &*place {
-        Place::Member(path) => path.strip_prefix("/fleet/"),
+pub(super) fn fleet_link(page: &mut Page, router: &Router, props: &AppProps) {
+    let route = router.route();
+    let member = match &*route {
+        Route::Member(path) => path.strip_prefix("/fleet/"),
         _ => None,
     };
-    let members = places.listed();
+    let members = router.member_count();
     let begin = page.begin();
     if member.is_some() || members > 1 {
         page.add(if props.kiosk { "/?kiosk=1" } else { "/" });
@@ -24,7 +24,7 @@ pub(super) fn way_to_table(page: &mut Page, places: &Places, props: &AppProps) {
         page.fill(r#"<a class="way" href=? data-place="">{}</a>"#);
     }
     if let Some(address) = member {
-        page.put(places.title_of(address));
+        page.put(router.title_of(address));
         page.fill(r#"<p class="way"><b>{}</b></p>"#);
     }
     page.list(begin);

@@ -31,20 +31,20 @@ enum Step {
     Open(&'static str, &'static [&'static str], &'static [Option<&'static str>]),
     Close,
     Text(&'static str),
-    Place,
+    Placeholder,
 }
 
 /// Parsed markup: its steps, and the number of its placeholders.
 #[derive(Clone, Copy)]
-struct Known {
+struct ParsedMarkup {
     markup: &'static str,
     steps: &'static [Step],
-    places: usize,
+    placeholders: usize,
 }
 
 thread_local! {
     /// There are about forty markups; each one is parsed once.
-    static KNOWN: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
+    static PARSED: RefCell<Vec<ParsedMarkup>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Page under construction.
@@ -100,10 +100,10 @@ impl Page {
     /// Puts the last values into the markup, and pushes the result.
     #[inline(never)]
     pub(super) fn fill(&mut self, markup: &'static str) {
-        let known = known(markup);
-        let begin = self.0.len().saturating_sub(known.places);
+        let parsed = parsed(markup);
+        let begin = self.0.len().saturating_sub(parsed.placeholders);
         let mut slots = self.0.split_off(begin).into_iter();
-        let mut nodes = nodes(&mut known.steps.iter(), &mut slots);
+        let mut nodes = nodes(&mut parsed.steps.iter(), &mut slots);
         let node = match nodes.pop() {
             Some(node) if nodes.is_empty() => node,
             last => {
@@ -136,7 +136,7 @@ fn nodes(steps: &mut std::slice::Iter<Step>, slots: &mut IntoIter<Slot>) -> Vec<
         found.push(match *step {
             Step::Close => break,
             Step::Text(text) => VText::new(AttrValue::Static(text)).into(),
-            Step::Place => slots.next().map(node).unwrap_or_default(),
+            Step::Placeholder => slots.next().map(node).unwrap_or_default(),
             Step::Open(name, keys, values) => {
                 let mut value = |value: Option<&'static str>| match value {
                     Some(text) => Some(AttributeOrProperty::Static(text)),
@@ -157,20 +157,21 @@ fn nodes(steps: &mut std::slice::Iter<Step>, slots: &mut IntoIter<Slot>) -> Vec<
 }
 
 /// Steps of a markup. They are kept as long as the page runs.
-fn known(markup: &'static str) -> Known {
-    KNOWN.with_borrow_mut(|all| {
-        if let Some(known) = all.iter().find(|known| std::ptr::eq(known.markup, markup)) {
-            return *known;
+fn parsed(markup: &'static str) -> ParsedMarkup {
+    PARSED.with_borrow_mut(|all| {
+        if let Some(parsed) = all.iter().find(|parsed| std::ptr::eq(parsed.markup, markup)) {
+            return *parsed;
         }
         let steps = steps(markup);
-        let places = steps.iter().map(|step| match step {
-            Step::Place => 1,
+        let placeholders = steps.iter().map(|step| match step {
+            Step::Placeholder => 1,
             Step::Open(_, _, values) => values.iter().filter(|value| value.is_none()).count(),
             _ => 0,
         });
-        let known = Known { markup, places: places.sum(), steps: Vec::leak(steps) };
-        all.push(known);
-        known
+        let parsed =
+            ParsedMarkup { markup, placeholders: placeholders.sum(), steps: Vec::leak(steps) };
+        all.push(parsed);
+        parsed
     })
 }
 
@@ -186,11 +187,11 @@ fn steps(markup: &'static str) -> Vec<Step> {
             steps.push(Step::Text(text));
             continue;
         }
-        let is_place = rest.starts_with('{');
+        let is_placeholder = rest.starts_with('{');
         let (inside, after) = split(&rest[1..], *b">}");
         rest = after.get(1..).unwrap_or_default();
-        if is_place {
-            steps.push(Step::Place);
+        if is_placeholder {
+            steps.push(Step::Placeholder);
         } else if inside.starts_with('/') {
             steps.push(Step::Close);
         } else {
@@ -212,9 +213,9 @@ fn open(name: &'static str, mut attributes: &'static str) -> Step {
         keys.push(key);
         let value = rest.get(1..).unwrap_or_default();
         let (inside, rest) = split(value.get(1..).unwrap_or_default(), *b"\"\"");
-        let is_place = value.starts_with('?');
-        values.push((!is_place).then_some(inside));
-        attributes = if is_place { &value[1..] } else { rest.get(1..).unwrap_or_default() };
+        let is_placeholder = value.starts_with('?');
+        values.push((!is_placeholder).then_some(inside));
+        attributes = if is_placeholder { &value[1..] } else { rest.get(1..).unwrap_or_default() };
     }
     Step::Open(name, Vec::leak(keys), Vec::leak(values))
 }
@@ -251,11 +252,11 @@ mod tests {
             [
                 Step::Open("p", &["class", "title", "hidden"], &[Some("a b"), None, Some("")]),
                 Step::Text("one "),
-                Step::Place,
+                Step::Placeholder,
                 Step::Open("b", &[], &[]),
                 Step::Close,
                 Step::Close,
-                Step::Place,
+                Step::Placeholder,
             ]
         );
     }

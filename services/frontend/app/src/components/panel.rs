@@ -9,7 +9,7 @@ use crate::drawing::drawing;
 use crate::heatmap::COLUMNS;
 use crate::labels::{container_facts, failure_text, level_labels, scope_label};
 use crate::metrics::Metric;
-use crate::number::{Format, UNKNOWN, plain, push_whole};
+use crate::number::{Format, UNKNOWN, plain, push_integer};
 use crate::panels::{CORES, PANELS, Panel, Shape, TABLES};
 use crate::preferences::ViewState;
 use crate::state::Dashboard;
@@ -21,23 +21,23 @@ const SERIES: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
 pub(super) type Time = (f64, String, bool);
 
 /// Text above values that are not the host's.
-const OF_CONTAINER: &str = "Of the stats container, not of the host";
+const CONTAINER_SCOPE: &str = "Of the stats container, not of the host";
 
 const PANEL: &str = r#"<section class="panel" data-panel=? data-focus=? data-level=? aria-labelledby=?><div class="head"><h2 id=?><a href=?>{}</a></h2>{}</div>{}</section>"#;
 
 const PLOT: &str = r#"<div class=? role="slider" tabindex="0" aria-label=? aria-valuemin="0" aria-valuemax="100" aria-valuenow=? aria-valuetext=?>{}<svg viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="grid" d=?/>{}{}<path class="limit" d=?/><path class="event" d=?/><path class="dragged" d=?/><path class="cross" d=?/></svg>{}</div>"#;
 
-const BELOW: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-expanded=?>Table</button><button type="button" data-action=?>SVG</button></div>"#;
+const FOOTER: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-expanded=?>Table</button><button type="button" data-action=?>SVG</button></div>"#;
 
 /// Renders a panel, by its index. A panel that can never have data is omitted.
 pub(super) fn panel(
     page: &mut Page,
     dashboard: &Dashboard,
-    place: usize,
+    index: usize,
     format: Format,
     times: &[Time],
 ) {
-    let panel = &PANELS[place];
+    let panel = &PANELS[index];
     let latest = dashboard.latest.as_ref();
     let tables: Vec<usize> = (0..TABLES.len())
         .filter(|&table| TABLES[table].panel == panel.id && !dashboard.table(table).is_empty())
@@ -45,16 +45,16 @@ pub(super) fn panel(
     // Without a container or swap, its panel is omitted.
     let exists = match panel.id {
         "container" => latest.is_some_and(|latest| latest.has_container),
-        "swap" => dashboard.figure(Metric::SwapTotal) > 0.0,
+        "swap" => dashboard.metric(Metric::SwapTotal) > 0.0,
         _ => true,
     };
-    let is_chart = !panel.series.is_empty() || place == CORES;
+    let is_chart = !panel.series.is_empty() || index == CORES;
     let has_reason = !panel.missing.is_empty() && latest.is_some();
     if !exists || (!is_chart && tables.is_empty() && !has_reason) {
         return page.skip();
     }
-    let is_focus = dashboard.view.panel == Some(place);
-    let there = ViewState { panel: (!is_focus).then_some(place), ..dashboard.view };
+    let is_focus = dashboard.view.panel == Some(index);
+    let link = ViewState { panel: (!is_focus).then_some(index), ..dashboard.view };
     let id = [panel.id, "-panel"].concat();
     let level = dashboard.alerts.iter().filter(|alert| alert.panel() == panel.id);
     let level = level.map(|alert| alert.level).max();
@@ -64,7 +64,7 @@ pub(super) fn panel(
     page.maybe(level.map(|level| level_labels(level).0));
     page.put(id.clone());
     page.put(id);
-    page.put(there.hash());
+    page.put(link.hash());
     page.add(panel.title);
     match scope {
         Some(scope) => {
@@ -76,18 +76,18 @@ pub(super) fn panel(
     let begin = page.begin();
     let is_host = latest.is_some_and(|latest| latest.scope == ScopeKind::Host);
     if is_host && scope == Some(ScopeKind::Container) {
-        page.add(OF_CONTAINER);
+        page.add(CONTAINER_SCOPE);
         page.fill(r#"<p class="small">{}</p>"#);
     }
     if is_chart {
-        chart(page, dashboard, place, format, times);
+        chart(page, dashboard, index, format, times);
     } else if tables.is_empty() {
         missing(page, panel.missing);
     }
     if panel.id == "container" {
         facts(page, dashboard, format);
     }
-    if !is_chart || dashboard.tables[place] {
+    if !is_chart || dashboard.tables[index] {
         for table in tables {
             table::list(page, dashboard, table, format);
         }
@@ -114,40 +114,40 @@ fn facts(page: &mut Page, dashboard: &Dashboard, format: Format) {
     page.fill(r#"<dl class="facts">{}</dl>"#);
 }
 
-fn missing(page: &mut Page, why: &'static str) {
-    page.add(why);
+fn missing(page: &mut Page, message: &'static str) {
+    page.add(message);
     page.fill(r#"<p class="missing">{}</p>"#);
 }
 
-fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, times: &[Time]) {
-    let panel = &PANELS[place];
-    let is_heat = place == CORES;
-    let (shape, mut drawing) = drawing(dashboard, place);
+fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, times: &[Time]) {
+    let panel = &PANELS[index];
+    let is_heat = index == CORES;
+    let (shape, mut drawing) = drawing(dashboard, index);
     let cores = dashboard.latest.as_ref().map_or(0, |latest| latest.cores.len());
     let is_missing =
         dashboard.latest.is_some() && if is_heat { cores == 0 } else { drawing.is_empty };
     let (begin, end) = dashboard.window();
-    let row = dashboard.row_in_hand();
+    let row = dashboard.hovered_row();
     let x = |time: f64| (time - begin) / (end - begin).max(1.0) * WIDTH as f64;
     let is_shown = !is_missing && !is_heat && dashboard.rows().is_some();
-    let is_open = dashboard.tables[place];
+    let is_open = dashboard.tables[index];
 
     if is_heat {
         busiest(page, row, format);
     } else {
         legend(page, dashboard, &shape, row, format);
     }
-    let is_told = is_missing || dashboard.rows().is_none();
-    page.add(if is_told { "plot" } else { "plot drawn" });
+    let has_message = is_missing || dashboard.rows().is_none();
+    page.add(if has_message { "plot" } else { "plot drawn" });
     page.put([panel.title, " over time"].concat());
     page.put(plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)));
     // A screen reader would read new values every second.
     page.put(match dashboard.hover {
-        Some(_) => spoken(dashboard, &shape, row, format),
+        Some(_) => value_text(dashboard, &shape, row, format),
         None => "now".to_owned(),
     });
     if dashboard.rows().is_none() {
-        match dashboard.past_failure {
+        match dashboard.history_failure {
             Some(failure) => {
                 page.put(["History: ", &failure_text(failure), ". Trying again."].concat());
                 page.fill(r#"<p class="missing">{}</p>"#);
@@ -169,9 +169,13 @@ fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, t
     series(page, if shape.stacked { "peak " } else { "band " }, &mut { bands });
     series(page, if shape.stacked { "area " } else { "line " }, &mut { paths });
     page.maybe_put(limit(dashboard, panel, &shape, &drawing).filter(|_| is_shown));
-    let marks = dashboard.marks.iter().filter(|mark| (begin..=end).contains(&mark.time_ms));
-    let marks: Vec<String> = marks.map(|mark| vertical(x(mark.time_ms))).collect();
-    page.put(marks.concat());
+    let annotations = dashboard
+        .annotations
+        .iter()
+        .filter(|annotation| (begin..=end).contains(&annotation.time_ms));
+    let annotations: Vec<String> =
+        annotations.map(|annotation| vertical(x(annotation.time_ms))).collect();
+    page.put(annotations.concat());
     let dragged = dashboard.drag.zip(dashboard.hover);
     page.maybe_put(dragged.map(|(from, to)| between(x(from), x(to))));
     page.maybe_put(dashboard.hover.map(|hover| vertical(x(hover))));
@@ -187,9 +191,10 @@ fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, t
     }
     let aside = match (table::highest(dashboard, panel.id, format), drawing.totals.as_slice()) {
         (Some(highest), _) => highest,
-        (None, &[[least, mean, most]]) if !mean.is_nan() => {
+        (None, &[[minimum, mean, maximum]]) if !mean.is_nan() => {
             let value = |value| format.text(value, shape.unit);
-            let parts = ["min ", &value(least), ", mean ", &value(mean), ", max ", &value(most)];
+            let parts =
+                ["min ", &value(minimum), ", mean ", &value(mean), ", max ", &value(maximum)];
             parts.concat()
         }
         _ => String::new(),
@@ -199,17 +204,17 @@ fn chart(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format, t
     page.put(["table-", panel.id].concat());
     page.add(if is_open { "true" } else { "false" });
     page.put(["download-svg-", panel.id].concat());
-    page.fill(BELOW);
+    page.fill(FOOTER);
     if is_open {
-        table::of_chart(page, dashboard, panel.title, &shape, &drawing.totals, format);
+        table::chart_table(page, dashboard, panel.title, &shape, &drawing.totals, format);
     }
 }
 
 /// Renders the paths of one kind, by series.
 fn series(page: &mut Page, kind: &str, paths: &mut dyn Iterator<Item = (usize, String)>) {
     let begin = page.begin();
-    for (place, path) in paths {
-        page.put([kind, SERIES[place % SERIES.len()]].concat());
+    for (index, path) in paths {
+        page.put([kind, SERIES[index % SERIES.len()]].concat());
         page.put(path);
         page.fill("<path class=? d=?/>");
     }
@@ -221,7 +226,7 @@ fn grid(drawing: &Drawing) -> String {
     let mut path = String::new();
     for tick in &drawing.ticks {
         path.push_str("M0 ");
-        push_place(&mut path, HEIGHT as f64 * (1.0 - tick / drawing.top));
+        push_coordinate(&mut path, HEIGHT as f64 * (1.0 - tick / drawing.top));
         path.push_str("H6000");
     }
     path
@@ -229,12 +234,12 @@ fn grid(drawing: &Drawing) -> String {
 
 /// Path of a limit that is not above the scale, such as the CPU limit of the container.
 fn limit(dashboard: &Dashboard, panel: &Panel, shape: &Shape, drawing: &Drawing) -> Option<String> {
-    let most = dashboard.limit(panel);
-    if shape.stacked || most.is_nan() || most > drawing.top {
+    let maximum = dashboard.limit(panel);
+    if shape.stacked || maximum.is_nan() || maximum > drawing.top {
         return None;
     }
     let mut path = String::from("M0 ");
-    push_place(&mut path, HEIGHT as f64 * (1.0 - most / drawing.top));
+    push_coordinate(&mut path, HEIGHT as f64 * (1.0 - maximum / drawing.top));
     path.push_str("H6000");
     Some(path)
 }
@@ -258,15 +263,19 @@ fn scale(page: &mut Page, drawing: &Drawing, shape: &Shape, format: Format) {
 /// Renders round times below a chart, or the time under the pointer and its events.
 fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
     let (begin, end) = dashboard.window();
-    let is_live = dashboard.frozen.is_none();
+    let is_live = dashboard.paused.is_none();
     if dashboard.latest.is_none() {
         page.skip();
     } else if let Some(hover) = dashboard.hover {
         let time = if dashboard.view.range > 1 { full_text(hover) } else { time_text(hover) };
         let near_ms = (end - begin) / 100.0;
-        let marks = dashboard.marks.iter().filter(|mark| (mark.time_ms - hover).abs() < near_ms);
-        let said: Vec<&str> = marks.flat_map(|mark| [", ", mark.text.as_str()]).collect();
-        page.put([time, said.concat()].concat());
+        let annotations = dashboard
+            .annotations
+            .iter()
+            .filter(|annotation| (annotation.time_ms - hover).abs() < near_ms);
+        let texts: Vec<&str> =
+            annotations.flat_map(|annotation| [", ", annotation.text.as_str()]).collect();
+        page.put([time, texts.concat()].concat());
         page.fill(r#"<span class="hovered">{}</span>"#);
     } else {
         let begin = page.begin();
@@ -311,9 +320,9 @@ fn legend(
         page.add(class);
         page.add(name);
         page.put(format.text(value, shape.unit));
-        page.maybe_put(bounds.map(|(least, most)| {
-            let (least, _) = format.parts(least, shape.unit);
-            [&least, "\u{2013}", &format.text(most, shape.unit)].concat()
+        page.maybe_put(bounds.map(|(minimum, maximum)| {
+            let (minimum, _) = format.parts(minimum, shape.unit);
+            [&minimum, "\u{2013}", &format.text(maximum, shape.unit)].concat()
         }));
         page.fill("<li class=?>{}<b>{}</b>{}</li>");
     }
@@ -335,7 +344,7 @@ fn busiest(page: &mut Page, row: Option<&Row>, format: Format) {
 }
 
 /// Time and values under the crosshair, for screen readers.
-fn spoken(dashboard: &Dashboard, shape: &Shape, row: Option<&Row>, format: Format) -> String {
+fn value_text(dashboard: &Dashboard, shape: &Shape, row: Option<&Row>, format: Format) -> String {
     let Some(row) = row else { return "no data".to_owned() };
     let mut text = time_text(row.time_ms);
     for (metric, name) in shape.series {
@@ -349,21 +358,21 @@ fn spoken(dashboard: &Dashboard, shape: &Shape, row: Option<&Row>, format: Forma
 
 fn vertical(x: f64) -> String {
     let mut path = String::from("M");
-    push_place(&mut path, x);
+    push_coordinate(&mut path, x);
     path.push_str(" 0V");
-    push_whole(&mut path, HEIGHT);
+    push_integer(&mut path, HEIGHT);
     path
 }
 
 fn between(from: f64, to: f64) -> String {
     let mut path = vertical(from);
     path.push('H');
-    push_place(&mut path, to);
+    push_coordinate(&mut path, to);
     path.push_str("V0Z");
     path
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "it saturates, and the box is clipped")]
-fn push_place(path: &mut String, x: f64) {
-    push_whole(path, x as i64);
+fn push_coordinate(path: &mut String, x: f64) {
+    push_integer(path, x as i64);
 }

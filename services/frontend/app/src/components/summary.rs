@@ -12,7 +12,7 @@ use crate::preferences::ViewState;
 use crate::state::Dashboard;
 
 /// Maximum number of listed events.
-const MOST_EVENTS: usize = 20;
+const MAX_EVENTS: usize = 20;
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -69,9 +69,9 @@ fn others(page: &mut Page, dashboard: &Dashboard, format: Format) {
 /// Renders an alert: sentence, start time and cause.
 fn state(page: &mut Page, dashboard: &Dashboard, alert: &Alert, format: Format) {
     let begin = page.begin();
-    let there = link(dashboard, alert.panel(), alert.since_ms);
-    let is_link = there.is_some();
-    page.maybe_put(there);
+    let link_target = link(dashboard, alert.panel(), alert.since_ms);
+    let is_link = link_target.is_some();
+    page.maybe_put(link_target);
     page.put(alert.sentence(format));
     page.fill(if is_link { "<strong><a href=?>{}</a></strong>" } else { "<strong>{}{}</strong>" });
     since(page, dashboard, alert.since_ms);
@@ -104,26 +104,26 @@ pub(super) fn since_text(dashboard: &Dashboard, since_ms: f64) -> Option<String>
 
 /// Link to a panel, with a range that includes a time.
 pub(super) fn link(dashboard: &Dashboard, panel: &str, since_ms: f64) -> Option<String> {
-    let place = PANELS.iter().position(|one| one.id == panel)?;
+    let index = PANELS.iter().position(|candidate| candidate.id == panel)?;
     let minutes = (dashboard.end_ms() - since_ms) / 60_000.0;
     let range = if minutes.is_nan() {
         dashboard.view.range
     } else {
         usize::from(minutes > 9.0) + usize::from(minutes > 55.0)
     };
-    Some(ViewState { range, panel: Some(place) }.hash())
+    Some(ViewState { range, panel: Some(index) }.hash())
 }
 
 /// Renders the panel of the events, newest first.
 pub(super) fn events(page: &mut Page, dashboard: &Dashboard) {
-    if dashboard.marks.is_empty() {
+    if dashboard.annotations.is_empty() {
         return page.skip();
     }
     table::begin(page, "Events", &[("Time", true), ("Event", true)]);
     let begin = page.begin();
-    for mark in dashboard.marks.iter().rev().take(MOST_EVENTS) {
-        page.put(full_text(mark.time_ms));
-        page.put(mark.text.clone());
+    for annotation in dashboard.annotations.iter().rev().take(MAX_EVENTS) {
+        page.put(full_text(annotation.time_ms));
+        page.put(annotation.text.clone());
         page.fill(r#"<tr><td class="name">{}</td><td class="name">{}</td></tr>"#);
     }
     page.list(begin);

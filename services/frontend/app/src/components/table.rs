@@ -9,31 +9,31 @@ use crate::state::Dashboard;
 use crate::unit::Unit;
 
 /// Maximum number of a chart's rows in its table. Exports contain all rows.
-const MOST_ROWS: usize = 30;
+const MAX_ROWS: usize = 30;
 
 /// Maximum number of a list's rows. A search finds the others.
-const MOST_THINGS: usize = 20;
+const MAX_LIST_ROWS: usize = 20;
 
 const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=?/><span class="small">{}</span></div>"#;
 
 /// Percentages from which a bar shows warning and critical.
-const FULL: [f64; 2] = [90.0, 95.0];
+const BAR_THRESHOLDS: [f64; 2] = [90.0, 95.0];
 
 /// Renders a list. Values with [`Unit::Bar`] have a bar.
-pub(super) fn list(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format) {
-    let table = &TABLES[place];
-    let rows = dashboard.table(place);
-    let search = dashboard.searches[place].to_ascii_lowercase();
+pub(super) fn list(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format) {
+    let table = &TABLES[index];
+    let rows = dashboard.table(index);
+    let search = dashboard.searches[index].to_ascii_lowercase();
     let is_found = |row: &&Vec<Cell>| match row.first() {
         Some(Cell::Text(name)) if !search.is_empty() => {
             contains(&name.to_ascii_lowercase(), &search)
         }
         _ => true,
     };
-    let found = rows.iter().filter(is_found).take(MOST_THINGS);
-    if rows.len() > MOST_THINGS {
+    let found = rows.iter().filter(is_found).take(MAX_LIST_ROWS);
+    if rows.len() > MAX_LIST_ROWS {
         page.put(["Search ", table.title].concat());
-        page.put(plain(place as f64));
+        page.put(plain(index as f64));
         page.put(
             [&plain(found.clone().count() as f64), " of ", &plain(rows.len() as f64)].concat(),
         );
@@ -71,8 +71,8 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, place: usize, format:
 
 /// Name and value of the busiest of several entries.
 pub(super) fn highest(dashboard: &Dashboard, panel: &str, format: Format) -> Option<String> {
-    let place = TABLES.iter().position(|table| table.panel == panel)?;
-    let (table, rows) = (&TABLES[place], dashboard.table(place));
+    let index = TABLES.iter().position(|table| table.panel == panel)?;
+    let (table, rows) = (&TABLES[index], dashboard.table(index));
     let Some([Cell::Text(name), rest @ ..]) = rows.first().map(Vec::as_slice) else { return None };
     let cell = rest.get(table.sort.first()?.checked_sub(1)?)?;
     let unit = table.columns.get(*table.sort.first()?)?.unit;
@@ -80,7 +80,7 @@ pub(super) fn highest(dashboard: &Dashboard, panel: &str, format: Format) -> Opt
 }
 
 /// Renders rows of a chart at equal steps, newest first, below minimum, mean and maximum.
-pub(super) fn of_chart(
+pub(super) fn chart_table(
     page: &mut Page,
     dashboard: &Dashboard,
     title: &'static str,
@@ -89,7 +89,7 @@ pub(super) fn of_chart(
     format: Format,
 ) {
     let rows = dashboard.rows().unwrap_or_default();
-    let every = rows.len().div_ceil(MOST_ROWS).max(1);
+    let step = rows.len().div_ceil(MAX_ROWS).max(1);
     let mut heads = vec![("Time", true)];
     heads.extend(chart.series.iter().map(|(_, name)| (*name, false)));
     begin(page, title, &heads);
@@ -107,7 +107,7 @@ pub(super) fn of_chart(
     for (side, name) in ["Minimum", "Mean", "Maximum"].into_iter().enumerate() {
         line(name.to_owned(), &mut totals.iter().map(|total| total[side]));
     }
-    for row in rows.iter().rev().step_by(every) {
+    for row in rows.iter().rev().step_by(step) {
         let values = chart.series.iter().map(|(metric, _)| dashboard.value(row, *metric));
         line(time_text(row.time_ms), &mut { values });
     }
@@ -119,7 +119,7 @@ pub(super) fn of_chart(
 /// Policy allows no inline style.
 pub(super) fn bar(page: &mut Page, share: f64) {
     let share = if share.is_nan() { 0.0 } else { share.min(100.0) };
-    let level = FULL.iter().filter(|limit| share >= **limit).count();
+    let level = BAR_THRESHOLDS.iter().filter(|limit| share >= **limit).count();
     page.add(["fill", "fill warning", "fill critical"][level]);
     page.put(plain(share) + "%");
     page.fill(

@@ -3,7 +3,7 @@
 use super::markup::{Page, shape};
 use super::summary::{link, since_text};
 use crate::alerts::Alert;
-use crate::chart::{Plan, draw};
+use crate::chart::{ChartInput, draw};
 use crate::decode::Row;
 use crate::labels::{level_labels, tile_details};
 use crate::number::Format;
@@ -18,18 +18,18 @@ const WINDOW_MS: f64 = 60_000.0;
 const TILE: &str = r#"<div class="tile" role="group" data-tile=? data-level=? data-other=? aria-labelledby=?><div class="head"><h2 id=?><a href=?>{}</a></h2>{}</div><p class="figure">{}</p><p class="words">{}</p><svg class="spark" viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true">{}</svg></div>"#;
 
 /// Renders a tile, by its index, with name, level, value, trend and sparkline.
-pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, place: usize, format: Format) {
-    let tile = &TILES[place];
+pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format) {
+    let tile = &TILES[index];
     let value = dashboard.tile_value(tile);
     let end = dashboard.end_ms();
     let alert = dashboard.alert_of(tile.id);
     let since_ms = alert.map_or(f64::NAN, |alert| alert.since_ms);
-    let level = dashboard.level(place).map(level_labels);
+    let level = dashboard.level(index).map(level_labels);
     let panel = if tile.id == "ram" { "memory" } else { tile.id };
     let heading = [tile.id, "-tile"].concat();
     page.add(tile.id);
     page.maybe(level.map(|level| level.0));
-    page.flag(alert.is_some_and(|alert| !alert.is_of_figure()));
+    page.flag(alert.is_some_and(|alert| !alert.is_about_tile_value()));
     page.put(heading.clone());
     page.put(heading);
     page.maybe_put(link(dashboard, alert.map_or(panel, Alert::panel), since_ms));
@@ -44,9 +44,9 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, place: usize, format:
     }
     let is_loading = dashboard.latest.is_none();
     let begin = page.begin();
-    let early = dashboard.early.get(place).copied().filter(|value| *value >= 0.0);
+    let preloaded = dashboard.preloaded.get(index).copied().filter(|value| *value >= 0.0);
     if is_loading {
-        match early {
+        match preloaded {
             Some(value) => {
                 page.put(format.parts(value, tile.unit).0);
                 page.fill(r#"<span>{}</span><span class="unit">%</span>"#);
@@ -89,7 +89,7 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, place: usize, format:
         page.fill(r#"<span class="part">{}</span>"#);
     }
     page.list(begin);
-    let line = draw(&Plan {
+    let line = draw(&ChartInput {
         rows: dashboard.live(),
         window: (end - WINDOW_MS, end),
         series: tile.metrics,

@@ -25,13 +25,13 @@ impl Controller {
     pub(super) fn on_shared(&self, message: &JsValue) {
         let Some(value) = fetch::parse(&message.text_at("2")) else { return };
         let Some(reading) = decode::reading(&value) else { return };
-        if self.is_stray(&value) {
+        if self.is_other_instance(&value) {
             return;
         }
         self.on_sample(&reading);
         // Of two tabs with a stream and its history, one closes its stream.
         let is_other = message.number_at("0") < Some(self.tab);
-        if self.feed.yields(is_other) {
+        if self.connection.yields(is_other) {
             self.disconnect();
             // The delay is random, so that the other tabs receive a sample of the first one that
             // connects.
@@ -39,7 +39,7 @@ impl Controller {
             let delay_ms = crate::number::scaled(reading.interval_ms, share);
             self.retry_after(delay_ms.try_into().unwrap_or(i32::MAX));
         }
-        self.feed.remember(&message.text_at("1"));
+        self.connection.set_last_event_id(&message.text_at("1"));
         let is_first = self.dashboard.borrow().latest.is_none();
         self.apply(if is_first { Event::Polled(reading) } else { Event::Sample(reading) });
     }

@@ -70,7 +70,7 @@ pub(crate) struct Block<'a> {
 impl<'a> Block<'a> {
     /// Decodes a block; `None` if the text is not JSON. A field that is missing or of another type
     /// stays unknown.
-    pub(super) fn read(text: &'a str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
         let mut block = Self {
             instance: "",
             name: "",
@@ -84,26 +84,26 @@ impl<'a> Block<'a> {
             count: 0,
         };
         let mut next = 0;
-        let is_whole = scan(text, &mut |path, scalar| match scalar {
+        let is_complete = scan(text, &mut |path, scalar| match scalar {
             Scalar::Text(text) => block.set_text(path, text),
             Scalar::Number(value) => {
                 let all = METRICS.len();
-                let place = (next..next + all).map(|place| place % all);
-                let place = place.into_iter().find(|&place| METRICS[place] == path);
-                if let Some(place) = place {
-                    next = place + 1;
+                let index = (next..next + all).map(|index| index % all);
+                let index = index.into_iter().find(|&index| METRICS[index] == path);
+                if let Some(index) = index {
+                    next = index + 1;
                     // Negative and infinite values count as unknown.
                     let is_known = (0.0..f64::INFINITY).contains(&value);
-                    block.metrics[place] = if is_known { value } else { f64::NAN };
+                    block.metrics[index] = if is_known { value } else { f64::NAN };
                 }
             }
             Scalar::Other => {}
         });
-        is_whole.then_some(block)
+        is_complete.then_some(block)
     }
 
     fn set_text(&mut self, path: [&'a str; 2], text: &'a str) {
-        let place = match path {
+        let field = match path {
             ["instance", ""] => &mut self.instance,
             ["name", ""] => &mut self.name,
             ["version", ""] => &mut self.version,
@@ -120,7 +120,7 @@ impl<'a> Block<'a> {
             }
             _ => return,
         };
-        *place = text;
+        *field = text;
     }
 
     pub(crate) fn metric(&self, metric: Metric) -> f64 {

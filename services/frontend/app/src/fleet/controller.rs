@@ -12,7 +12,7 @@ use super::query::Query;
 use super::state::Fleet;
 use super::text::status_labels;
 use super::text::{csv, title};
-use super::view::{Look, View};
+use super::view::{Presentation, View};
 use crate::browser;
 use crate::event_source::EventSource;
 use crate::fields::Fields;
@@ -57,7 +57,7 @@ pub(crate) struct FleetController {
     view: RefCell<Option<View>>,
     is_open: Cell<bool>,
     /// Copy of the state in the history entry, for a return to the table by a link.
-    remembered: RefCell<String>,
+    saved_view: RefCell<String>,
     /// First drawn line, number of drawn lines, and height of a line in pixels (0: unknown).
     rows: Cell<(usize, usize, f64)>,
     pub(super) source: RefCell<Option<EventSource>>,
@@ -67,10 +67,10 @@ pub(crate) struct FleetController {
     pub(super) id: f64,
     pub(super) is_leader: Cell<bool>,
     /// Time of the last message of a tab without a stream.
-    pub(super) followed_ms: Cell<f64>,
+    pub(super) follower_ms: Cell<f64>,
     /// Time of another tab's last heartbeat or data.
-    pub(super) led_ms: Cell<f64>,
-    pub(super) heard_ms: Cell<f64>,
+    pub(super) leader_ms: Cell<f64>,
+    pub(super) last_bytes_ms: Cell<f64>,
     pub(super) attempt: Cell<u32>,
     /// Time of the next connection attempt.
     pub(super) retry_ms: Cell<f64>,
@@ -81,7 +81,7 @@ impl FleetController {
     /// Starts the controller. The table is shown at [`browser::OPEN_TABLE`].
     pub(crate) fn start(window: Window) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
-        let (backend, is_kiosk) = browser::given(&document);
+        let (backend, is_kiosk) = browser::page_options(&document);
         // It lives as long as the page.
         let controller: &'static Self = Box::leak(Box::new(Self {
             document,
@@ -92,16 +92,16 @@ impl FleetController {
             is_kiosk,
             view: RefCell::default(),
             is_open: Cell::default(),
-            remembered: RefCell::default(),
+            saved_view: RefCell::default(),
             rows: Cell::new((0, FIRST_ROWS, 0.0)),
             source: RefCell::default(),
             channel: BroadcastChannel::new(&["system-stats-fleet ", &backend].concat()).ok(),
             backend,
             id: js_sys::Math::random(),
             is_leader: Cell::default(),
-            followed_ms: Cell::new(f64::NEG_INFINITY),
-            led_ms: Cell::new(f64::NEG_INFINITY),
-            heard_ms: Cell::default(),
+            follower_ms: Cell::new(f64::NEG_INFINITY),
+            leader_ms: Cell::new(f64::NEG_INFINITY),
+            last_bytes_ms: Cell::default(),
             attempt: Cell::default(),
             retry_ms: Cell::new(f64::INFINITY),
             on_tick: RefCell::default(),
@@ -137,7 +137,7 @@ impl FleetController {
         }
         let (fleet, settings) = (self.fleet.borrow(), self.settings.borrow());
         let format = Format { point: self.point, decimal: settings.decimal };
-        let mut look = Look {
+        let mut presentation = Presentation {
             format,
             theme: settings.theme_name(),
             is_kiosk: self.is_kiosk,
@@ -148,63 +148,63 @@ impl FleetController {
             *holder = View::new(&self.document, &fleet);
         }
         let Some(view) = holder.as_mut() else { return };
-        view.update(&fleet, look);
-        if look.rows.2 == 0.0 {
+        view.update(&fleet, presentation);
+        if presentation.rows.2 == 0.0 {
             let Some(row) = self.element("[data-key]") else { return };
-            look.rows.2 = row.get_bounding_client_rect().height();
+            presentation.rows.2 = row.get_bounding_client_rect().height();
             // The height of the space above and below is known now.
-            view.update(&fleet, look);
-            self.rows.set(look.rows);
+            view.update(&fleet, presentation);
+            self.rows.set(presentation.rows);
         } else {
             return;
         }
         drop(holder);
         drop((fleet, settings));
-        self.look_at_window();
+        self.update_viewport();
     }
 
     fn close(&self) {
         self.is_open.set(false);
-        self.resign();
+        self.release_leadership();
         self.view.take();
     }
 
     /// Shows the table with the view of the history entry.
     fn open(&'static self) {
-        if let Some(text) = browser::stored(&self.window) {
+        if let Some(text) = browser::read_storage(&self.window) {
             *self.settings.borrow_mut() = Settings::parse(&text);
         }
         let state = self.window.history().and_then(|history| history.state());
         let state = state.ok().and_then(|state| state.as_string());
-        let state = state.unwrap_or_else(|| self.remembered.borrow().clone());
+        let state = state.unwrap_or_else(|| self.saved_view.borrow().clone());
         let (y, query) = state.split_once('\n').unwrap_or_default();
         let mut fleet = self.fleet.borrow_mut();
         fleet.thresholds = self.settings.borrow().thresholds.to_vec();
-        fleet.ask(Query::parse(query));
-        fleet.lose();
+        fleet.set_query(Query::parse(query));
+        fleet.set_disconnected();
         drop(fleet);
         self.view.take();
         self.rows.set((0, FIRST_ROWS, 0.0));
-        self.greet();
+        self.request_stream();
         self.is_open.set(true);
         self.update();
         if let Some(y) = crate::number::parse(y) {
             self.window.scroll_to_with_x_and_y(0.0, y);
         }
-        self.look_at_window();
+        self.update_viewport();
     }
 
     /// Saves the view in the history entry, for a return to the table.
-    fn remember(&self) {
+    fn save_view(&self) {
         let mut text = String::new();
         let y = crate::number::scaled(self.window.scroll_y().unwrap_or_default(), 1.0);
-        crate::number::push_whole(&mut text, y.cast_signed());
+        crate::number::push_integer(&mut text, y.cast_signed());
         text.push('\n');
         text.push_str(&self.fleet.borrow().query.text());
         if let Ok(history) = self.window.history() {
             let _ = history.replace_state(&text.as_str().into(), "");
         }
-        *self.remembered.borrow_mut() = text;
+        *self.saved_view.borrow_mut() = text;
     }
 
     fn on_event(&'static self, event: &web_sys::Event) {
@@ -222,23 +222,23 @@ impl FleetController {
             "online" => self.retry_ms.set(0.0),
             "input" | "change" => self.on_input(event),
             "pointermove" | "focusin" => {
-                if browser::near(event, "tbody").is_some() {
-                    self.fleet.borrow_mut().hold(self.clock.now());
+                if browser::closest(event, "tbody").is_some() {
+                    self.fleet.borrow_mut().hold_order(self.clock.now());
                 }
             }
             "resize" => {
                 let (first, count, _) = self.rows.get();
                 self.rows.set((first, count, 0.0));
                 self.update();
-                self.look_at_window();
+                self.update_viewport();
             }
-            _ => self.look_at_window(),
+            _ => self.update_viewport(),
         }
     }
 
     fn on_click(&self, event: &web_sys::Event) {
-        if browser::near(event, "a[data-place]").is_some() {
-            self.remember();
+        if browser::closest(event, "a[data-place]").is_some() {
+            self.save_view();
         }
         let Some(action) = browser::action(event) else { return };
         let mut query = self.fleet.borrow().query.clone();
@@ -247,22 +247,22 @@ impl FleetController {
             let _ = browser::call(&self.window, "saveFile", &[&text, "fleet.csv"]);
         } else if action == "theme" {
             self.settings.borrow_mut().next_theme();
-            browser::store(&self.window, &self.settings.borrow().text());
+            browser::write_storage(&self.window, &self.settings.borrow().text());
             self.update();
         } else if let Some(column) = action.strip_prefix("sort-") {
             query.sort_by(column);
             self.query(query);
         } else if let Some(status) = action.strip_prefix("state-") {
-            let is_it = |one: &Status| status_labels(*one).0 == status;
-            if let Some(place) = STATUSES.iter().position(is_it) {
-                query.toggle(place);
+            let has_label = |candidate: &Status| status_labels(*candidate).0 == status;
+            if let Some(index) = STATUSES.iter().position(has_label) {
+                query.toggle(index);
                 self.query(query);
             }
         }
     }
 
     fn on_input(&self, event: &web_sys::Event) {
-        let Some(field) = browser::near(event, "[data-field]") else { return };
+        let Some(field) = browser::closest(event, "[data-field]") else { return };
         let value = event.target().map(JsValue::from).unwrap_or_default().text_at("value");
         let mut query = self.fleet.borrow().query.clone();
         match &*field.get_attribute("data-field").unwrap_or_default() {
@@ -278,15 +278,15 @@ impl FleetController {
         if fleet.query == query {
             return;
         }
-        fleet.ask(query);
+        fleet.set_query(query);
         drop(fleet);
-        self.remember();
+        self.save_view();
         self.update();
-        self.look_at_window();
+        self.update_viewport();
     }
 
     /// Draws the rows in the viewport.
-    fn look_at_window(&self) {
+    fn update_viewport(&self) {
         let (first, count, height) = self.rows.get();
         if height <= 0.0 {
             return;
@@ -314,7 +314,7 @@ impl FleetController {
         if !self.is_open.get() {
             return;
         }
-        self.lead(now, is_visible);
+        self.update_leadership(now, is_visible);
         if self.fleet.borrow_mut().tick(now, js_sys::Date::now()) {
             self.draw();
         }

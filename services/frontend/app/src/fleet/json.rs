@@ -19,11 +19,14 @@ pub(crate) enum Scalar<'a> {
     Other,
 }
 
-/// Calls `found` with the path and the value of each scalar. Elements of a list have the path of
-/// the list. Returns whether the text is one complete JSON value; `found` may have been called
-/// before an error.
-pub(crate) fn scan<'a>(text: &'a str, found: &mut dyn FnMut([&'a str; PATH], Scalar<'a>)) -> bool {
-    let mut scanner = Scanner { text, at: 0, path: [""; PATH], found };
+/// Calls `on_scalar` with the path and the value of each scalar. Elements of a list have the path
+/// of the list. Returns whether the text is one complete JSON value; `on_scalar` may have been
+/// called before an error.
+pub(crate) fn scan<'a>(
+    text: &'a str,
+    on_scalar: &mut dyn FnMut([&'a str; PATH], Scalar<'a>),
+) -> bool {
+    let mut scanner = Scanner { text, at: 0, path: [""; PATH], on_scalar };
     scanner.value(0).is_some() && scanner.peek() == 0
 }
 
@@ -31,7 +34,7 @@ struct Scanner<'a, 'f> {
     text: &'a str,
     at: usize,
     path: [&'a str; PATH],
-    found: &'f mut dyn FnMut([&'a str; PATH], Scalar<'a>),
+    on_scalar: &'f mut dyn FnMut([&'a str; PATH], Scalar<'a>),
 }
 
 impl<'a> Scanner<'a, '_> {
@@ -48,8 +51,8 @@ impl<'a> Scanner<'a, '_> {
         self.byte()
     }
 
-    fn eat(&mut self, wanted: u8) -> Option<()> {
-        (self.peek() == wanted).then(|| self.at += 1)
+    fn consume(&mut self, expected: u8) -> Option<()> {
+        (self.peek() == expected).then(|| self.at += 1)
     }
 
     fn value(&mut self, depth: usize) -> Option<()> {
@@ -65,7 +68,7 @@ impl<'a> Scanner<'a, '_> {
             }
             _ => return None,
         };
-        (self.found)(self.path, scalar);
+        (self.on_scalar)(self.path, scalar);
         Some(())
     }
 
@@ -84,9 +87,9 @@ impl<'a> Scanner<'a, '_> {
             if open == b'{' {
                 self.peek();
                 let name = self.string()?;
-                self.eat(b':')?;
-                if let Some(place) = self.path.get_mut(depth) {
-                    *place = name;
+                self.consume(b':')?;
+                if let Some(slot) = self.path.get_mut(depth) {
+                    *slot = name;
                 }
             }
             self.value(depth + 1)?;
@@ -95,14 +98,14 @@ impl<'a> Scanner<'a, '_> {
             }
             self.at += 1;
         }
-        if let Some(place) = self.path.get_mut(depth).filter(|_| open == b'{') {
-            *place = "";
+        if let Some(slot) = self.path.get_mut(depth).filter(|_| open == b'{') {
+            *slot = "";
         }
-        self.eat(close)
+        self.consume(close)
     }
 
     fn string(&mut self) -> Option<&'a str> {
-        self.eat(b'"')?;
+        self.consume(b'"')?;
         let begin = self.at;
         loop {
             match self.byte() {
@@ -158,7 +161,7 @@ impl<'a> Scanner<'a, '_> {
 
 /// Sets `text` to the content of a raw string: at most `limit` characters, without escapes and
 /// control characters. Returns `false`, without a change, if `text` already equals the raw string.
-pub(crate) fn set(text: &mut String, raw: &str, limit: usize) -> bool {
+pub(crate) fn set_unescaped(text: &mut String, raw: &str, limit: usize) -> bool {
     if text == raw {
         return false;
     }
@@ -166,9 +169,9 @@ pub(crate) fn set(text: &mut String, raw: &str, limit: usize) -> bool {
     let mut chars = raw.chars();
     // High surrogate that precedes a low one; 0 if there is none.
     let mut high = 0;
-    let mut room = limit;
+    let mut remaining = limit;
     while let Some(mut char) = chars.next() {
-        if room == 0 {
+        if remaining == 0 {
             text.push('\u{2026}');
             break;
         }
@@ -198,7 +201,7 @@ pub(crate) fn set(text: &mut String, raw: &str, limit: usize) -> bool {
         let is_hidden = char.is_control()
             || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         text.push(if is_hidden { ' ' } else { char });
-        room -= 1;
+        remaining -= 1;
     }
     true
 }
@@ -209,10 +212,10 @@ mod tests {
 
     fn scanned(text: &str) -> Option<Vec<(String, String)>> {
         let mut all = Vec::new();
-        let is_whole = scan(text, &mut |path, scalar| {
+        let is_complete = scan(text, &mut |path, scalar| {
             all.push((path.join("."), format!("{scalar:?}")));
         });
-        is_whole.then_some(all)
+        is_complete.then_some(all)
     }
 
     fn number(text: &str) -> f64 {
@@ -227,7 +230,7 @@ mod tests {
 
     fn text(raw: &str, limit: usize) -> String {
         let mut text = String::new();
-        set(&mut text, raw, limit);
+        set_unescaped(&mut text, raw, limit);
         text
     }
 
@@ -309,7 +312,7 @@ mod tests {
         assert_eq!(text("<b>\u{202e}evil\u{7}", 99), "<b> evil ");
         assert_eq!(text(&"x".repeat(1_000_000), 3), "xxx\u{2026}");
         let mut known = "same".to_owned();
-        set(&mut known, "same", 2);
+        set_unescaped(&mut known, "same", 2);
         assert_eq!(known, "same", "what is known is kept");
     }
 }

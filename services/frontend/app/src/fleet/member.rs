@@ -16,7 +16,7 @@ pub(crate) const UNKNOWN_POINT: u8 = 255;
 const SILENT_AFTER_MS: f64 = 5_000.0;
 
 /// Time for which a gone or silent member stays in the table.
-const KEPT_MS: f64 = 600_000.0;
+const EXPIRY_MS: f64 = 600_000.0;
 
 /// Maximum length of a name, version or label value, in characters.
 const MAX_TEXT: usize = 64;
@@ -89,9 +89,9 @@ pub(crate) struct Member {
     /// Time at which the presence began, by the browser's wall clock.
     presence_unix_ms: f64,
     /// Time at which the last new block arrived.
-    heard_ms: f64,
+    updated_ms: f64,
     /// Time at which the gateway last reported its connection to the member.
-    listed_ms: f64,
+    presence_ms: f64,
     /// Time of the newest point, by the member's clock.
     minute_ms: f64,
 }
@@ -113,8 +113,8 @@ impl Member {
             level: None,
             presence: Presence::Up,
             presence_unix_ms: f64::NAN,
-            heard_ms: now_ms,
-            listed_ms: now_ms,
+            updated_ms: now_ms,
+            presence_ms: now_ms,
             minute_ms: f64::NAN,
         }
     }
@@ -127,16 +127,16 @@ impl Member {
         since_unix_ms: f64,
         now_ms: f64,
     ) {
-        self.restart_if_other(instance);
+        self.reset_if_other_instance(instance);
         self.presence = presence;
         self.presence_unix_ms = since_unix_ms;
-        self.listed_ms = now_ms;
+        self.presence_ms = now_ms;
     }
 
     /// Applies a block, unless it is older than the current one. Returns whether the labels have
     /// changed.
     pub(crate) fn update(&mut self, block: &Block, now_ms: f64) -> bool {
-        self.restart_if_other(block.instance);
+        self.reset_if_other_instance(block.instance);
         let [before, sequence, time] = [
             self.metric(Metric::Sequence),
             block.metric(Metric::Sequence),
@@ -146,23 +146,23 @@ impl Member {
         if sequence.is_nan() || time.is_nan() || sequence <= before {
             return false;
         }
-        self.heard_ms = now_ms;
+        self.updated_ms = now_ms;
         self.metrics = block.metrics;
-        json::set(&mut self.name, block.name, MAX_TEXT);
-        json::set(&mut self.version, block.version, MAX_TEXT);
-        json::set(&mut self.alert.subject, block.subject, MAX_TEXT);
-        json::set(&mut self.alert.target, block.target, MAX_TEXT);
-        json::set(&mut self.alert.unit, block.unit, MAX_TEXT);
+        json::set_unescaped(&mut self.name, block.name, MAX_TEXT);
+        json::set_unescaped(&mut self.version, block.version, MAX_TEXT);
+        json::set_unescaped(&mut self.alert.subject, block.subject, MAX_TEXT);
+        json::set_unescaped(&mut self.alert.target, block.target, MAX_TEXT);
+        json::set_unescaped(&mut self.alert.unit, block.unit, MAX_TEXT);
         let labels = block.labels();
-        let mut is_other = self.labels.len() != labels.len();
+        let mut labels_changed = self.labels.len() != labels.len();
         self.labels.truncate(labels.len());
-        for (place, (key, value)) in labels.iter().enumerate() {
-            if place == self.labels.len() {
+        for (index, (key, value)) in labels.iter().enumerate() {
+            if index == self.labels.len() {
                 self.labels.push(Default::default());
             }
-            if let Some(label) = self.labels.get_mut(place) {
-                is_other |= json::set(&mut label.0, key, MAX_TEXT);
-                is_other |= json::set(&mut label.1, value, MAX_TEXT);
+            if let Some(label) = self.labels.get_mut(index) {
+                labels_changed |= json::set_unescaped(&mut label.0, key, MAX_TEXT);
+                labels_changed |= json::set_unescaped(&mut label.1, value, MAX_TEXT);
             }
         }
         self.level = match block.state {
@@ -172,7 +172,7 @@ impl Member {
             _ => None,
         };
         self.push_point(time, self.metric(Metric::Cpu));
-        is_other
+        labels_changed
     }
 
     /// Adds a point to the sparkline. Seconds without a point stay unknown.
@@ -207,10 +207,10 @@ impl Member {
         let pressure = self.pressure();
         let mut worst = Level::Normal;
         // Indexes of CPU, memory and pressure among the tiles.
-        for (place, value) in
+        for (index, value) in
             [(0, self.metric(Metric::Cpu)), (1, self.metric(Metric::Ram)), (5, pressure)]
         {
-            let [warning, critical] = thresholds.get(place).copied().unwrap_or([f64::NAN; 2]);
+            let [warning, critical] = thresholds.get(index).copied().unwrap_or([f64::NAN; 2]);
             if value >= critical {
                 return Level::Critical;
             }
@@ -233,7 +233,7 @@ impl Member {
         match self.presence {
             Presence::Gone => Status::Gone,
             Presence::Silent => Status::Silent,
-            Presence::Up if now_ms - self.heard_ms > SILENT_AFTER_MS => Status::Silent,
+            Presence::Up if now_ms - self.updated_ms > SILENT_AFTER_MS => Status::Silent,
             Presence::Up if self.metric(Metric::Sequence).is_nan() => Status::Unknown,
             Presence::Up => match self.level(thresholds) {
                 Level::Normal => Status::Normal,
@@ -252,21 +252,21 @@ impl Member {
     pub(crate) fn since_unix_ms(&self, now_ms: f64, now_unix_ms: f64) -> f64 {
         match (self.shown, self.presence) {
             (Status::Unknown, _) => f64::NAN,
-            (Status::Silent, Presence::Up) => now_unix_ms - (now_ms - self.heard_ms),
+            (Status::Silent, Presence::Up) => now_unix_ms - (now_ms - self.updated_ms),
             (Status::Silent | Status::Gone, _) => self.presence_unix_ms.min(now_unix_ms),
             // Both times are by the member's clock, so its error cancels out.
             _ => {
                 let age = self.metric(Metric::Time) - self.metric(Metric::Since);
-                now_unix_ms - (now_ms - self.heard_ms) - age.max(0.0)
+                now_unix_ms - (now_ms - self.updated_ms) - age.max(0.0)
             }
         }
     }
 
     /// Whether the member has been gone or silent for so long that it is removed.
-    pub(crate) fn is_over(&self, now_ms: f64, now_unix_ms: f64) -> bool {
+    pub(crate) fn is_expired(&self, now_ms: f64, now_unix_ms: f64) -> bool {
         let is_gone = self.presence == Presence::Gone
-            && now_unix_ms - self.presence_unix_ms.min(now_unix_ms) > KEPT_MS;
-        is_gone || now_ms - self.heard_ms.max(self.listed_ms) > KEPT_MS
+            && now_unix_ms - self.presence_unix_ms.min(now_unix_ms) > EXPIRY_MS;
+        is_gone || now_ms - self.updated_ms.max(self.presence_ms) > EXPIRY_MS
     }
 
     /// Title of the row: a label `name`, the host's name, or the address.
@@ -282,7 +282,7 @@ impl Member {
     }
 
     /// Removes the values of another instance at the same address.
-    fn restart_if_other(&mut self, instance: &str) {
+    fn reset_if_other_instance(&mut self, instance: &str) {
         if instance.is_empty() || self.instance == instance {
             return;
         }
@@ -293,7 +293,7 @@ impl Member {
             self.level = None;
             self.alert = Alert::default();
         }
-        json::set(&mut self.instance, instance, MAX_TEXT);
+        json::set_unescaped(&mut self.instance, instance, MAX_TEXT);
     }
 }
 

@@ -26,7 +26,7 @@ impl Fleet {
             }
             match kind {
                 "member" => {
-                    let Some(block) = Block::read(text) else { continue };
+                    let Some(block) = Block::parse(text) else { continue };
                     let presence = match block.state {
                         "up" => Presence::Up,
                         "silent" => Presence::Silent,
@@ -39,10 +39,10 @@ impl Fleet {
                     }
                 }
                 "summary" => {
-                    let Some(block) = Block::read(text) else { continue };
+                    let Some(block) = Block::parse(text) else { continue };
                     let member = self.member(address, now_ms);
                     if member.is_some_and(|member| member.update(&block, now_ms)) {
-                        self.relabel();
+                        self.mark_labels_changed();
                     }
                 }
                 "minute" => {

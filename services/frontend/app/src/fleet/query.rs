@@ -73,12 +73,12 @@ impl Query {
         let mut next = || lines.next().unwrap_or_default();
         let sort = next();
         let id = sort.strip_prefix('-').unwrap_or(sort);
-        if let Some(place) = COLUMNS.iter().position(|column| column.id == id) {
-            query.sort = place;
+        if let Some(index) = COLUMNS.iter().position(|column| column.id == id) {
+            query.sort = index;
             query.reversed = id.len() < sort.len();
         }
-        for (place, byte) in next().bytes().enumerate() {
-            if let Some(state) = query.states.get_mut(place) {
+        for (index, byte) in next().bytes().enumerate() {
+            if let Some(state) = query.states.get_mut(index) {
                 *state = byte == b'1';
             }
         }
@@ -100,15 +100,15 @@ impl Query {
 
     /// Sorts by a column. A second call reverses the order.
     pub(crate) fn sort_by(&mut self, id: &str) {
-        if let Some(place) = COLUMNS.iter().position(|column| column.id == id) {
-            self.reversed = self.sort == place && !self.reversed;
-            self.sort = place;
+        if let Some(index) = COLUMNS.iter().position(|column| column.id == id) {
+            self.reversed = self.sort == index && !self.reversed;
+            self.sort = index;
         }
     }
 
     /// Shows or hides the rows in a state.
-    pub(crate) fn toggle(&mut self, place: usize) {
-        if let Some(state) = self.states.get_mut(place) {
+    pub(crate) fn toggle(&mut self, index: usize) {
+        if let Some(state) = self.states.get_mut(index) {
             *state = !*state;
         }
     }

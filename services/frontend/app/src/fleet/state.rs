@@ -3,7 +3,7 @@
 use super::block::Metric;
 use super::member::{MINUTE, Member, STATUSES, Status, UNKNOWN_POINT};
 use super::query::{BY_STATE, COLUMNS, Query, value};
-use crate::number::push_whole;
+use crate::number::push_integer;
 use crate::state::Link;
 use crate::unit::Unit;
 
@@ -17,11 +17,11 @@ const MAX_GROUPS: usize = 200;
 const STALE_AFTER_MS: f64 = 5_000.0;
 
 /// Interval at which the order follows the values. Rows that move every second are not readable.
-const ORDER_MS: f64 = 3_000.0;
+const SORT_INTERVAL_MS: f64 = 3_000.0;
 
 /// Time for which the order is fixed after the pointer moved or the focus changed in the table, so
 /// that a click hits the intended row.
-const HELD_MS: f64 = 2_000.0;
+const HOLD_ORDER_MS: f64 = 2_000.0;
 
 /// Line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +76,11 @@ pub(crate) struct Fleet {
     /// Index of the member that the next line is expected for: all ticks have the same order.
     cursor: usize,
     received_ms: f64,
-    ordered_ms: f64,
-    held_ms: f64,
-    must_order: bool,
+    sorted_ms: f64,
+    order_held_until_ms: f64,
+    needs_sort: bool,
     /// Whether a member's labels have changed.
-    must_choose: bool,
+    labels_changed: bool,
 }
 
 impl Fleet {
@@ -106,7 +106,7 @@ impl Fleet {
     }
 
     /// Sets the state of the stream after its connection failed.
-    pub(crate) fn lose(&mut self) {
+    pub(crate) fn set_disconnected(&mut self) {
         self.link = Link::Reconnecting;
     }
 
@@ -122,38 +122,38 @@ impl Fleet {
     }
 
     /// Applies another query.
-    pub(crate) fn ask(&mut self, query: Query) {
+    pub(crate) fn set_query(&mut self, query: Query) {
         self.query = query;
-        self.order();
+        self.sort_lines();
     }
 
     /// Keeps the order while the pointer or the focus is in the table.
-    pub(crate) fn hold(&mut self, now_ms: f64) {
-        self.held_ms = now_ms + HELD_MS;
+    pub(crate) fn hold_order(&mut self, now_ms: f64) {
+        self.order_held_until_ms = now_ms + HOLD_ORDER_MS;
     }
 
     /// Member at the address; a new one if there is room.
     pub(crate) fn member(&mut self, address: &str, now_ms: f64) -> Option<&mut Member> {
-        let is_there = |member: &Member| member.address == address;
-        let mut place = self.cursor;
+        let is_at_address = |member: &Member| member.address == address;
+        let mut index = self.cursor;
         // A member may have several consecutive lines.
-        if !self.members.get(place).is_some_and(is_there) {
-            place += 1;
+        if !self.members.get(index).is_some_and(is_at_address) {
+            index += 1;
         }
-        if !self.members.get(place).is_some_and(is_there) {
-            place = match self.members.iter().position(is_there) {
-                Some(place) => place,
+        if !self.members.get(index).is_some_and(is_at_address) {
+            index = match self.members.iter().position(is_at_address) {
+                Some(index) => index,
                 None if self.members.len() < MAX_MEMBERS => {
                     self.next_key += 1;
                     self.members.push(Member::new(self.next_key, address, now_ms));
-                    self.must_order = true;
+                    self.needs_sort = true;
                     self.members.len() - 1
                 }
                 None => return None,
             };
         }
-        self.cursor = place;
-        self.members.get_mut(place)
+        self.cursor = index;
+        self.members.get_mut(index)
     }
 
     /// Lines from `first` on, at most `count`.
@@ -163,66 +163,68 @@ impl Fleet {
     }
 
     /// Records that a member's labels have changed.
-    pub(crate) fn relabel(&mut self) {
-        self.must_choose = true;
+    pub(crate) fn mark_labels_changed(&mut self) {
+        self.labels_changed = true;
     }
 
     fn refresh(&mut self, now_ms: f64, now_unix_ms: f64) {
         (self.now_ms, self.now_unix_ms) = (now_ms, now_unix_ms);
-        let before = self.members.len();
-        self.members.retain(|member| !member.is_over(now_ms, now_unix_ms));
-        if self.members.len() != before {
-            self.must_order = true;
+        let previous_count = self.members.len();
+        self.members.retain(|member| !member.is_expired(now_ms, now_unix_ms));
+        if self.members.len() != previous_count {
+            self.needs_sort = true;
             self.change = None;
         }
         self.counts = [0; STATUSES.len()];
         let mut changed = 0;
-        for (place, member) in self.members.iter_mut().enumerate() {
+        for (index, member) in self.members.iter_mut().enumerate() {
             let status = member.status(&self.thresholds, now_ms);
             if status != member.shown {
-                self.must_order = true;
+                self.needs_sort = true;
                 // The first state of a member is not a change.
                 if member.shown != Status::Unknown {
                     changed += 1;
-                    self.change = Some((place, changed));
+                    self.change = Some((index, changed));
                 }
                 member.shown = status;
             }
             self.counts[status as usize] += 1;
         }
-        if self.must_choose && now_ms - self.ordered_ms > ORDER_MS || self.labels.is_empty() {
-            self.must_choose = false;
-            self.choose();
+        if self.labels_changed && now_ms - self.sorted_ms > SORT_INTERVAL_MS
+            || self.labels.is_empty()
+        {
+            self.labels_changed = false;
+            self.update_options();
         }
-        let is_due = self.must_order || now_ms - self.ordered_ms > ORDER_MS;
+        let is_due = self.needs_sort || now_ms - self.sorted_ms > SORT_INTERVAL_MS;
         // After a member was removed, the indexes in the lines are invalid.
-        if self.members.len() != before || (is_due && now_ms >= self.held_ms) {
-            self.order();
+        if self.members.len() != previous_count || (is_due && now_ms >= self.order_held_until_ms) {
+            self.sort_lines();
         }
-        self.sum_up();
+        self.aggregate_groups();
     }
 
     /// Collects the labels that can be selected.
-    fn choose(&mut self) {
+    fn update_options(&mut self) {
         let (mut labels, mut keys) = (Vec::new(), Vec::new());
         for (key, value) in self.members.iter().flat_map(|member| &member.labels) {
-            add_choice(&mut keys, &[key]);
-            add_choice(&mut labels, &[key, "=", value]);
+            add_option(&mut keys, &[key]);
+            add_option(&mut labels, &[key, "=", value]);
         }
         (self.labels, self.keys) = (labels, keys);
     }
 
-    fn order(&mut self) {
-        self.must_order = false;
-        self.ordered_ms = self.now_ms;
+    fn sort_lines(&mut self) {
+        self.needs_sort = false;
+        self.sorted_ms = self.now_ms;
         self.groups.clear();
         let query = &self.query;
-        let mut places = Vec::new();
-        for (place, member) in self.members.iter_mut().enumerate() {
+        let mut indexes = Vec::new();
+        for (index, member) in self.members.iter_mut().enumerate() {
             if !query.matches(member) {
                 continue;
             }
-            places.push(place);
+            indexes.push(index);
             if !query.group.is_empty() {
                 let name = member.label(&query.group);
                 let known = self.groups.iter().position(|group| group.name == name);
@@ -238,36 +240,37 @@ impl Fleet {
             }
         }
         let members = &self.members;
-        let before = |&one: &usize, &other: &usize| precedes(query, &members[one], &members[other]);
-        places = insertion_sorted(places, &before);
+        let precedes_or_equal =
+            |&one: &usize, &other: &usize| precedes(query, &members[one], &members[other]);
+        indexes = insertion_sorted(indexes, &precedes_or_equal);
         if query.group.is_empty() {
-            self.lines = places.into_iter().map(Line::Member).collect();
+            self.lines = indexes.into_iter().map(Line::Member).collect();
             return;
         }
         let groups = &self.groups;
-        let before = |&one: &usize, &other: &usize| {
+        let precedes_or_equal = |&one: &usize, &other: &usize| {
             let (one, other) = (&groups[one], &groups[other]);
             if one.worst == other.worst { one.name <= other.name } else { one.worst > other.worst }
         };
         self.lines.clear();
-        for group in insertion_sorted((0..groups.len()).collect(), &before) {
+        for group in insertion_sorted((0..groups.len()).collect(), &precedes_or_equal) {
             self.lines.push(Line::Group(group));
-            let own = places.iter().filter(|&&place| members[place].group == group);
-            self.lines.extend(own.map(|&place| Line::Member(place)));
+            let group_members = indexes.iter().filter(|&&index| members[index].group == group);
+            self.lines.extend(group_members.map(|&index| Line::Member(index)));
         }
-        self.sum_up();
+        self.aggregate_groups();
     }
 
     /// Combines the values of each group, without stale ones.
-    fn sum_up(&mut self) {
+    fn aggregate_groups(&mut self) {
         for group in &mut self.groups {
             group.counts = [0; STATUSES.len()];
             group.values = [f64::NAN; COLUMNS.len()];
             group.shares = [[0.0; 2]; 2];
         }
         for line in &self.lines {
-            let Line::Member(place) = *line else { continue };
-            let member = &self.members[place];
+            let Line::Member(index) = *line else { continue };
+            let member = &self.members[index];
             let Some(group) = self.groups.get_mut(member.group) else { return };
             group.counts[member.shown as usize] += 1;
             if !member.is_live() {
@@ -278,7 +281,7 @@ impl Fleet {
                 if value.is_nan() {
                     continue;
                 }
-                let (place, whole) = match COLUMNS[column].id {
+                let (index, whole) = match COLUMNS[column].id {
                     "cpu" => (0, Metric::Cpus),
                     "memory" => (1, Metric::MemoryBytes),
                     "network" | "disk" => {
@@ -295,7 +298,7 @@ impl Fleet {
                 // known.
                 let size = member.metric(whole);
                 let size = if size.is_nan() { 1.0 } else { size };
-                let [used, total] = &mut group.shares[place];
+                let [used, total] = &mut group.shares[index];
                 *used += value * size;
                 *total += size;
                 *sum = *used / *total;
@@ -304,11 +307,11 @@ impl Fleet {
     }
 }
 
-/// Adds a choice that does not exist yet, up to the maximum length of a list.
-fn add_choice(choices: &mut Vec<String>, parts: &[&str]) {
-    const MAX_CHOICES: usize = 100;
-    let is_known = |choice: &String| {
-        let mut rest = choice.as_str();
+/// Adds an option that does not exist yet, up to the maximum length of a list.
+fn add_option(options: &mut Vec<String>, parts: &[&str]) {
+    const MAX_OPTIONS: usize = 100;
+    let is_known = |option: &String| {
+        let mut rest = option.as_str();
         let is_prefix = parts.iter().all(|part| {
             rest.strip_prefix(part).is_some_and(|tail| {
                 rest = tail;
@@ -317,10 +320,10 @@ fn add_choice(choices: &mut Vec<String>, parts: &[&str]) {
         });
         is_prefix && rest.is_empty()
     };
-    if choices.len() < MAX_CHOICES && !choices.iter().any(is_known) {
-        let choice = parts.concat();
-        let place = choices.iter().take_while(|known| **known < choice).count();
-        choices.insert(place, choice);
+    if options.len() < MAX_OPTIONS && !options.iter().any(is_known) {
+        let option = parts.concat();
+        let index = options.iter().take_while(|known| **known < option).count();
+        options.insert(index, option);
     }
 }
 
@@ -352,18 +355,21 @@ fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
     order.then_with(|| one.address.cmp(&other.address)) != Ordering::Greater
 }
 
-/// Sorts a list by `before`. Most lists were sorted a moment ago: an insertion sort is fast for
-/// them, and takes a tenth of the code of the standard library's sort.
-fn insertion_sorted(places: Vec<usize>, before: &dyn Fn(&usize, &usize) -> bool) -> Vec<usize> {
-    let mut sorted: Vec<usize> = Vec::with_capacity(places.len());
-    for place in places {
+/// Sorts a list by `precedes_or_equal`. Most lists were sorted a moment ago: an insertion sort is
+/// fast for them, and takes a tenth of the code of the standard library's sort.
+fn insertion_sorted(
+    items: Vec<usize>,
+    precedes_or_equal: &dyn Fn(&usize, &usize) -> bool,
+) -> Vec<usize> {
+    let mut sorted: Vec<usize> = Vec::with_capacity(items.len());
+    for item in items {
         let index = match sorted.last() {
-            Some(end) if !before(end, &place) => {
-                sorted.partition_point(|known| before(known, &place))
+            Some(end) if !precedes_or_equal(end, &item) => {
+                sorted.partition_point(|known| precedes_or_equal(known, &item))
             }
             _ => sorted.len(),
         };
-        sorted.insert(index, place);
+        sorted.insert(index, item);
     }
     sorted
 }
@@ -378,9 +384,9 @@ pub(crate) fn line(minute: &[u8; MINUTE]) -> String {
             continue;
         }
         path.push(command);
-        push_whole(&mut path, i64::try_from(second * 10).unwrap_or_default());
+        push_integer(&mut path, i64::try_from(second * 10).unwrap_or_default());
         path.push(' ');
-        push_whole(&mut path, 180 - i64::from(point) * 9 / 5);
+        push_integer(&mut path, 180 - i64::from(point) * 9 / 5);
         if command == 'M' {
             // A single point becomes a dot because of round line caps.
             path.push_str("h0");

@@ -9,7 +9,7 @@ use crate::event_source::{EventSource, Signal};
 
 /// Time for which a tab waits for a response of the tab that holds the stream; messages between
 /// tabs take a millisecond.
-const GREETING_MS: i32 = 150;
+const LEADER_RESPONSE_MS: i32 = 150;
 
 /// Silence after which the tab that holds the stream counts as closed: three of its heartbeats.
 const LEADER_LOST_MS: f64 = 3_000.0;
@@ -18,19 +18,19 @@ const LEADER_LOST_MS: f64 = 3_000.0;
 const DEAD_AFTER_MS: f64 = 10_000.0;
 
 /// Message to the other tabs that this tab has closed its stream.
-const FAREWELL: f64 = -1.0;
+const LEADER_CLOSED: f64 = -1.0;
 
 impl FleetController {
     /// Sends the leader's heartbeat. A visible tab without a leader takes the lead; other tabs
     /// announce that they follow.
-    pub(super) fn lead(&'static self, now: f64, is_visible: bool) {
+    pub(super) fn update_leadership(&'static self, now: f64, is_visible: bool) {
         if self.is_leader.get() {
             self.post(&self.id.into());
-            let is_dead = now - self.heard_ms.get() > DEAD_AFTER_MS;
+            let is_dead = now - self.last_bytes_ms.get() > DEAD_AFTER_MS;
             if is_dead && self.source.borrow().is_some() || now > self.retry_ms.get() {
                 self.connect();
             }
-        } else if is_visible && now - self.led_ms.get() > LEADER_LOST_MS {
+        } else if is_visible && now - self.leader_ms.get() > LEADER_LOST_MS {
             self.is_leader.set(true);
             self.connect();
         } else {
@@ -41,7 +41,7 @@ impl FleetController {
     pub(super) fn connect(&'static self) {
         let url = [&self.backend, "/fleet/stream"].concat();
         self.retry_ms.set(f64::INFINITY);
-        self.heard_ms.set(self.clock.now());
+        self.last_bytes_ms.set(self.clock.now());
         // The previous connection is closed first.
         self.source.take();
         let source =
@@ -50,7 +50,7 @@ impl FleetController {
     }
 
     fn on_closed(&self) {
-        self.fleet.borrow_mut().lose();
+        self.fleet.borrow_mut().set_disconnected();
         self.draw();
         self.source.take();
         let attempt = self.attempt.get();
@@ -61,12 +61,12 @@ impl FleetController {
 
     fn on_signal(&self, signal: Signal) {
         match signal {
-            Signal::Bytes => self.heard_ms.set(self.clock.now()),
+            Signal::Bytes => self.last_bytes_ms.set(self.clock.now()),
             Signal::Event(message) => {
                 self.attempt.set(0);
                 self.merge(&message.data);
                 // Sending half a megabyte takes a millisecond even without a receiver.
-                if self.clock.now() - self.followed_ms.get() < LEADER_LOST_MS {
+                if self.clock.now() - self.follower_ms.get() < LEADER_LOST_MS {
                     self.post(&message.data.into());
                 }
             }
@@ -75,18 +75,18 @@ impl FleetController {
     }
 
     /// Requests the stream from the tab that holds it.
-    pub(super) fn greet(&'static self) {
+    pub(super) fn request_stream(&'static self) {
         self.post(&JsValue::NULL);
         // Without a response in time, the next tick takes the lead.
-        self.led_ms.set(if self.channel.is_some() {
-            self.clock.now() + f64::from(GREETING_MS) - LEADER_LOST_MS - 50.0
+        self.leader_ms.set(if self.channel.is_some() {
+            self.clock.now() + f64::from(LEADER_RESPONSE_MS) - LEADER_LOST_MS - 50.0
         } else {
             f64::NEG_INFINITY
         });
         if let Some(tick) = &*self.on_tick.borrow() {
             let _ = self
                 .window
-                .set_timeout_with_callback_and_timeout_and_arguments_0(tick, GREETING_MS);
+                .set_timeout_with_callback_and_timeout_and_arguments_0(tick, LEADER_RESPONSE_MS);
         }
     }
 
@@ -96,20 +96,20 @@ impl FleetController {
         let is_leader = self.is_leader.get();
         if let Some(text) = message.as_string() {
             if !is_leader {
-                self.led_ms.set(self.clock.now());
+                self.leader_ms.set(self.clock.now());
                 self.merge(&text);
             }
         } else if let Some(id) = message.as_f64() {
             if id < 0.0 {
-                self.led_ms.set(f64::NEG_INFINITY);
+                self.leader_ms.set(f64::NEG_INFINITY);
                 self.on_tick();
             } else if !is_leader || id < self.id {
-                self.led_ms.set(self.clock.now());
+                self.leader_ms.set(self.clock.now());
                 self.is_leader.set(false);
                 self.source.take();
             }
         } else if is_leader {
-            self.followed_ms.set(self.clock.now());
+            self.follower_ms.set(self.clock.now());
             if message.is_null() {
                 self.post(&self.id.into());
                 // A new stream begins with the complete state, which the new tab needs.
@@ -125,18 +125,18 @@ impl FleetController {
     }
 
     /// Closes the stream, so that another tab takes the lead.
-    pub(super) fn resign(&self) {
+    pub(super) fn release_leadership(&self) {
         if self.is_leader.replace(false) {
             self.source.take();
-            self.post(&FAREWELL.into());
+            self.post(&LEADER_CLOSED.into());
         }
     }
 
     pub(super) fn on_visibility(&'static self) {
         if self.document.hidden() {
-            self.resign();
+            self.release_leadership();
         } else {
-            self.greet();
+            self.request_stream();
             self.draw();
         }
     }

@@ -4,14 +4,14 @@
 
 use web_sys::{Document, Element};
 
-/// Name of the spot for an element's text.
+/// Name of the binding for an element's text.
 const TEXT: &str = ".";
 
-/// Element with spots that can be set. In its markup, `v="name …"` lists the spots of an element:
-/// names of attributes, and `.` for its text.
+/// Element with bindings that can be set. In its markup, `v="name …"` lists the bindings of an
+/// element: names of attributes, and `.` for its text.
 pub(crate) struct Instance {
     pub(crate) root: Element,
-    spots: Vec<(Element, String, String)>,
+    bindings: Vec<(Element, String, String)>,
 }
 
 impl Instance {
@@ -20,20 +20,20 @@ impl Instance {
         let holder = document.create_element(tag).ok()?;
         holder.set_inner_html(markup);
         let root = holder.first_element_child()?;
-        let mut spots = Vec::new();
+        let mut bindings = Vec::new();
         while let Some(element) = holder.query_selector("[v]").ok()? {
             for name in element.get_attribute("v").unwrap_or_default().split(' ') {
-                spots.push((element.clone(), name.to_owned(), String::new()));
+                bindings.push((element.clone(), name.to_owned(), String::new()));
             }
             let _ = element.remove_attribute("v");
         }
-        Some(Self { root, spots })
+        Some(Self { root, bindings })
     }
 
-    /// Sets the spots that differ, in the order of the markup. An attribute with an empty value is
-    /// removed.
+    /// Sets the bindings that differ, in the order of the markup. An attribute with an empty value
+    /// is removed.
     pub(crate) fn set(&mut self, values: Vec<String>) {
-        for ((element, name, known), value) in self.spots.iter_mut().zip(values) {
+        for ((element, name, known), value) in self.bindings.iter_mut().zip(values) {
             if *known == value {
                 continue;
             }

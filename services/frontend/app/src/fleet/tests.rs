@@ -33,14 +33,14 @@ impl Stage {
 
     fn names(&self) -> Vec<String> {
         let name = |line: &Line| match *line {
-            Line::Group(place) => ["[", &self.fleet.groups[place].name, "]"].concat(),
-            Line::Member(place) => self.fleet.members[place].title().to_owned(),
+            Line::Group(index) => ["[", &self.fleet.groups[index].name, "]"].concat(),
+            Line::Member(index) => self.fleet.members[index].title().to_owned(),
         };
         self.fleet.lines.iter().map(name).collect()
     }
 
-    fn status(&self, place: usize) -> Status {
-        self.fleet.members[place].shown
+    fn status(&self, index: usize) -> Status {
+        self.fleet.members[index].shown
     }
 }
 
@@ -71,8 +71,8 @@ fn a_block_becomes_a_row() {
     assert_eq!(member.shown, Status::Warning);
     let alert = alert_text(&member.alert, member.metric(Metric::AlertValue), FORMAT);
     assert_eq!(alert, "/var/log is 99.3\u{a0}% full");
-    let values: Vec<_> = (0..COLUMNS.len()).map(|place| value(member, place)).collect();
-    let near = |place: usize, wanted: f64| (values[place] - wanted).abs() < 1e-9;
+    let values: Vec<_> = (0..COLUMNS.len()).map(|index| value(member, index)).collect();
+    let near = |index: usize, wanted: f64| (values[index] - wanted).abs() < 1e-9;
     assert!(near(3, 12.5) && near(4, 40.0) && near(5, 2.5) && near(6, 15.0), "{values:?}");
     assert!(values[7].is_nan(), "null is not known");
     let since = member.since_unix_ms(stage.now_ms, BEGIN_UNIX_MS + stage.now_ms);
@@ -98,7 +98,7 @@ fn rows_are_sorted_by_severity_and_age() {
     assert_eq!(stage.names(), ["b", "a", "e", "c", "d"]);
     assert_eq!(summary_text(&stage.fleet), "2 critical, 1 warning, 1 gone, of 5");
     assert_eq!(title(&stage.fleet), "\u{25c6} 2 critical, 1 warning, 1 gone, of 5");
-    stage.fleet.lose();
+    stage.fleet.set_disconnected();
     assert_eq!(title(&stage.fleet), "Reconnecting\u{2026}");
 }
 
@@ -112,7 +112,7 @@ fn older_services_get_levels_from_the_viewers_thresholds() {
         block("d", 1, r#""state":"normal","cpu":100,"#),
     ]);
     assert_eq!(
-        [0, 1, 2, 3].map(|place| stage.status(place)),
+        [0, 1, 2, 3].map(|index| stage.status(index)),
         [Status::Critical, Status::Warning, Status::Normal, Status::Normal]
     );
 }
@@ -201,24 +201,24 @@ fn a_query_filters_sorts_and_groups() {
         label("c", "web", 20),
         block("d", 1, r#""state":"critical","#),
     ]);
-    let mut ask = |change: fn(&mut Query)| {
+    let mut set_query = |change: fn(&mut Query)| {
         let mut query = Query::default();
         change(&mut query);
-        stage.fleet.ask(query);
+        stage.fleet.set_query(query);
         stage.names()
     };
-    assert_eq!(ask(|query| query.sort_by("cpu")), ["b", "c", "a", "d"]);
+    assert_eq!(set_query(|query| query.sort_by("cpu")), ["b", "c", "a", "d"]);
     let up = |query: &mut Query| {
         query.sort_by("cpu");
         query.sort_by("cpu");
     };
-    assert_eq!(ask(up), ["a", "c", "b", "d"], "what is not known stays last");
-    assert_eq!(ask(|query| query.label = "team=web".to_owned()), ["a", "c"]);
-    assert_eq!(ask(|query| query.set_search("WEB")), ["a", "c"]);
-    assert_eq!(ask(|query| query.toggle(Status::Critical as usize)), ["d"]);
-    assert_eq!(ask(|query| query.set_search("nothing")), [""; 0]);
+    assert_eq!(set_query(up), ["a", "c", "b", "d"], "what is not known stays last");
+    assert_eq!(set_query(|query| query.label = "team=web".to_owned()), ["a", "c"]);
+    assert_eq!(set_query(|query| query.set_search("WEB")), ["a", "c"]);
+    assert_eq!(set_query(|query| query.toggle(Status::Critical as usize)), ["d"]);
+    assert_eq!(set_query(|query| query.set_search("nothing")), [""; 0]);
     assert_eq!(
-        ask(|query| query.group = "team".to_owned()),
+        set_query(|query| query.group = "team".to_owned()),
         ["[]", "d", "[db]", "b", "[web]", "a", "c"],
         "the worst group first"
     );
@@ -236,10 +236,10 @@ fn the_order_follows_values_slowly_and_is_fixed_under_the_pointer() {
     let mut stage = Stage::new();
     let mut query = Query::default();
     query.sort_by("cpu");
-    stage.fleet.ask(query);
-    let mut second = |sequence: u32, one: u32, other: u32, is_held: bool| {
-        if is_held {
-            stage.fleet.hold(stage.now_ms + 1_000.0);
+    stage.fleet.set_query(query);
+    let mut second = |sequence: u32, one: u32, other: u32, is_holding: bool| {
+        if is_holding {
+            stage.fleet.hold_order(stage.now_ms + 1_000.0);
         }
         stage.send(&[
             block("a", sequence, &format!(r#""cpu":{one},"#)),
@@ -290,8 +290,8 @@ fn hostile_lines_are_bounded_and_change_nothing_else() {
         block("c", 2, r#""cpu":"much","ram":{"x":1},"labels":7,"state":[],"#),
     ]);
     assert_eq!(stage.fleet.members.len(), 2);
-    let kept = &stage.fleet.members[0].labels;
-    assert!(kept.len() == 16 && kept.iter().all(|(_, value)| value.chars().count() <= 65));
+    let labels = &stage.fleet.members[0].labels;
+    assert!(labels.len() == 16 && labels.iter().all(|(_, value)| value.chars().count() <= 65));
     let member = &stage.fleet.members[1];
     assert!(member.metric(Metric::Cpu).is_nan() && member.metric(Metric::Ram).is_nan());
     let many: Vec<_> = (0..1_200).map(|member| up(&format!("m{member}"))).collect();

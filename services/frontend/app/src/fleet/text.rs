@@ -7,7 +7,7 @@ use super::state::{Fleet, Line};
 use crate::alerts;
 use crate::alerts::Level;
 use crate::labels::link_text;
-use crate::number::{Format, plain, push_whole, scaled};
+use crate::number::{Format, plain, push_integer, scaled};
 use crate::state::Link;
 use crate::unit::Unit;
 
@@ -43,7 +43,7 @@ pub(crate) fn span_text(ms: f64) -> String {
         _ => (seconds / 86_400, "\u{a0}d"),
     };
     let mut text = String::new();
-    push_whole(&mut text, count);
+    push_integer(&mut text, count);
     text + unit
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn title(fleet: &Fleet) -> String {
 
 /// Last change of state, for a screen reader.
 pub(crate) fn change_text(fleet: &Fleet, format: Format) -> String {
-    let Some((place, count)) = fleet.change else { return String::new() };
-    let Some(member) = fleet.members.get(place) else { return String::new() };
+    let Some((index, count)) = fleet.change else { return String::new() };
+    let Some(member) = fleet.members.get(index) else { return String::new() };
     if count > 1 {
         let mut text = String::new();
         push_count(&mut text, count);
@@ -126,16 +126,16 @@ pub(crate) fn csv(fleet: &Fleet) -> String {
     }
     let format = Format { point: '.', decimal: false };
     for line in &fleet.lines {
-        let Line::Member(place) = *line else { continue };
-        let Some(member) = fleet.members.get(place) else { continue };
+        let Line::Member(index) = *line else { continue };
+        let Some(member) = fleet.members.get(index) else { continue };
         text.push('\n');
         push_field(&mut text, &member.address);
         push_field(&mut text, &labels_text(member));
         let alert = alert_text(&member.alert, member.metric(Metric::AlertValue), format);
         push_field(&mut text, &alert);
         push_field(&mut text, &number(member.metric(Metric::Time)));
-        for (place, column) in COLUMNS.iter().enumerate() {
-            let value = super::query::value(member, place);
+        for (index, column) in COLUMNS.iter().enumerate() {
+            let value = super::query::value(member, index);
             let since = member.since_unix_ms(fleet.now_ms, fleet.now_unix_ms);
             let field = match column.id {
                 "name" => member.title().to_owned(),
@@ -189,5 +189,5 @@ pub(crate) fn count(text: &mut String, counts: &[usize; STATUSES.len()], statuse
 
 /// Appends a number.
 pub(crate) fn push_count(text: &mut String, count: usize) {
-    push_whole(text, i64::try_from(count).unwrap_or(i64::MAX));
+    push_integer(text, i64::try_from(count).unwrap_or(i64::MAX));
 }

@@ -30,7 +30,7 @@ const ROW: &str = r#"<tr data-key v="class data-status data-old aria-rowindex"><
 
 /// Presentation of the page.
 #[derive(Clone, Copy)]
-pub(crate) struct Look {
+pub(crate) struct Presentation {
     pub(crate) format: Format,
     pub(crate) theme: &'static str,
     pub(crate) is_kiosk: bool,
@@ -44,7 +44,7 @@ pub(crate) struct View {
     page: Instance,
     body: Element,
     rows: Vec<(u64, Instance)>,
-    choices: [(Element, Vec<String>); 2],
+    options: [(Element, Vec<String>); 2],
 }
 
 impl View {
@@ -86,42 +86,47 @@ impl View {
         let page = Instance::new(document, "div", &markup)?;
         let find = |selector: &str| page.root.query_selector(selector).ok()?;
         let body = find("tbody")?;
-        let choices =
+        let options =
             [(find("[data-field=label]")?, Vec::new()), (find("[data-field=group]")?, Vec::new())];
         let search = find("[data-field=search]")?;
         let _ = search.set_attribute("value", &fleet.query.search);
         document.body()?.append_child(&page.root).ok()?;
-        Some(Self { document: document.clone(), page, body, rows: Vec::new(), choices })
+        Some(Self { document: document.clone(), page, body, rows: Vec::new(), options })
     }
 
     /// Updates the page.
-    pub(crate) fn update(&mut self, fleet: &Fleet, look: Look) {
-        let (first, count, height) = look.rows;
+    pub(crate) fn update(&mut self, fleet: &Fleet, presentation: Presentation) {
+        let (first, count, height) = presentation.rows;
         let lines = fleet.window(first, count);
         let first = first.min(fleet.lines.len());
         let behind = fleet.lines.len() - first - lines.len();
-        self.page.set(page_values(fleet, look, first as f64 * height, behind as f64 * height));
-        for (place, none, labels, chosen) in [
+        self.page.set(page_values(
+            fleet,
+            presentation,
+            first as f64 * height,
+            behind as f64 * height,
+        ));
+        for (index, none, labels, selected) in [
             (0, "All labels", &fleet.labels, &fleet.query.label),
             (1, "No groups", &fleet.keys, &fleet.query.group),
         ] {
-            let (select, known) = &mut self.choices[place];
+            let (select, known) = &mut self.options[index];
             if known != labels || select.first_element_child().is_none() {
-                choose(&self.document, select, none, labels, chosen);
+                set_options(&self.document, select, none, labels, selected);
                 known.clone_from(labels);
             }
         }
-        self.draw(fleet, look, first, lines);
+        self.draw(fleet, presentation, first, lines);
     }
 
-    fn draw(&mut self, fleet: &Fleet, look: Look, first: usize, lines: &[Line]) {
+    fn draw(&mut self, fleet: &Fleet, presentation: Presentation, first: usize, lines: &[Line]) {
         let mut rows = Vec::with_capacity(lines.len());
         let mut next =
             self.body.first_element_child().and_then(|space| space.next_element_sibling());
         let mut before = std::mem::take(&mut self.rows);
         let key = |line: &Line| match *line {
-            Line::Group(place) => u64::MAX - place as u64,
-            Line::Member(place) => fleet.members[place].key,
+            Line::Group(index) => u64::MAX - index as u64,
+            Line::Member(index) => fleet.members[index].key,
         };
         // Rows outside of the viewport are removed first, so that the others need not be moved.
         before.retain(|(known, row)| {
@@ -134,7 +139,7 @@ impl View {
             }
             stays
         });
-        for (place, line) in lines.iter().enumerate() {
+        for (index, line) in lines.iter().enumerate() {
             let key = key(line);
             let known = before.iter().position(|(known, _)| *known == key);
             let row = match known {
@@ -142,13 +147,19 @@ impl View {
                 None => Instance::new(&self.document, "tbody", ROW),
             };
             let Some(mut row) = row else { continue };
-            let (mut values, index) = (Values(Vec::new()), first + place + 2);
+            let (mut values, row_index) = (Values(Vec::new()), first + index + 2);
             match *line {
-                Line::Group(place) => {
-                    group_values(&mut values, fleet, &fleet.groups[place], look, index);
+                Line::Group(index) => {
+                    group_values(&mut values, fleet, &fleet.groups[index], presentation, row_index);
                 }
-                Line::Member(place) => {
-                    member_values(&mut values, fleet, &fleet.members[place], look, index);
+                Line::Member(index) => {
+                    member_values(
+                        &mut values,
+                        fleet,
+                        &fleet.members[index],
+                        presentation,
+                        row_index,
+                    );
                 }
             }
             row.set(values.0);
@@ -169,7 +180,7 @@ impl Drop for View {
     }
 }
 
-/// Values of an instance's spots. Every viewer downloads the code of each call, so it is not
+/// Values of an instance's bindings. Every viewer downloads the code of each call, so it is not
 /// inlined.
 struct Values(Vec<String>);
 
@@ -195,11 +206,11 @@ impl Values {
     }
 }
 
-fn page_values(fleet: &Fleet, look: Look, above: f64, below: f64) -> Vec<String> {
+fn page_values(fleet: &Fleet, presentation: Presentation, above: f64, below: f64) -> Vec<String> {
     let mut values = Values(Vec::new());
     values.add(link_name(fleet.link));
-    values.add(look.theme);
-    values.flag(look.is_kiosk);
+    values.add(presentation.theme);
+    values.flag(presentation.is_kiosk);
     for &status in STATUSES.iter().rev() {
         let (count, is_on) = (fleet.counts[status as usize], fleet.query.states[status as usize]);
         values.flag(count == 0 && !is_on);
@@ -217,12 +228,12 @@ fn page_values(fleet: &Fleet, look: Look, above: f64, below: f64) -> Vec<String>
     } else {
         values.count("Shows ", shown);
     }
-    values.put(["Theme: ", look.theme].concat());
+    values.put(["Theme: ", presentation.theme].concat());
     values.count("", fleet.lines.len() + 1);
-    for place in 0..COLUMNS.len() {
-        let is_down = is_descending(place) != fleet.query.reversed;
+    for index in 0..COLUMNS.len() {
+        let is_down = is_descending(index) != fleet.query.reversed;
         let order = if is_down { "descending" } else { "ascending" };
-        values.add(if place == fleet.query.sort { order } else { "" });
+        values.add(if index == fleet.query.sort { order } else { "" });
     }
     values.put(plain(above.round()));
     values.put(plain(below.round()));
@@ -231,19 +242,25 @@ fn page_values(fleet: &Fleet, look: Look, above: f64, below: f64) -> Vec<String>
         (true, false) => "No member matches.",
         _ => "",
     });
-    values.put(change_text(fleet, look.format));
+    values.put(change_text(fleet, presentation.format));
     values.0
 }
 
-fn member_values(values: &mut Values, fleet: &Fleet, member: &Member, look: Look, index: usize) {
+fn member_values(
+    values: &mut Values,
+    fleet: &Fleet,
+    member: &Member,
+    presentation: Presentation,
+    row_index: usize,
+) {
     let (id, name, shape) = status_labels(member.shown);
     let since = member.since_unix_ms(fleet.now_ms, fleet.now_unix_ms);
     let span = if since.is_nan() { String::new() } else { span_text(fleet.now_unix_ms - since) };
     values.add("");
     values.add(id);
     values.flag(!member.is_live());
-    values.count("", index);
-    let kiosk = if look.is_kiosk { "&kiosk=1" } else { "" };
+    values.count("", row_index);
+    let kiosk = if presentation.is_kiosk { "&kiosk=1" } else { "" };
     values.put(["/?member=", &member.address, kiosk].concat());
     values.add(member.title());
     values.put(labels_text(member));
@@ -253,13 +270,19 @@ fn member_values(values: &mut Values, fleet: &Fleet, member: &Member, look: Look
         Status::Silent => ["no data for ", &span].concat(),
         Status::Gone if !since.is_nan() => ["since ", &time_text(since)].concat(),
         Status::Gone | Status::Unknown => String::new(),
-        _ => alert_text(&member.alert, member.metric(Metric::AlertValue), look.format),
+        _ => alert_text(&member.alert, member.metric(Metric::AlertValue), presentation.format),
     });
     values.put(span);
-    figures(values, look.format, &|place| value(member, place), Some(member));
+    add_metric_cells(values, presentation.format, &|index| value(member, index), Some(member));
 }
 
-fn group_values(values: &mut Values, fleet: &Fleet, group: &Group, look: Look, index: usize) {
+fn group_values(
+    values: &mut Values,
+    fleet: &Fleet,
+    group: &Group,
+    presentation: Presentation,
+    row_index: usize,
+) {
     let name = if group.name.is_empty() { "without" } else { &group.name };
     let members = group.counts.iter().sum();
     let mut states = String::new();
@@ -267,7 +290,7 @@ fn group_values(values: &mut Values, fleet: &Fleet, group: &Group, look: Look, i
     values.add("group");
     values.add("");
     values.add("");
-    values.count("", index);
+    values.count("", row_index);
     values.add("");
     values.put([&fleet.query.group, " ", name].concat());
     let mut size = String::new();
@@ -278,51 +301,57 @@ fn group_values(values: &mut Values, fleet: &Fleet, group: &Group, look: Look, i
     values.add("");
     values.put(states);
     values.add("");
-    figures(values, look.format, &|place| group.values[place], None);
+    add_metric_cells(values, presentation.format, &|index| group.values[index], None);
 }
 
 /// Adds the cells from CPU on, for a member or a group.
-fn figures(
+fn add_metric_cells(
     values: &mut Values,
     format: Format,
     value: &dyn Fn(usize) -> f64,
     member: Option<&Member>,
 ) {
-    for (place, column) in COLUMNS.iter().enumerate().skip(3) {
-        let value = value(place);
+    for (index, column) in COLUMNS.iter().enumerate().skip(3) {
+        let value = value(index);
         match column.unit {
             Unit::Count if value.is_nan() => values.add(""),
             Unit::Count => values.put(span_text(value * 1_000.0)),
             Unit::Text => values.add(member.map_or("", |member| &member.version)),
             unit => values.put(format.text(value, unit)),
         }
-        if place == 3 {
+        if index == 3 {
             values.put(member.map(|member| line(&member.minute)).unwrap_or_default());
-        } else if place == 4 {
+        } else if index == 4 {
             values.put(plain(value.clamp(0.0, 100.0)) + "%");
         }
     }
 }
 
-/// Replaces the choices of a list.
-fn choose(document: &Document, select: &Element, none: &str, choices: &[String], chosen: &str) {
+/// Replaces the options of a list.
+fn set_options(
+    document: &Document,
+    select: &Element,
+    none: &str,
+    options: &[String],
+    selected: &str,
+) {
     select.set_inner_html("");
     let add = |text: &str, value: Option<&str>| {
         let Ok(option) = document.create_element("option") else { return };
         option.set_text_content(Some(text));
         let value = value.unwrap_or(text);
         let _ = option.set_attribute("value", value);
-        if value == chosen {
+        if value == selected {
             let _ = option.set_attribute("selected", "");
         }
         let _ = select.append_child(&option);
     };
     add(none, Some(""));
-    // A choice from before the labels arrived is kept.
-    if !chosen.is_empty() && !choices.iter().any(|choice| choice == chosen) {
-        add(chosen, None);
+    // An option from before the labels arrived is kept.
+    if !selected.is_empty() && !options.iter().any(|option| option == selected) {
+        add(selected, None);
     }
-    for choice in choices {
-        add(choice, None);
+    for option in options {
+        add(option, None);
     }
 }

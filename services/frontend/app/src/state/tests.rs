@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::decode::reading;
-use crate::decode::tests::a_sample;
+use crate::decode::tests::test_sample;
 use crate::metrics::CHARTED;
 
 /// Row of one second that ends at `second`, with `user` as user time and no system time.
@@ -11,12 +11,12 @@ pub(crate) fn row(second: u32, user: f32) -> Row {
     values[Metric::CpuUser as usize] = user;
     values[Metric::CpuSystem as usize] = 0.0;
     let time_ms = f64::from(second) * 1_000.0;
-    Row { begun_ms: time_ms - 1_000.0, time_ms, values, bounds: None, cores: Vec::new() }
+    Row { start_ms: time_ms - 1_000.0, time_ms, values, bounds: None, cores: Vec::new() }
 }
 
 /// Sample number `sequence` of an instance with one tick per second.
 fn sample(instance: &str, sequence: u64) -> Event {
-    let value = serde_json::to_value(a_sample(instance, sequence)).unwrap();
+    let value = serde_json::to_value(test_sample(instance, sequence)).unwrap();
     Event::Sample(reading(&value).unwrap())
 }
 
@@ -103,7 +103,7 @@ fn a_history_does_not_remove_the_values_of_cores() {
 #[test]
 fn a_clock_that_is_set_back_restarts_the_timeline() {
     let mut dashboard = live(1..=5);
-    let mut earlier = a_sample("a", 6);
+    let mut earlier = test_sample("a", 6);
     earlier.time_unix_ms = 1_000;
     let earlier = reading(&serde_json::to_value(earlier).unwrap()).unwrap();
     dashboard.apply(Event::Sample(earlier), 6_000.0);
@@ -126,16 +126,16 @@ fn a_pause_keeps_the_window_and_its_rows() {
 fn a_drag_zooms_and_a_click_does_not() {
     let mut dashboard = live(1..=5);
     let (begin, end) = dashboard.window();
-    dashboard.apply(Event::Grab(0.25), 5_000.0);
-    dashboard.apply(Event::Point(Some(0.75)), 5_000.0);
-    dashboard.apply(Event::Drop, 5_000.0);
+    dashboard.apply(Event::DragStart(0.25), 5_000.0);
+    dashboard.apply(Event::PointerMove(Some(0.75)), 5_000.0);
+    dashboard.apply(Event::DragEnd, 5_000.0);
     let quarter = (end - begin) / 4.0;
     assert_eq!(dashboard.window(), (begin + quarter, end - quarter));
     dashboard.apply(Event::Key("Escape".to_owned()), 5_000.0);
     assert_eq!(dashboard.window(), (begin, end));
-    dashboard.apply(Event::Grab(0.5), 5_000.0);
-    dashboard.apply(Event::Drop, 5_000.0);
-    assert_eq!((dashboard.window(), dashboard.frozen), ((begin, end), None));
+    dashboard.apply(Event::DragStart(0.5), 5_000.0);
+    dashboard.apply(Event::DragEnd, 5_000.0);
+    assert_eq!((dashboard.window(), dashboard.paused), ((begin, end), None));
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn a_longer_range_is_shown_once_its_history_arrives() {
     dashboard.apply(Event::View(ViewState { range: 2, panel: None }), 0.0);
     assert_eq!(dashboard.rows(), None);
     let history = History { instance: "a".to_owned(), rows: vec![row(60, 1.0)] };
-    dashboard.apply(Event::Past(1, history.clone()), 0.0);
+    dashboard.apply(Event::RangeHistory(1, history.clone()), 0.0);
     assert_eq!(dashboard.rows(), None, "it was asked for before");
-    dashboard.apply(Event::Past(2, history), 0.0);
+    dashboard.apply(Event::RangeHistory(2, history), 0.0);
     assert_eq!(dashboard.rows().unwrap().len(), 1);
 }
 
@@ -200,11 +200,11 @@ fn polled_samples_follow_each_other_without_a_gap() {
     dashboard.apply(polled("a", 3), 3_000.0);
     dashboard.apply(polled("a", 6), 6_000.0);
     let rows = dashboard.live();
-    assert!(rows.windows(2).all(|pair| !pair[1].follows_a_gap(&pair[0])));
+    assert!(rows.windows(2).all(|pair| !pair[1].follows_gap(&pair[0])));
     // A longer pause is a gap.
     dashboard.apply(polled("a", 60), 60_000.0);
     let rows = dashboard.live();
-    assert!(rows[rows.len() - 1].follows_a_gap(&rows[rows.len() - 2]));
+    assert!(rows[rows.len() - 1].follows_gap(&rows[rows.len() - 2]));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn samples_of_another_replica_are_accepted_only_after_silence() {
     assert_eq!(dashboard.latest.as_ref().unwrap().instance, "a");
     dashboard.apply(polled("b", 910), 16_000.0);
     assert_eq!(dashboard.latest.as_ref().unwrap().instance, "b");
-    assert!(dashboard.wants_history);
+    assert!(dashboard.needs_history);
 }
 
 #[test]
@@ -222,9 +222,9 @@ fn a_history_of_another_instance_is_rejected_with_its_reason() {
     let mut dashboard = live(1..=5);
     dashboard.apply(Event::View(ViewState { range: 2, panel: None }), 0.0);
     let history = History { instance: "b".to_owned(), rows: vec![row(60, 1.0)] };
-    dashboard.apply(Event::Past(2, history), 0.0);
-    assert_eq!((dashboard.rows(), dashboard.past_failure), (None, Some(Failure::OtherInstance)));
-    assert!(dashboard.wants_past());
+    dashboard.apply(Event::RangeHistory(2, history), 0.0);
+    assert_eq!((dashboard.rows(), dashboard.history_failure), (None, Some(Failure::OtherInstance)));
+    assert!(dashboard.needs_range());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn zoom_ends_at_the_shortest_window() {
         dashboard.apply(Event::Key("+".to_owned()), 5_000.0);
     }
     let (begin, end) = dashboard.window();
-    assert!((end - begin - SHORTEST_MS).abs() < 1.0, "{}", end - begin);
+    assert!((end - begin - MIN_WINDOW_MS).abs() < 1.0, "{}", end - begin);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn cached_memory_is_neither_used_nor_free() {
 
 #[test]
 fn the_state_of_the_service_overrides_thresholds() {
-    let mut value = serde_json::to_value(a_sample("a", 1)).unwrap();
+    let mut value = serde_json::to_value(test_sample("a", 1)).unwrap();
     value["cpu"] = serde_json::json!(99.0);
     value["state"] = serde_json::json!("warning");
     value["alerts"] = serde_json::json!([

@@ -47,9 +47,9 @@ impl Folder {
     /// The page as it was built, if all the files are there that it names.
     fn index(&self) -> Option<String> {
         let html = fs::read_to_string(self.folder.join("index.html")).ok()?;
-        let is_whole = html.contains("</html>")
+        let is_complete = html.contains("</html>")
             && page::files(&html).into_iter().all(|name| is_filled(&self.folder.join(name)));
-        is_whole.then_some(html)
+        is_complete.then_some(html)
     }
 
     fn file(&self, path: &str) -> Option<Asset> {
@@ -119,7 +119,7 @@ mod tests {
 
     fn text_of(site: &Site, path: &str) -> Option<String> {
         let asset = site.find(path)?;
-        Some(String::from_utf8(asset.forms[0].bytes.to_vec()).unwrap())
+        Some(String::from_utf8(asset.representations[0].bytes.to_vec()).unwrap())
     }
 
     #[test]

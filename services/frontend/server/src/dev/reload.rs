@@ -22,24 +22,24 @@ pub(crate) const STREAM_PATH: &str = "/dev/reload";
 
 /// Interval of checks of the folder while a page is open: a fifth of a second is not noticeable,
 /// and reading one small file is cheap.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Interval of comments on an idle stream. They detect closed browsers and are shorter than the
 /// read timeouts of proxies.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The beginning of a stream: the reconnection delay.
-const GREETING: &str = "retry: 300\n\n";
+const RETRY: &str = "retry: 300\n\n";
 
 /// Events for the open pages.
 pub(crate) struct Reload {
-    news: watch::Sender<News>,
+    event: watch::Sender<BuildEvent>,
     /// Whether a task watches the folder; one is enough for all.
     is_watching: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum News {
+enum BuildEvent {
     /// Not checked yet.
     Unknown,
     /// The folder holds this build.
@@ -50,14 +50,14 @@ enum News {
 
 impl Default for Reload {
     fn default() -> Self {
-        Self { news: watch::Sender::new(News::Unknown), is_watching: AtomicBool::new(false) }
+        Self { event: watch::Sender::new(BuildEvent::Unknown), is_watching: AtomicBool::new(false) }
     }
 }
 
 impl Reload {
     /// A stream of builds, beginning with the current one.
     pub(crate) fn stream(self: &Arc<Self>, folder: &Arc<Folder>) -> Response<Body> {
-        let mut listener = self.news.subscribe();
+        let mut listener = self.event.subscribe();
         // A new subscriber receives the current build.
         listener.mark_changed();
         if !self.is_watching.swap(true, Ordering::Relaxed) {
@@ -65,7 +65,7 @@ impl Reload {
         }
         let frames = stream::unfold(Some((listener, true)), |state| async {
             let (mut listener, is_new) = state?;
-            let text = if is_new { Some(GREETING.into()) } else { next(&mut listener).await };
+            let text = if is_new { Some(RETRY.into()) } else { next(&mut listener).await };
             let frame = Frame::data(Bytes::from(text?));
             Some((Ok::<_, Infallible>(frame), Some((listener, false))))
         });
@@ -78,41 +78,44 @@ impl Reload {
 
     /// Ends every stream.
     pub(crate) fn stop(&self) {
-        self.news.send_replace(News::Stop);
+        self.event.send_replace(BuildEvent::Stop);
     }
 }
 
 /// Watches the folder while a page is subscribed.
 async fn watch_folder(reload: Arc<Reload>, folder: Arc<Folder>) {
-    while reload.news.receiver_count() > 0 {
+    while reload.event.receiver_count() > 0 {
         // An incomplete build is ignored: the open page stays until the next build is complete.
         if let Some(build) = folder.build() {
-            reload.news.send_if_modified(|news| {
-                let is_news = !matches!(news, News::Stop) && *news != News::Build(build);
-                if is_news {
-                    *news = News::Build(build);
+            reload.event.send_if_modified(|event| {
+                let is_changed =
+                    !matches!(event, BuildEvent::Stop) && *event != BuildEvent::Build(build);
+                if is_changed {
+                    *event = BuildEvent::Build(build);
                 }
-                is_news
+                is_changed
             });
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
     reload.is_watching.store(false, Ordering::Relaxed);
 }
 
 /// The next event of a stream, or `None` at its end.
-async fn next(listener: &mut watch::Receiver<News>) -> Option<String> {
+async fn next(listener: &mut watch::Receiver<BuildEvent>) -> Option<String> {
     loop {
         match timeout(HEARTBEAT, listener.changed()).await {
             Err(_) => return Some(":\n\n".to_owned()),
             Ok(Err(_)) => return None,
             Ok(Ok(())) => {}
         }
-        let news = *listener.borrow_and_update();
-        match news {
-            News::Stop => return None,
-            News::Build(build) => return Some(format!("event: build\ndata: {build:016x}\n\n")),
-            News::Unknown => {}
+        let event = *listener.borrow_and_update();
+        match event {
+            BuildEvent::Stop => return None,
+            BuildEvent::Build(build) => {
+                return Some(format!("event: build\ndata: {build:016x}\n\n"));
+            }
+            BuildEvent::Unknown => {}
         }
     }
 }

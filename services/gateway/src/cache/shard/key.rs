@@ -24,8 +24,8 @@ pub(in crate::cache) struct Key {
 }
 
 impl Key {
-    pub(super) fn is(&self, ask: &Ask<'_>) -> bool {
-        *self.target == *ask.target && *self.site == *ask.site && self.epoch == ask.epoch
+    pub(super) fn is(&self, query: &ShardQuery<'_>) -> bool {
+        *self.target == *query.target && *self.site == *query.site && self.epoch == query.epoch
     }
 
     /// Overhead of a stored response with this key in bytes.
@@ -55,7 +55,7 @@ pub(in crate::cache) struct Class {
 
 impl Class {
     /// Whether the classes may be equal; an unknown variant matches any.
-    pub(super) fn may_be(&self, other: &Self) -> bool {
+    pub(super) fn may_match(&self, other: &Self) -> bool {
         self.authorised == other.authorised
             && (self.variant.is_none() || other.variant.is_none() || self.variant == other.variant)
     }
@@ -67,7 +67,7 @@ impl Class {
 
 /// A request, prepared for a lookup.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cache) struct Ask<'a> {
+pub(in crate::cache) struct ShardQuery<'a> {
     pub(in crate::cache) hash: u64,
     pub(in crate::cache) site: &'a str,
     pub(in crate::cache) target: &'a str,
@@ -79,7 +79,7 @@ pub(in crate::cache) struct Ask<'a> {
     pub(in crate::cache) wait: Duration,
 }
 
-impl Ask<'_> {
+impl ShardQuery<'_> {
     /// An owned key.
     pub(in crate::cache) fn key(&self) -> Key {
         let Self { hash, site, target, epoch, .. } = *self;

@@ -44,14 +44,14 @@ const RESPONSES: [&[&str]; 5] = [
     &["cache-control: max-age=0, stale-if-error=9", "vary: origin"],
 ];
 
-fn start(filling: &mut Fill, lines: &[&str], bytes: Option<usize>, now: Instant) {
+fn start(fill: &mut Fill, lines: &[&str], bytes: Option<usize>, now: Instant) {
     let mut headers = headers(lines);
     let (name, value) = match bytes {
         Some(bytes) => (CONTENT_LENGTH, bytes.into()),
         None => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
     };
     headers.insert(name, value);
-    filling.response(StatusCode::OK, &headers, moment(now));
+    fill.response(StatusCode::OK, &headers, moment(now));
 }
 
 proptest! {
@@ -68,18 +68,19 @@ proptest! {
             match step {
                 Step::Fetch { target, origin, bytes, announced, response } => {
                     let (target, origin) = (format!("/{target}"), format!("origin: {origin}"));
-                    if let Lookup::Fill(mut filling) = world.get(&target, &[&origin]) {
-                        start(&mut filling, RESPONSES[response], announced.then_some(bytes), world.now());
-                        drop(filling.body(&vec![0; bytes], world.now()));
-                        filling.complete(world.now());
+                    if let Lookup::Fill(mut fill) = world.get(&target, &[&origin]) {
+                        let length = announced.then_some(bytes);
+                        start(&mut fill, RESPONSES[response], length, world.now());
+                        drop(fill.body(&vec![0; bytes], world.now()));
+                        fill.complete(world.now());
                     }
                 }
                 Step::Begin { target, bytes } => {
-                    let looked = world.get(&format!("/{target}"), &[]);
-                    if let Lookup::Fill(mut filling) = looked {
+                    let lookup = world.get(&format!("/{target}"), &[]);
+                    if let Lookup::Fill(mut fill) = lookup {
                         let response = RESPONSES[usize::from(target) % RESPONSES.len()];
-                        start(&mut filling, response, Some(bytes), world.now());
-                        open.push((filling, bytes));
+                        start(&mut fill, response, Some(bytes), world.now());
+                        open.push((fill, bytes));
                     }
                 }
                 Step::Feed { which, bytes } if !open.is_empty() => {
@@ -90,11 +91,11 @@ proptest! {
                     drop(open[which].0.body(&vec![0; bytes], world.now()));
                 }
                 Step::Finish { which, whole } if !open.is_empty() => {
-                    let (mut filling, left) = open.swap_remove(which % open.len());
+                    let (mut fill, left) = open.swap_remove(which % open.len());
                     if whole {
-                        drop(filling.body(&vec![0; left], world.now()));
+                        drop(fill.body(&vec![0; left], world.now()));
                     }
-                    filling.complete(world.now());
+                    fill.complete(world.now());
                 }
                 Step::Invalidate { target } => world.cache.invalidate("http://a", &format!("/{target}")),
                 Step::Clear => world.cache.clear(),
@@ -105,7 +106,7 @@ proptest! {
         }
         drop(open);
         world.check();
-        prop_assert_eq!(world.cache.0.coming.taken(), 0);
+        prop_assert_eq!(world.cache.0.transfer_memory.taken(), 0);
         prop_assert_eq!(world.lengths().2, 0);
         world.cache.clear();
         prop_assert_eq!(world.cache.snapshot().bytes, 0);
@@ -137,16 +138,16 @@ fn slow_responses_do_not_evict_all_others() {
     assert!(world.fetch("/a", &[], &[TEN], &"x".repeat(100_000)));
     let slow: Vec<_> = (0..100)
         .map(|number| {
-            let mut filling = world.fill(&format!("/slow/{number}"), &[]);
-            start(&mut filling, &[TEN], Some(100_000), world.now());
-            filling
+            let mut fill = world.fill(&format!("/slow/{number}"), &[]);
+            start(&mut fill, &[TEN], Some(100_000), world.now());
+            fill
         })
         .collect();
     world.check();
-    assert_eq!(world.cache.0.coming.taken(), 200_000);
+    assert_eq!(world.cache.0.transfer_memory.taken(), 200_000);
     world.hit("/a", &[]);
     drop(slow);
-    assert_eq!(world.cache.0.coming.taken(), 0);
+    assert_eq!(world.cache.0.transfer_memory.taken(), 0);
 }
 
 #[test]
@@ -168,11 +169,11 @@ fn the_accounting_is_exact_across_threads() {
                 for round in 0..3000_u64 {
                     let number = round.wrapping_mul(thread + 7) % 40;
                     let target = format!("/{number}");
-                    if let Lookup::Fill(mut filling) = world.get(&target, &[]) {
-                        start(&mut filling, &[TEN], Some(3000), world.now());
-                        drop(filling.body(&[0; 3000], world.now()));
+                    if let Lookup::Fill(mut fill) = world.get(&target, &[]) {
+                        start(&mut fill, &[TEN], Some(3000), world.now());
+                        drop(fill.body(&[0; 3000], world.now()));
                         if round % 5 != 0 {
-                            filling.complete(world.now());
+                            fill.complete(world.now());
                         }
                     }
                     if round % 500 == 499 {
@@ -226,7 +227,7 @@ fn a_hit_costs_less_than_a_microsecond() {
     assert!(world.fetch("/app-0123456789abcdef.js", &BROWSER, &response, &"x".repeat(20_000)));
     let hits = || {
         let headers = headers(&BROWSER);
-        let question = CacheRequest {
+        let request = CacheRequest {
             method: &Method::GET,
             site: "http://a",
             target: "/app-0123456789abcdef.js",
@@ -237,8 +238,8 @@ fn a_hit_costs_less_than_a_microsecond() {
         let rounds = (0..ROUNDS).map(|_| {
             let begun = Instant::now();
             for _ in 0..HITS {
-                let looked = world.cache.look(black_box(&question), begun, None);
-                let Lookup::Hit(answer) = looked else { panic!("no hit") };
+                let lookup = world.cache.try_lookup(black_box(&request), begun, None);
+                let Lookup::Hit(answer) = lookup else { panic!("no hit") };
                 out.clear();
                 answer.write_head(&mut out);
                 black_box((&out, answer.body()));

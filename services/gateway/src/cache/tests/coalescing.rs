@@ -12,20 +12,20 @@ fn cache() -> Cache {
     Cache::new(&CacheSettings::default())
 }
 
-async fn ask(cache: &Cache, lines: &[&str]) -> Lookup {
+async fn lookup(cache: &Cache, lines: &[&str]) -> Lookup {
     let headers = headers(lines);
-    let question =
+    let request =
         CacheRequest { method: &Method::GET, site: "", target: "/a", epoch: 0, headers: &headers };
-    cache.ask(&question).await
+    cache.lookup(&request).await
 }
 
 /// Starts this number of requests; all of them wait when this returns.
-async fn crowd(cache: &Cache, number: u64) -> JoinSet<Lookup> {
+async fn waiting_requests(cache: &Cache, number: u64) -> JoinSet<Lookup> {
     let mut crowd = JoinSet::new();
     let before = cache.snapshot().waits;
     for _ in 0..number {
         let cache = cache.clone();
-        crowd.spawn(async move { ask(&cache, &[]).await });
+        crowd.spawn(async move { lookup(&cache, &[]).await });
     }
     while cache.snapshot().waits < before + number {
         tokio::task::yield_now().await;
@@ -40,27 +40,27 @@ async fn settle() {
     }
 }
 
-fn respond(filling: &mut Fill, status: u16, line: &str) -> Verdict {
+fn respond(fill: &mut Fill, status: u16, line: &str) -> FillDecision {
     let headers = headers(&[line, "content-length: 3"]);
-    filling.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
+    fill.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
 }
 
 /// Completes the fetch.
-fn land(mut filling: Box<Fill>, line: &str) {
-    assert!(matches!(respond(&mut filling, 200, line), Verdict::Storing));
-    drop(filling.body(b"abc", now()));
-    assert!(filling.complete(now()));
+fn complete(mut fill: Box<Fill>, line: &str) {
+    assert!(matches!(respond(&mut fill, 200, line), FillDecision::Storing));
+    drop(fill.body(b"abc", now()));
+    assert!(fill.complete(now()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_requests_share_one_fetch() {
     let cache = cache();
-    let first = filling(ask(&cache, &[]).await);
-    let mut crowd = crowd(&cache, 1000).await;
+    let first = expect_fill(lookup(&cache, &[]).await);
+    let mut crowd = waiting_requests(&cache, 1000).await;
     let begun = now();
-    land(first, TEN);
-    while let Some(looked) = crowd.join_next().await {
-        let answer = answer(looked.unwrap());
+    complete(first, TEN);
+    while let Some(lookup) = crowd.join_next().await {
+        let answer = answer(lookup.unwrap());
         assert_eq!(answer.body(), "abc");
         assert_eq!(
             field(&answer, "cache-status").as_deref(),
@@ -76,8 +76,8 @@ async fn a_thousand_requests_share_one_fetch() {
 #[tokio::test(start_paused = true)]
 async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
     let cache = cache();
-    let first = filling(ask(&cache, &[]).await);
-    let mut crowd = crowd(&cache, 1000).await;
+    let first = expect_fill(lookup(&cache, &[]).await);
+    let mut crowd = waiting_requests(&cache, 1000).await;
     let mut first = Some(first);
     for remaining in (0..1000).rev() {
         // Before the response, or in the middle of it.
@@ -91,7 +91,7 @@ async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
         } else {
             drop(failing);
         }
-        first = Some(filling(crowd.join_next().await.unwrap().unwrap()));
+        first = Some(expect_fill(crowd.join_next().await.unwrap().unwrap()));
         settle().await;
         assert_eq!(cache.snapshot().misses, 1001 - remaining);
         if remaining == 990 {
@@ -100,9 +100,9 @@ async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
     }
     let first = first.unwrap();
     assert_eq!(first.forwarded().field(), "gateway; fwd=uri-miss; collapsed=?0");
-    land(first, TEN);
-    while let Some(looked) = crowd.join_next().await {
-        answer(looked.unwrap());
+    complete(first, TEN);
+    while let Some(lookup) = crowd.join_next().await {
+        answer(lookup.unwrap());
     }
     assert_eq!(cache.snapshot().misses, 11);
 }
@@ -110,37 +110,37 @@ async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
 #[tokio::test(start_paused = true)]
 async fn an_uncacheable_response_suspends_coalescing_for_a_while() {
     let cache = cache();
-    let mut first = filling(ask(&cache, &[]).await);
-    let mut crowd = crowd(&cache, 100).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let mut crowd = waiting_requests(&cache, 100).await;
     respond(&mut first, 200, "cache-control: no-store");
     let begun = now();
-    while let Some(looked) = crowd.join_next().await {
-        let mut filling = filling(looked.unwrap());
-        respond(&mut filling, 200, "cache-control: no-store");
+    while let Some(lookup) = crowd.join_next().await {
+        let mut fill = expect_fill(lookup.unwrap());
+        respond(&mut fill, 200, "cache-control: no-store");
     }
     assert_eq!(now(), begun);
     // Until now, requests do not wait for each other.
-    let one = filling(ask(&cache, &[]).await);
-    let other = filling(ask(&cache, &[]).await);
+    let one = expect_fill(lookup(&cache, &[]).await);
+    let other = expect_fill(lookup(&cache, &[]).await);
     drop((one, other));
     time::advance(Duration::from_secs(2)).await;
-    let _one = filling(ask(&cache, &[]).await);
-    let waits = time::timeout(Duration::from_secs(1), ask(&cache, &[])).await;
+    let _one = expect_fill(lookup(&cache, &[]).await);
+    let waits = time::timeout(Duration::from_secs(1), lookup(&cache, &[])).await;
     assert!(waits.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn coalescing_stays_suspended_while_responses_are_uncacheable() {
     let cache = cache();
-    let mut first = filling(ask(&cache, &[]).await);
-    let mut waiting = crowd(&cache, 1).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let mut waiting = waiting_requests(&cache, 1).await;
     respond(&mut first, 200, "cache-control: no-store");
-    let mut one = filling(waiting.join_next().await.unwrap().unwrap());
+    let mut one = expect_fill(waiting.join_next().await.unwrap().unwrap());
     for _ in 0..50 {
         respond(&mut one, 200, "cache-control: no-store");
         time::advance(Duration::from_millis(900)).await;
-        one = filling(ask(&cache, &[]).await);
-        drop(filling(ask(&cache, &[]).await));
+        one = expect_fill(lookup(&cache, &[]).await);
+        drop(expect_fill(lookup(&cache, &[]).await));
     }
     assert_eq!(cache.snapshot().waits, 1);
 }
@@ -148,64 +148,65 @@ async fn coalescing_stays_suspended_while_responses_are_uncacheable() {
 #[tokio::test(start_paused = true)]
 async fn invented_variants_bypass_the_cache_without_affecting_others() {
     let cache = cache();
-    let respond = |filling: &mut Fill| {
+    let respond = |fill: &mut Fill| {
         let line = "cache-control: max-age=1";
         let response = headers(&[line, "vary: origin", "content-length: 0"]);
-        filling.response(StatusCode::OK, &response, moment(now()))
+        fill.response(StatusCode::OK, &response, moment(now()))
     };
-    let mut first = filling(ask(&cache, &[]).await);
+    let mut first = expect_fill(lookup(&cache, &[]).await);
     respond(&mut first);
     assert!(first.complete(now()));
     let mut fetches = Vec::new();
     for number in 0..64 {
-        fetches.push(filling(ask(&cache, &[&format!("origin: {number}")]).await));
+        fetches.push(expect_fill(lookup(&cache, &[&format!("origin: {number}")]).await));
     }
-    assert_eq!(reason(ask(&cache, &["origin: x"]).await), Reason::TooManyVariants);
-    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &["origin: 1"])).await.is_err());
+    assert_eq!(reason(lookup(&cache, &["origin: x"]).await), Reason::TooManyVariants);
+    assert!(time::timeout(Duration::from_secs(1), lookup(&cache, &["origin: 1"])).await.is_err());
     // A stale stored response may be fetched nevertheless.
-    let mut again = filling(ask(&cache, &[]).await);
+    let mut again = expect_fill(lookup(&cache, &[]).await);
     respond(&mut again);
     assert!(again.complete(now()));
-    answer(ask(&cache, &[]).await);
+    answer(lookup(&cache, &[]).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_cacheable_response_resumes_coalescing() {
     let cache = cache();
-    let mut first = filling(ask(&cache, &[]).await);
-    let _crowd = crowd(&cache, 2).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let _crowd = waiting_requests(&cache, 2).await;
     respond(&mut first, 200, "cache-control: no-store");
-    let (mut one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
-    assert!(matches!(respond(&mut one, 200, TEN), Verdict::Storing));
+    let (mut one, mut other) =
+        (expect_fill(lookup(&cache, &[]).await), expect_fill(lookup(&cache, &[]).await));
+    assert!(matches!(respond(&mut one, 200, TEN), FillDecision::Storing));
     // One store is enough.
-    let verdict = respond(&mut other, 200, TEN);
-    assert!(matches!(verdict, Verdict::Forward(Refusal::Superseded)));
+    let decision = respond(&mut other, 200, TEN);
+    assert!(matches!(decision, FillDecision::Forward(Refusal::Superseded)));
     drop(one.body(b"abc", now()));
     assert!(one.complete(now()));
-    answer(ask(&cache, &[]).await);
+    answer(lookup(&cache, &[]).await);
     time::advance(Duration::from_secs(10)).await;
-    let _one = filling(ask(&cache, &[]).await);
-    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &[])).await.is_err());
+    let _one = expect_fill(lookup(&cache, &[]).await);
+    assert!(time::timeout(Duration::from_secs(1), lookup(&cache, &[])).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_single_error_does_not_send_all_requests_to_the_upstream() {
     let cache = cache();
-    land(filling(ask(&cache, &[]).await), "cache-control: s-maxage=1");
+    complete(expect_fill(lookup(&cache, &[]).await), "cache-control: s-maxage=1");
     time::advance(Duration::from_secs(1)).await;
-    let mut first = filling(ask(&cache, &[]).await);
-    let mut crowd = crowd(&cache, 100).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let mut crowd = waiting_requests(&cache, 100).await;
     for (status, misses) in [(406, 3), (503, 4)] {
         respond(&mut first, status, "cache-control: no-store");
-        first = filling(crowd.join_next().await.unwrap().unwrap());
+        first = expect_fill(crowd.join_next().await.unwrap().unwrap());
         settle().await;
         // One for the response of a second ago, and one for each retry since then.
         assert_eq!(cache.snapshot().misses, misses);
     }
     // The third consecutive error takes effect.
     respond(&mut first, 503, "cache-control: no-store");
-    while let Some(looked) = crowd.join_next().await {
-        filling(looked.unwrap());
+    while let Some(lookup) = crowd.join_next().await {
+        expect_fill(lookup.unwrap());
     }
 }
 
@@ -213,13 +214,13 @@ async fn a_single_error_does_not_send_all_requests_to_the_upstream() {
 async fn all_waiting_requests_get_the_stale_response_when_the_upstream_fails() {
     let cache = cache();
     let line = "cache-control: max-age=1, stale-if-error=60";
-    land(filling(ask(&cache, &[]).await), line);
+    complete(expect_fill(lookup(&cache, &[]).await), line);
     time::advance(Duration::from_secs(2)).await;
-    let mut first = filling(ask(&cache, &[]).await);
-    let mut crowd = crowd(&cache, 100).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let mut crowd = waiting_requests(&cache, 100).await;
     assert!(first.failed(now()).is_some());
-    while let Some(looked) = crowd.join_next().await {
-        assert!(answer(looked.unwrap()).is_stale());
+    while let Some(lookup) = crowd.join_next().await {
+        assert!(answer(lookup.unwrap()).is_stale());
     }
     assert_eq!(cache.snapshot().misses, 2);
 }
@@ -227,13 +228,13 @@ async fn all_waiting_requests_get_the_stale_response_when_the_upstream_fails() {
 #[tokio::test(start_paused = true)]
 async fn after_the_wait_limit_one_request_retries_and_the_rest_bypass() {
     let cache = cache();
-    let slow = filling(ask(&cache, &[]).await);
+    let slow = expect_fill(lookup(&cache, &[]).await);
     let begun = now();
-    let mut crowd = crowd(&cache, 1000).await;
+    let mut crowd = waiting_requests(&cache, 1000).await;
     let (mut fills, mut passes) = (Vec::new(), 0);
-    while let Some(looked) = crowd.join_next().await {
-        match looked.unwrap() {
-            Lookup::Fill(filling) => fills.push(filling),
+    while let Some(lookup) = crowd.join_next().await {
+        match lookup.unwrap() {
+            Lookup::Fill(fill) => fills.push(fill),
             Lookup::Pass(pass) => {
                 assert_eq!(pass.reason, Reason::WaitedTooLong);
                 let field = pass.forwarded().field();
@@ -248,27 +249,27 @@ async fn after_the_wait_limit_one_request_retries_and_the_rest_bypass() {
     assert_eq!((fills.len(), passes), (1, 999));
     assert_eq!(cache.snapshot().waited_too_long, 999);
     // The request that took over stores; the slow one is superseded.
-    land(fills.remove(0), TEN);
+    complete(fills.remove(0), TEN);
     let mut slow = slow;
     respond(&mut slow, 200, TEN);
     drop(slow.body(b"old", now()));
     assert!(!slow.complete(now()));
-    assert_eq!(answer(ask(&cache, &[]).await).body(), "abc");
+    assert_eq!(answer(lookup(&cache, &[]).await).body(), "abc");
 }
 
 #[tokio::test(start_paused = true)]
 async fn waiting_requests_are_woken_as_soon_as_the_response_is_too_large() {
     let settings = CacheSettings { entry_bytes: 10_000, ..CacheSettings::default() };
     let cache = Cache::new(&settings);
-    let mut first = filling(ask(&cache, &[]).await);
-    let mut crowd = crowd(&cache, 100).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let mut crowd = waiting_requests(&cache, 100).await;
     let response = headers(&[TEN, "transfer-encoding: chunked"]);
     first.response(StatusCode::OK, &response, moment(now()));
     drop(first.body(&[0; 10_000], now()));
     assert_eq!(crowd.try_join_next().map(|_| ()), None);
     drop(first.body(&[0; 1], now()));
-    while let Some(looked) = crowd.join_next().await {
-        filling(looked.unwrap());
+    while let Some(lookup) = crowd.join_next().await {
+        expect_fill(lookup.unwrap());
     }
     assert_eq!(cache.snapshot().entries, 0);
 }
@@ -277,40 +278,41 @@ async fn waiting_requests_are_woken_as_soon_as_the_response_is_too_large() {
 async fn requests_do_not_wait_for_a_response_that_is_only_usable_on_errors() {
     let cache = cache();
     let line = "cache-control: max-age=0, stale-if-error=60";
-    let mut first = filling(ask(&cache, &[]).await);
-    let mut waiting = crowd(&cache, 10).await;
+    let mut first = expect_fill(lookup(&cache, &[]).await);
+    let mut waiting = waiting_requests(&cache, 10).await;
     respond(&mut first, 200, line);
     // The response head already shows it.
     let mut others = Vec::new();
-    while let Some(looked) = waiting.join_next().await {
-        others.push(filling(looked.unwrap()));
+    while let Some(lookup) = waiting.join_next().await {
+        others.push(expect_fill(lookup.unwrap()));
     }
     for other in &mut others {
-        assert!(matches!(respond(other, 200, line), Verdict::Forward(Refusal::Superseded)));
+        assert!(matches!(respond(other, 200, line), FillDecision::Forward(Refusal::Superseded)));
     }
     drop(first.body(b"abc", now()));
     assert!(first.complete(now()));
-    let (one, mut other) = (filling(ask(&cache, &[]).await), filling(ask(&cache, &[]).await));
+    let (one, mut other) =
+        (expect_fill(lookup(&cache, &[]).await), expect_fill(lookup(&cache, &[]).await));
     drop(one);
     assert_eq!(other.failed(now()).unwrap().body(), "abc");
-    answer(ask(&cache, &[]).await);
+    answer(lookup(&cache, &[]).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn requests_for_another_variant_share_one_fetch() {
     let cache = cache();
-    let respond = |mut filling: Box<Fill>| {
+    let respond = |mut fill: Box<Fill>| {
         let response = headers(&[TEN, "vary: accept-encoding", "content-length: 0"]);
-        filling.response(StatusCode::OK, &response, moment(now()));
-        assert!(filling.complete(now()));
+        fill.response(StatusCode::OK, &response, moment(now()));
+        assert!(fill.complete(now()));
     };
-    let first = filling(ask(&cache, &[]).await);
+    let first = expect_fill(lookup(&cache, &[]).await);
     let mut crowd = JoinSet::new();
     for number in 0..900 {
         let cache = cache.clone();
         crowd.spawn(async move {
             let lines = ["accept-encoding: br", "accept-encoding: gzip", "x: y"];
-            ask(&cache, &[lines[number % 3]]).await
+            lookup(&cache, &[lines[number % 3]]).await
         });
     }
     while cache.snapshot().waits < 900 {
@@ -318,11 +320,11 @@ async fn requests_for_another_variant_share_one_fetch() {
     }
     respond(first);
     let mut hits = 0;
-    while let Some(looked) = crowd.join_next().await {
-        match looked.unwrap() {
-            Lookup::Fill(filling) => respond(filling),
-            looked => {
-                answer(looked);
+    while let Some(lookup) = crowd.join_next().await {
+        match lookup.unwrap() {
+            Lookup::Fill(fill) => respond(fill),
+            lookup => {
+                answer(lookup);
                 hits += 1;
             }
         }
@@ -332,16 +334,16 @@ async fn requests_for_another_variant_share_one_fetch() {
 
 #[tokio::test(start_paused = true)]
 async fn authenticated_requests_are_coalesced_separately() {
-    const SOMEBODY: [&str; 1] = ["authorization: x"];
+    const AUTHENTICATED: [&str; 1] = ["authorization: x"];
     let cache = cache();
-    let mut somebody = filling(ask(&cache, &SOMEBODY).await);
+    let mut authenticated = expect_fill(lookup(&cache, &AUTHENTICATED).await);
     let begun = now();
-    let first = filling(ask(&cache, &[]).await);
+    let first = expect_fill(lookup(&cache, &[]).await);
     assert_eq!(now(), begun);
-    respond(&mut somebody, 200, "cache-control: no-store");
-    assert!(time::timeout(Duration::from_secs(1), ask(&cache, &[])).await.is_err());
-    land(first, "cache-control: s-maxage=10");
-    answer(ask(&cache, &SOMEBODY).await);
+    respond(&mut authenticated, 200, "cache-control: no-store");
+    assert!(time::timeout(Duration::from_secs(1), lookup(&cache, &[])).await.is_err());
+    complete(first, "cache-control: s-maxage=10");
+    answer(lookup(&cache, &AUTHENTICATED).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -354,13 +356,13 @@ async fn ten_thousand_pollers_cause_one_upstream_request_per_second() {
             let lines = ["accept-encoding: gzip", "cache-control: no-cache", "pragma: no-cache"];
             time::sleep(Duration::from_micros(number * 100)).await;
             for _ in 0..10 {
-                match ask(&cache, &lines).await {
-                    Lookup::Fill(filling) => {
+                match lookup(&cache, &lines).await {
+                    Lookup::Fill(fill) => {
                         // The upstream takes 50 ms.
                         time::sleep(Duration::from_millis(50)).await;
-                        land(filling, "cache-control: max-age=0, s-maxage=1");
+                        complete(fill, "cache-control: max-age=0, s-maxage=1");
                     }
-                    looked => assert_eq!(answer(looked).body(), "abc"),
+                    lookup => assert_eq!(answer(lookup).body(), "abc"),
                 }
                 time::sleep(Duration::from_secs(1)).await;
             }

@@ -24,10 +24,10 @@ fn a_stored_response_is_served_until_it_expires() {
     assert_eq!((hit.status(), hit.body()), (StatusCode::OK, Bytes::from("abc")));
     world.seconds = 10;
     let forwarded = world.fill("/a", &[]).forwarded();
-    assert_eq!(forwarded, Forwarded { why: Forward::Stale, waited: false, stored: false });
+    assert_eq!(forwarded, Forwarded { fwd: Forward::Stale, waited: false, stored: false });
     let snapshot = world.cache.snapshot();
     assert_eq!((snapshot.hits, snapshot.misses, snapshot.stored), (1, 2, 1));
-    assert_eq!((snapshot.entries, snapshot.most_bytes), (1, 32 << 20));
+    assert_eq!((snapshot.entries, snapshot.max_bytes), (1, 32 << 20));
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn requests_that_cannot_fill_the_cache_use_fresh_but_not_stale_responses() {
 #[test]
 fn requests_that_cannot_fill_the_cache_wait_for_one_that_can() {
     let world = World::new();
-    let filling = world.fill("/a", &[]);
+    let fill = world.fill("/a", &[]);
     for line in ["cache-control: no-store", "range: bytes=0-", "if-match: *"] {
         assert!(matches!(world.get("/a", &[line]), Lookup::Wait(_)), "{line}");
     }
     // Waiting would delay the start of a stream.
     assert_eq!(reason(world.get("/a", &["accept: text/event-stream"])), Reason::Events);
-    drop(filling);
+    drop(fill);
 }
 
 #[test]
@@ -74,17 +74,17 @@ fn site_and_target_are_the_key() {
         assert_eq!(world.fill(other, &[]).forwarded().field(), "gateway; fwd=uri-miss");
     }
     let none = Fields::new();
-    let mut question = CacheRequest {
+    let mut request = CacheRequest {
         method: &Method::GET,
         site: "http://b",
         target: "/a?x",
         epoch: 0,
         headers: &none,
     };
-    filling(world.cache.look(&question, world.now(), None));
+    expect_fill(world.cache.try_lookup(&request, world.now(), None));
     // The boundary between site and target is part of the key.
-    (question.site, question.target) = ("http://a/", "a?x");
-    filling(world.cache.look(&question, world.now(), None));
+    (request.site, request.target) = ("http://a/", "a?x");
+    expect_fill(world.cache.try_lookup(&request, world.now(), None));
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn fields_of_a_connection_or_of_one_request_are_not_stored() {
 #[test]
 fn head_uses_the_stored_response_to_get_and_stores_nothing() {
     let world = World::new();
-    assert_eq!(reason(world.look(&Method::HEAD, "/a", &[])), Reason::Head);
+    assert_eq!(reason(world.lookup(&Method::HEAD, "/a", &[])), Reason::Head);
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
-    let hit = answer(world.look(&Method::HEAD, "/a", &[]));
+    let hit = answer(world.lookup(&Method::HEAD, "/a", &[]));
     assert_eq!(field(&hit, "content-length").as_deref(), Some("3"));
     assert_eq!(hit.body(), "");
 }
@@ -165,11 +165,11 @@ fn a_client_that_has_the_response_gets_a_304() {
 #[test]
 fn only_a_success_is_conditional() {
     let world = World::new();
-    let mut filling = world.fill("/a", &["if-none-match: \"1\""]);
+    let mut fill = world.fill("/a", &["if-none-match: \"1\""]);
     let response = [TEN, "etag: \"1\"", "location: /b"];
-    let verdict = world.respond(&mut filling, 301, &response, 0);
-    assert!(matches!(verdict, Verdict::Storing));
-    assert!(filling.complete(world.now()));
+    let decision = world.respond(&mut fill, 301, &response, 0);
+    assert!(matches!(decision, FillDecision::Storing));
+    assert!(fill.complete(world.now()));
     let hit = world.hit("/a", &["if-none-match: \"1\""]);
     assert_eq!(hit.status(), 301);
     assert!(head(&hit).starts_with("HTTP/1.1 301 Moved Permanently\r\n"));
@@ -178,17 +178,17 @@ fn only_a_success_is_conditional() {
 #[test]
 fn no_content_has_no_length() {
     let world = World::new();
-    let mut filling = world.fill("/a", &[]);
-    let verdict = filling.response(StatusCode::NO_CONTENT, &headers(&[TEN]), world.moment());
-    assert!(matches!(verdict, Verdict::Storing));
-    assert!(filling.complete(world.now()));
+    let mut fill = world.fill("/a", &[]);
+    let decision = fill.response(StatusCode::NO_CONTENT, &headers(&[TEN]), world.moment());
+    assert!(matches!(decision, FillDecision::Storing));
+    assert!(fill.complete(world.now()));
     assert_eq!(field(&world.hit("/a", &[]), "content-length"), None);
 }
 
 /// The fields of the request to the upstream.
-fn asked(filling: &Fill, request: &[&str]) -> Fields {
+fn asked(fill: &Fill, request: &[&str]) -> Fields {
     let mut asked = headers(request);
-    for (name, value) in filling.changes() {
+    for (name, value) in fill.changes() {
         asked.remove(&name);
         if let Some(value) = value {
             asked.insert(name, value);
@@ -208,24 +208,24 @@ fn a_fetch_with_waiting_requests_asks_for_the_complete_response() {
     let mut world = World::new();
     assert!(world.fetch("/a", &CONDITIONS, &[TEN], "abc"));
     world.seconds = 10;
-    let mut filling = world.fill("/a", &CONDITIONS);
-    assert_eq!(asked(&filling, &CONDITIONS), headers(&["accept-encoding: br, gzip"]));
-    let verdict = world.respond(&mut filling, 200, &[TEN, "etag: \"1\""], 0);
-    assert!(matches!(verdict, Verdict::Storing));
-    assert_eq!(filling.forwarded().field(), "gateway; fwd=stale; stored");
+    let mut fill = world.fill("/a", &CONDITIONS);
+    assert_eq!(asked(&fill, &CONDITIONS), headers(&["accept-encoding: br, gzip"]));
+    let decision = world.respond(&mut fill, 200, &[TEN, "etag: \"1\""], 0);
+    assert!(matches!(decision, FillDecision::Storing));
+    assert_eq!(fill.forwarded().field(), "gateway; fwd=stale; stored");
 }
 
 #[test]
 fn conditions_are_forwarded_if_no_response_is_stored() {
     let world = World::new();
-    let mut filling = world.fill("/a", &CONDITIONS);
+    let mut fill = world.fill("/a", &CONDITIONS);
     let expected = [CONDITIONS[1], CONDITIONS[2], "accept-encoding: br, gzip"];
-    assert_eq!(asked(&filling, &CONDITIONS), headers(&expected));
+    assert_eq!(asked(&fill, &CONDITIONS), headers(&expected));
     // No request waits for it meanwhile, and its 304 does not apply to the next one.
     let other = world.fill("/a", &[]);
-    let verdict = world.respond(&mut filling, 304, &[TEN, "etag: \"1\""], 0);
-    assert!(matches!(verdict, Verdict::Forward(Refusal::Status)));
-    drop((filling, other));
+    let decision = world.respond(&mut fill, 304, &[TEN, "etag: \"1\""], 0);
+    assert!(matches!(decision, FillDecision::Forward(Refusal::Status)));
+    drop((fill, other));
     assert!(world.fetch("/a", &[], &[TEN, "etag: \"1\""], "abc"));
     assert_eq!(world.hit("/a", &CONDITIONS).status(), StatusCode::NOT_MODIFIED);
 }
@@ -298,11 +298,14 @@ fn uncacheable_responses_are_not_stored() {
         (&["cache-control: s-maxage=10, private"], Refusal::Forbidden),
     ] {
         let world = World::new();
-        let mut filling = world.fill("/a", &[]);
-        let verdict = world.respond(&mut filling, 200, response, 3);
-        assert!(matches!(verdict, Verdict::Forward(told) if told == refusal), "{verdict:?}");
-        drop(filling.body(b"abc", world.now()));
-        assert!(!filling.complete(world.now()));
+        let mut fill = world.fill("/a", &[]);
+        let decision = world.respond(&mut fill, 200, response, 3);
+        assert!(
+            matches!(decision, FillDecision::Forward(reason) if reason == refusal),
+            "{decision:?}"
+        );
+        drop(fill.body(b"abc", world.now()));
+        assert!(!fill.complete(world.now()));
         // No request waited, so no note remains.
         assert_eq!(world.lengths(), (0, 0, 0));
         assert_eq!(world.cache.snapshot().bytes, 0);
@@ -313,9 +316,9 @@ fn uncacheable_responses_are_not_stored() {
 fn a_response_without_reliable_framing_is_not_stored() {
     let world = World::new();
     let starts = |lines: &[&str]| {
-        let verdict =
+        let decision =
             world.fill("/a", &[]).response(StatusCode::OK, &headers(lines), world.moment());
-        matches!(verdict, Verdict::Storing)
+        matches!(decision, FillDecision::Storing)
     };
     assert!(starts(&[TEN, "content-length: 3"]));
     assert!(starts(&[TEN, "transfer-encoding: Chunked"]));
@@ -331,12 +334,12 @@ fn a_response_without_reliable_framing_is_not_stored() {
 fn a_body_is_stored_only_with_its_announced_length() {
     for (body, stored) in [("abc", true), ("ab", false), ("abcd", false), ("", false)] {
         let world = World::new();
-        let mut filling = world.fill("/a", &[]);
-        world.respond(&mut filling, 200, &[TEN], 3);
+        let mut fill = world.fill("/a", &[]);
+        world.respond(&mut fill, 200, &[TEN], 3);
         for piece in body.as_bytes().chunks(2) {
-            drop(filling.body(piece, world.now()));
+            drop(fill.body(piece, world.now()));
         }
-        assert_eq!(filling.complete(world.now()), stored, "{body}");
+        assert_eq!(fill.complete(world.now()), stored, "{body}");
         assert_eq!(world.cache.snapshot().entries, usize::from(stored));
         world.check();
     }
@@ -346,14 +349,14 @@ fn a_body_is_stored_only_with_its_announced_length() {
 fn a_body_of_unknown_length_is_stored_up_to_the_limit() {
     let world = World::with(&CacheSettings { entry_bytes: 100_000, ..CacheSettings::default() });
     for (pieces, stored) in [(100, true), (101, false)] {
-        let mut filling = world.fill("/a", &[]);
+        let mut fill = world.fill("/a", &[]);
         let response = headers(&[TEN, "transfer-encoding: chunked"]);
-        filling.response(StatusCode::OK, &response, world.moment());
+        fill.response(StatusCode::OK, &response, world.moment());
         for piece in 0..pieces {
-            drop(filling.body(&[piece; 1000], world.now()));
+            drop(fill.body(&[piece; 1000], world.now()));
             world.check();
         }
-        assert_eq!(filling.complete(world.now()), stored);
+        assert_eq!(fill.complete(world.now()), stored);
         world.check();
         if stored {
             let body = world.hit("/a", &[]).body();
@@ -361,21 +364,21 @@ fn a_body_of_unknown_length_is_stored_up_to_the_limit() {
             world.cache.invalidate("http://a", "/a");
         }
     }
-    let mut filling = world.fill("/b", &[]);
-    let verdict = world.respond(&mut filling, 200, &[TEN], 100_001);
-    assert!(matches!(verdict, Verdict::Forward(Refusal::TooLarge)));
+    let mut fill = world.fill("/b", &[]);
+    let decision = world.respond(&mut fill, 200, &[TEN], 100_001);
+    assert!(matches!(decision, FillDecision::Forward(Refusal::TooLarge)));
 }
 
 #[test]
 fn requests_with_authorization_use_and_store_only_shared_responses() {
-    const SOMEBODY: [&str; 1] = ["authorization: Bearer x"];
+    const AUTHENTICATED: [&str; 1] = ["authorization: Bearer x"];
     let world = World::new();
-    assert!(!world.fetch("/a", &SOMEBODY, &[TEN], "mine"));
+    assert!(!world.fetch("/a", &AUTHENTICATED, &[TEN], "mine"));
     assert!(world.fetch("/a", &[], &[TEN], "plain"));
-    assert_eq!(reason(world.get("/a", &SOMEBODY)), Reason::Authorization);
+    assert_eq!(reason(world.get("/a", &AUTHENTICATED)), Reason::Authorization);
     assert_eq!(world.hit("/a", &[]).body(), "plain");
-    assert!(world.fetch("/b", &SOMEBODY, &["cache-control: public, max-age=10"], "all"));
-    assert_eq!(world.hit("/b", &SOMEBODY).body(), "all");
+    assert!(world.fetch("/b", &AUTHENTICATED, &["cache-control: public, max-age=10"], "all"));
+    assert_eq!(world.hit("/b", &AUTHENTICATED).body(), "all");
     assert_eq!(world.hit("/b", &[]).body(), "all");
 }
 
@@ -398,8 +401,8 @@ fn one_range_of_a_stored_response_is_answered_with_that_part() {
     assert_eq!((other.status(), other.body().len()), (StatusCode::OK, 10));
     let known = world.hit("/a", &["range: bytes=2-4", "if-none-match: \"1\""]);
     assert_eq!((known.status(), known.body()), (StatusCode::NOT_MODIFIED, Bytes::new()));
-    let looked = world.look(&Method::HEAD, "/a", &["range: bytes=2-4"]);
-    assert_eq!(answer(looked).status(), StatusCode::OK);
+    let lookup = world.lookup(&Method::HEAD, "/a", &["range: bytes=2-4"]);
+    assert_eq!(answer(lookup).status(), StatusCode::OK);
     assert_eq!(reason(world.get("/b", &["range: bytes=2-4"])), Reason::Range);
 }
 

@@ -4,17 +4,17 @@ use super::*;
 use crate::fields::Fields;
 
 /// Passes a 304 to a revalidation.
-fn not_modified(world: &World, filling: &mut Fill, lines: &[&str]) -> Answer {
+fn not_modified(world: &World, fill: &mut Fill, lines: &[&str]) -> CachedResponse {
     let status = StatusCode::NOT_MODIFIED;
-    match filling.response(status, &headers(lines), world.moment()) {
-        Verdict::Instead(answer) => answer,
+    match fill.response(status, &headers(lines), world.moment()) {
+        FillDecision::Substitute(answer) => answer,
         other => panic!("not freshened: {other:?}"),
     }
 }
 
-fn conditions(filling: &Fill) -> Vec<(String, Option<String>)> {
+fn conditions(fill: &Fill) -> Vec<(String, Option<String>)> {
     let text = |value: HeaderValue| value.to_str().unwrap().to_owned();
-    let changes = filling.changes().map(|(name, value)| (name.to_string(), value.map(text)));
+    let changes = fill.changes().map(|(name, value)| (name.to_string(), value.map(text)));
     changes.filter(|(name, _)| name.starts_with("if-")).collect()
 }
 
@@ -32,10 +32,10 @@ fn a_stale_response_is_revalidated_with_its_own_validators() {
         world.cache.clear();
         assert!(world.fetch("/a", &[], lines, "abc"));
         world.seconds += 10;
-        let filling = world.fill("/a", &["if-none-match: \"of the client\""]);
+        let fill = world.fill("/a", &["if-none-match: \"of the client\""]);
         let expected = [("if-none-match", tag), ("if-modified-since", date)]
             .map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
-        assert_eq!(conditions(&filling), expected, "{lines:?}");
+        assert_eq!(conditions(&fill), expected, "{lines:?}");
     }
 }
 
@@ -45,11 +45,11 @@ fn a_revalidated_response_is_fresh_again_with_the_fields_of_the_304() {
     let stored = [TEN, "etag: \"1\"", "x-a: old", "x-b: kept", "content-type: text/plain"];
     assert!(world.fetch("/a", &[], &stored, "abc"));
     world.seconds = 10;
-    let mut filling = world.fill("/a", &[]);
+    let mut fill = world.fill("/a", &[]);
     let update =
         ["cache-control: max-age=20", "x-a: new", "content-type: text/html", "etag: \"1\""];
-    let answer = not_modified(&world, &mut filling, &update);
-    drop(filling);
+    let answer = not_modified(&world, &mut fill, &update);
+    drop(fill);
     assert_eq!((answer.status(), answer.body()), (StatusCode::OK, Bytes::from("abc")));
     assert_eq!(
         field(&answer, "cache-status").unwrap(),
@@ -73,10 +73,10 @@ fn a_304_that_forbids_storing_removes_the_stored_response() {
     let mut world = World::new();
     assert!(world.fetch("/a", &[], &[TEN, "etag: \"1\""], "abc"));
     world.seconds = 10;
-    let mut filling = world.fill("/a", &[]);
-    let answer = not_modified(&world, &mut filling, &["cache-control: no-store"]);
+    let mut fill = world.fill("/a", &[]);
+    let answer = not_modified(&world, &mut fill, &["cache-control: no-store"]);
     assert_eq!(answer.body(), Bytes::from("abc"));
-    drop(filling);
+    drop(fill);
     assert_eq!(world.cache.snapshot().entries, 0);
     world.check();
 }
@@ -86,9 +86,9 @@ fn a_304_without_a_stored_validator_is_forwarded_only() {
     let mut world = World::new();
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
     world.seconds = 10;
-    let mut filling = world.fill("/a", &[]);
-    let verdict = filling.response(StatusCode::NOT_MODIFIED, &Fields::new(), world.moment());
-    assert!(matches!(verdict, Verdict::Forward(Refusal::Status)), "{verdict:?}");
+    let mut fill = world.fill("/a", &[]);
+    let decision = fill.response(StatusCode::NOT_MODIFIED, &Fields::new(), world.moment());
+    assert!(matches!(decision, FillDecision::Forward(Refusal::Status)), "{decision:?}");
 }
 
 #[test]
@@ -97,19 +97,19 @@ fn a_no_cache_response_is_stored_and_revalidated_each_time() {
     let response = ["cache-control: no-cache, max-age=60", "etag: \"1\""];
     assert!(world.fetch("/a", &[], &response, "abc"));
     for _ in 0..3 {
-        let mut filling = world.fill("/a", &[]);
-        assert!(conditions(&filling).contains(&("if-none-match".into(), Some("\"1\"".into()))));
+        let mut fill = world.fill("/a", &[]);
+        assert!(conditions(&fill).contains(&("if-none-match".into(), Some("\"1\"".into()))));
         // It does not answer concurrent requests, and they do not wait long.
-        let answer = not_modified(&world, &mut filling, &response);
+        let answer = not_modified(&world, &mut fill, &response);
         assert_eq!((answer.status(), answer.body()), (StatusCode::OK, Bytes::from("abc")));
-        drop(filling);
+        drop(fill);
         world.seconds += 3;
     }
     let known = not_modified(&world, &mut world.fill("/a", &["if-none-match: \"1\""]), &response);
     assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
-    let mut filling = world.fill("/a", &[]);
-    assert!(filling.failed(world.now()).is_none(), "it is not used old");
-    drop(filling);
+    let mut fill = world.fill("/a", &[]);
+    assert!(fill.failed(world.now()).is_none(), "it is not used old");
+    drop(fill);
     world.check();
 }
 
@@ -117,17 +117,17 @@ fn a_no_cache_response_is_stored_and_revalidated_each_time() {
 fn a_server_error_is_stored_for_seconds_and_never_replaces_a_success() {
     const LONG: &str = "cache-control: max-age=3600";
     let mut world = World::new();
-    let mut filling = world.fill("/a", &[]);
-    assert!(matches!(world.respond(&mut filling, 503, &[LONG], 0), Verdict::Storing));
-    assert!(filling.complete(world.now()));
+    let mut fill = world.fill("/a", &[]);
+    assert!(matches!(world.respond(&mut fill, 503, &[LONG], 0), FillDecision::Storing));
+    assert!(fill.complete(world.now()));
     world.seconds = 9;
     assert_eq!(world.hit("/a", &[]).status(), StatusCode::SERVICE_UNAVAILABLE);
     world.seconds = 10;
     assert!(world.fetch("/a", &[], &[TEN], "abc"));
     world.seconds = 20;
-    let mut filling = world.fill("/a", &[]);
-    let verdict = world.respond(&mut filling, 500, &[LONG], 0);
-    assert!(matches!(verdict, Verdict::Forward(Refusal::Failure)), "{verdict:?}");
-    drop(filling);
+    let mut fill = world.fill("/a", &[]);
+    let decision = world.respond(&mut fill, 500, &[LONG], 0);
+    assert!(matches!(decision, FillDecision::Forward(Refusal::Failure)), "{decision:?}");
+    drop(fill);
     world.check();
 }

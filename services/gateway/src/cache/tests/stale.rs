@@ -18,8 +18,8 @@ fn during_revalidation_all_requests_get_the_stale_response_where_allowed() {
     assert_eq!(world.cache.snapshot().stale, 2);
     drop(first);
     world.seconds = 15;
-    let looked = world.get("/a", &[]);
-    assert!(matches!(looked, Lookup::Fill(_)), "{looked:?}");
+    let lookup = world.get("/a", &[]);
+    assert!(matches!(lookup, Lookup::Fill(_)), "{lookup:?}");
     assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
 }
 
@@ -29,9 +29,9 @@ fn a_response_that_is_never_fresh_is_shared_during_revalidation() {
     let response = ["cache-control: max-age=0, stale-while-revalidate=5"];
     assert!(world.fetch("/a", &[], &response, "abc"));
     for _ in 0..3 {
-        let filling = world.fill("/a", &[]);
+        let fill = world.fill("/a", &[]);
         assert_eq!(world.hit("/a", &[]).body(), "abc");
-        drop(filling);
+        drop(fill);
     }
 }
 
@@ -41,9 +41,9 @@ fn while_the_upstream_fails_the_stale_response_is_used_where_allowed() {
     let response = ["cache-control: max-age=10, stale-if-error=100"];
     assert!(world.fetch("/a", &[], &response, "abc"));
     world.seconds = 50;
-    let mut filling = world.fill("/a", &[]);
-    let verdict = world.respond(&mut filling, 503, &["retry-after: 1"], 0);
-    let Verdict::Instead(answer) = verdict else { panic!("{verdict:?}") };
+    let mut fill = world.fill("/a", &[]);
+    let decision = world.respond(&mut fill, 503, &["retry-after: 1"], 0);
+    let FillDecision::Substitute(answer) = decision else { panic!("{decision:?}") };
     assert_eq!(answer.body(), "abc");
     assert_eq!(
         field(&answer, "cache-status").as_deref(),
@@ -53,16 +53,16 @@ fn while_the_upstream_fails_the_stale_response_is_used_where_allowed() {
     let hit = world.hit("/a", &[]);
     assert_eq!(field(&hit, "cache-status").as_deref(), Some("gateway; hit; ttl=-40"));
     world.seconds = 52;
-    let mut filling = world.fill("/a", &[]);
-    let answer = filling.failed(world.now()).unwrap();
+    let mut fill = world.fill("/a", &[]);
+    let answer = fill.failed(world.now()).unwrap();
     assert_eq!(field(&answer, "cache-status").as_deref(), Some("gateway; fwd=stale; ttl=-42"));
-    drop(filling);
+    drop(fill);
     world.hit("/a", &[]);
     world.seconds = 110;
-    let mut filling = world.fill("/a", &[]);
-    assert!(filling.failed(world.now()).is_none());
-    let verdict = world.respond(&mut filling, 503, &[], 0);
-    assert!(matches!(verdict, Verdict::Forward(Refusal::Failure)));
+    let mut fill = world.fill("/a", &[]);
+    assert!(fill.failed(world.now()).is_none());
+    let decision = world.respond(&mut fill, 503, &[], 0);
+    assert!(matches!(decision, FillDecision::Forward(Refusal::Failure)));
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn must_revalidate_forbids_stale_responses() {
         let line = format!("cache-control: {directives}{extra}");
         assert!(world.fetch("/a", &[], &[&line], "abc"));
         world.seconds = 11;
-        let mut filling = world.fill("/a", &[]);
+        let mut fill = world.fill("/a", &[]);
         assert!(matches!(world.get("/a", &[]), Lookup::Wait(_)));
-        assert!(filling.failed(world.now()).is_none());
+        assert!(fill.failed(world.now()).is_none());
     }
 }
 
@@ -127,10 +127,10 @@ fn a_request_that_waited_before_a_clear_stores_nothing_for_later_requests() {
         headers: &none,
     };
     let old = world.fill("/a", &[]);
-    assert!(matches!(world.cache.look(&waiting, world.now(), None), Lookup::Wait(_)));
+    assert!(matches!(world.cache.try_lookup(&waiting, world.now(), None), Lookup::Wait(_)));
     world.cache.clear();
     drop(old);
-    let mut late = filling(world.cache.look(&waiting, world.now(), None));
+    let mut late = expect_fill(world.cache.try_lookup(&waiting, world.now(), None));
     world.respond(&mut late, 200, &[TEN], 3);
     drop(late.body(b"old", world.now()));
     late.complete(world.now());
@@ -153,14 +153,14 @@ fn repeated_invalidation_leaks_nothing() {
 #[test]
 fn a_cache_of_zero_bytes_is_disabled() {
     let world = World::with(&CacheSettings { bytes: 0, ..CacheSettings::default() });
-    let looked = world.get("/a", &[]);
+    let lookup = world.get("/a", &[]);
     assert!(
-        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
+        matches!(&lookup, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=bypass")
     );
-    assert_eq!(reason(looked), Reason::Off);
-    let looked = World::new().look(&Method::POST, "/a", &[]);
+    assert_eq!(reason(lookup), Reason::Off);
+    let lookup = World::new().lookup(&Method::POST, "/a", &[]);
     assert!(
-        matches!(&looked, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
+        matches!(&lookup, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
     );
 }
 
@@ -169,5 +169,5 @@ fn the_results_can_be_sent_to_another_thread() {
     fn is_shared<T: Send + Sync + 'static>() {}
     is_shared::<Cache>();
     is_shared::<Lookup>();
-    is_shared::<Verdict>();
+    is_shared::<FillDecision>();
 }

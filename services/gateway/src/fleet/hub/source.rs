@@ -22,12 +22,12 @@ const HEAD_TIME: Duration = Duration::from_secs(3);
 
 /// Maximum blocks and bytes that are read from a member within [`WINDOW`]. It sends one block per
 /// second, after a minute; the rest waits in the kernel.
-const MOST_BLOCKS: u32 = 16;
-const MOST_BYTES: usize = 64 * 1024;
+const MAX_BLOCKS: u32 = 16;
+const MAX_BYTES: usize = 64 * 1024;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// The same for a gateway: [`MOST_BELOW`](crate::fleet::merge) members with a block per second.
-const MOST_GATEWAY_BYTES: usize = 4 << 20;
+/// The same for a gateway: [`MAX_BELOW`](crate::fleet::merge) members with a block per second.
+const MAX_GATEWAY_BYTES: usize = 4 << 20;
 
 /// Maximum bytes of lines in one event.
 const LINES_BYTES: usize = 64 * 1024;
@@ -99,8 +99,8 @@ impl Rate {
     }
 
     /// Waits if the limits are exceeded.
-    async fn limit(&mut self, most_bytes: usize) {
-        let is_over = self.blocks >= MOST_BLOCKS || self.bytes >= most_bytes;
+    async fn limit(&mut self, max_bytes: usize) {
+        let is_over = self.blocks >= MAX_BLOCKS || self.bytes >= max_bytes;
         if self.window.elapsed() < WINDOW {
             if !is_over {
                 return;
@@ -123,7 +123,7 @@ async fn read_stream(
         if !parser.take(&piece, &mut rate.blocks, report) {
             return Ok(());
         }
-        rate.limit(parser.most_bytes()).await;
+        rate.limit(parser.max_bytes()).await;
     }
     Ok(())
 }
@@ -144,10 +144,10 @@ impl Parser {
         Self::Gateway(MergedLines::default(), Vec::new(), 0)
     }
 
-    const fn most_bytes(&self) -> usize {
+    const fn max_bytes(&self) -> usize {
         match self {
-            Self::Member(_) => MOST_BYTES,
-            Self::Gateway(..) => MOST_GATEWAY_BYTES,
+            Self::Member(_) => MAX_BYTES,
+            Self::Gateway(..) => MAX_GATEWAY_BYTES,
         }
     }
 

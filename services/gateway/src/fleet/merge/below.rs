@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::member::{Link, Member};
-use super::{Kind, Lister, MOST_BELOW, Merge, Name, Now, RECONNECT_AFTER, SILENT_AFTER, State};
-use crate::fleet::event_stream::{Line, News};
-use crate::fleet::name::MOST_LEVELS;
+use super::{Kind, Lister, MAX_BELOW, Merge, Name, Now, RECONNECT_AFTER, SILENT_AFTER, State};
+use crate::fleet::event_stream::{Line, Update};
+use crate::fleet::name::MAX_LEVELS;
 
 /// Time after which a reconnected gateway has listed its members; they need a second or two to
 /// connect.
-const LISTS_WITHIN: Duration = Duration::from_secs(10);
+const LISTING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// State of a member's gateway.
 pub(super) struct Above {
@@ -36,7 +36,7 @@ impl Above {
 
 /// State of a member that a gateway reports, and the attempt of the report.
 #[derive(Clone, Copy)]
-struct Said {
+struct ReportedState {
     attempt: u64,
     state: State,
     since_unix_ms: u64,
@@ -45,48 +45,59 @@ struct Said {
 impl Merge {
     /// Processes lines of a gateway's stream.
     pub(super) fn take(&mut self, address: SocketAddr, attempt: u64, lines: Vec<Line>, now: Now) {
-        for Line { name, news } in lines {
+        for Line { name, update } in lines {
             let name = Name::below(address, name);
-            match news {
-                News::State { state: State::Gone, since_unix_ms: 0, .. } => self.remove(&name),
-                News::State { state, instance, since_unix_ms } => {
-                    self.mention(name, Said { attempt, state, since_unix_ms }, instance, now);
+            match update {
+                Update::State { state: State::Gone, since_unix_ms: 0, .. } => self.remove(&name),
+                Update::State { state, instance, since_unix_ms } => {
+                    self.apply_state(
+                        name,
+                        ReportedState { attempt, state, since_unix_ms },
+                        instance,
+                        now,
+                    );
                 }
-                News::Block(kind, data) => {
+                Update::Block(kind, data) => {
                     if let Some(member) = self.member(&name) {
                         // Only after the state, which identifies the instance.
                         if member.attempt == attempt && member.alias_of.is_none() {
                             member.block_below(kind, data, now);
                         }
-                    } else if let Ok(place) = self.place_over(&name) {
-                        self.over[place].1 = now.instant;
+                    } else if let Ok(index) = self.find_excess(&name) {
+                        self.excess[index].1 = now.instant;
                     }
                 }
             }
         }
     }
 
-    fn mention(&mut self, name: Name, said: Said, instance: Option<Box<str>>, now: Now) {
+    fn apply_state(
+        &mut self,
+        name: Name,
+        reported_state: ReportedState,
+        instance: Option<Box<str>>,
+        now: Now,
+    ) {
         if self.member(&name).is_none() {
-            if name.levels() > MOST_LEVELS || self.below >= MOST_BELOW {
-                self.count_over(name, now.instant);
+            if name.levels() > MAX_LEVELS || self.below >= MAX_BELOW {
+                self.add_excess(name, now.instant);
                 return;
             }
             self.below += 1;
-            self.remove_over(&name);
+            self.remove_excess(&name);
             self.members.insert(name.clone(), Member::new(Lister::Setting, now.instant));
         }
-        let is_usable = said.state != State::Gone;
+        let is_usable = reported_state.state != State::Gone;
         let known = instance.as_deref().filter(|_| is_usable);
-        let mut nearer = known.and_then(|instance| self.holder(instance, &name));
+        let mut nearer = known.and_then(|instance| self.instance_owner(instance, &name));
         if let Some(other) = nearer.take_if(|other| other.levels() > name.levels()) {
             self.change(&other, |member| member.hide(name.clone()));
         }
         if let Some(instance) = known.filter(|_| nearer.is_none()) {
-            self.hold(instance, &name);
+            self.set_instance_owner(instance, &name);
         }
         self.change(&name, |member| {
-            member.mention(said, instance, now);
+            member.apply_state(reported_state, instance, now);
             match nearer {
                 Some(other) => member.hide(other),
                 None if is_usable => member.alias_of = None,
@@ -113,21 +124,21 @@ impl Merge {
             }
             member.is_dirty = true;
             let Some(instance) = instance else { continue };
-            if let Some(other) = self.holder(&instance, &name) {
+            if let Some(other) = self.instance_owner(&instance, &name) {
                 self.change(&name, |member| member.hide(other));
             } else {
-                self.hold(&instance, &name);
+                self.set_instance_owner(&instance, &name);
             }
         }
     }
 
     /// Removes a name that is no longer a member.
     pub(super) fn remove(&mut self, name: &Name) {
-        self.remove_over(name);
+        self.remove_excess(name);
         let Some(member) = self.members.remove(name) else { return };
         self.below -= usize::from(name.below.is_some());
         if member.was_shown() {
-            self.note_left(name);
+            self.note_removed(name);
         }
     }
 
@@ -152,9 +163,9 @@ impl Member {
         self.alias_of = Some(other);
     }
 
-    fn mention(&mut self, said: Said, instance: Option<Box<str>>, now: Now) {
-        let Said { attempt, state, since_unix_ms } = said;
-        (self.attempt, self.said, self.listed) = (attempt, state, now.instant);
+    fn apply_state(&mut self, reported_state: ReportedState, instance: Option<Box<str>>, now: Now) {
+        let ReportedState { attempt, state, since_unix_ms } = reported_state;
+        (self.attempt, self.reported_state, self.listed) = (attempt, state, now.instant);
         // Without an instance, a member that comes up may be a different one.
         let is_same = self.instance == instance && (instance.is_some() || state != State::Up);
         if !is_same {
@@ -176,7 +187,7 @@ impl Member {
 
     fn block_below(&mut self, kind: Kind, data: Bytes, now: Now) {
         // A silent or gone member only has old blocks for late viewers.
-        if self.said == State::Up {
+        if self.reported_state == State::Up {
             self.last_block = now.instant;
             self.last_block_unix_ms = now.unix_ms;
             if self.state == Some(State::Silent) {
@@ -203,16 +214,17 @@ impl Member {
             }
             _ => return,
         }
-        let is_mentioned = above.open.is_some_and(|(attempt, _)| attempt == self.attempt);
+        let is_reported = above.open.is_some_and(|(attempt, _)| attempt == self.attempt);
         // The gateway has more precise information than this one, which may receive two blocks in
         // one batch.
-        let patience = if is_mentioned { RECONNECT_AFTER } else { SILENT_AFTER };
-        if self.state == Some(State::Up) && now.instant.duration_since(self.last_block) >= patience
+        let silence_limit = if is_reported { RECONNECT_AFTER } else { SILENT_AFTER };
+        if self.state == Some(State::Up)
+            && now.instant.duration_since(self.last_block) >= silence_limit
         {
             self.set_state(State::Silent, self.last_block_unix_ms);
         }
-        let lists_since = above.open.filter(|_| !is_mentioned).map(|(_, since)| since);
-        if lists_since.is_some_and(|since| now.instant.duration_since(since) >= LISTS_WITHIN) {
+        let lists_since = above.open.filter(|_| !is_reported).map(|(_, since)| since);
+        if lists_since.is_some_and(|since| now.instant.duration_since(since) >= LISTING_TIMEOUT) {
             self.gone(now.unix_ms, now.instant);
         }
     }

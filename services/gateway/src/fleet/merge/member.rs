@@ -1,4 +1,4 @@
-//! One member: its connection, its state, and its kept blocks.
+//! One member: its connection, its state, and the history of its blocks.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use super::{ALIAS_RETRY, End, Kind, Lister, Now, State};
 use crate::fleet::name::Name;
 
 /// Age after which a block is no longer kept for late viewers, unless it is the last one.
-const KEPT_FOR: Duration = Duration::from_mins(1);
+const HISTORY_TIME: Duration = Duration::from_mins(1);
 
 /// Interval at which the state of a gone member is sent again: gateways that merge this one keep
 /// the member as long as it is listed.
@@ -28,7 +28,7 @@ pub(super) enum Link {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct HistoryBlock {
     sequence: u64,
     at: Instant,
     kind: Kind,
@@ -54,7 +54,7 @@ pub(super) struct Member {
     /// For a gateway: its stream has delivered something.
     pub(super) has_lines: bool,
     /// For a gateway's member: the last reported state, and its attempt.
-    pub(super) said: State,
+    pub(super) reported_state: State,
     pub(super) attempt: u64,
     /// Time at which its state was last sent.
     sent: Instant,
@@ -62,8 +62,8 @@ pub(super) struct Member {
     pub(super) is_dirty: bool,
     pub(super) minute: Option<Bytes>,
     pub(super) summary: Option<Bytes>,
-    kept: VecDeque<Kept>,
-    kept_bytes: usize,
+    history: VecDeque<HistoryBlock>,
+    history_bytes: usize,
     /// Number of the last batch that contains the member.
     pub(super) changed: u64,
     /// Number of the first batch with this instance.
@@ -85,14 +85,14 @@ impl Member {
             last_block_unix_ms: 0,
             connected: now,
             has_lines: false,
-            said: State::Gone,
+            reported_state: State::Gone,
             attempt: 0,
             sent: now,
             is_dirty: false,
             minute: None,
             summary: None,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            history: VecDeque::new(),
+            history_bytes: 0,
             changed: 0,
             began: 0,
         }
@@ -166,8 +166,8 @@ impl Member {
     /// Removes all blocks: those of one instance must not appear under another.
     pub(super) fn clear(&mut self) {
         (self.minute, self.summary) = (None, None);
-        self.kept.clear();
-        self.kept_bytes = 0;
+        self.history.clear();
+        self.history_bytes = 0;
     }
 
     /// A gateway's stream has delivered something.
@@ -179,12 +179,12 @@ impl Member {
     }
 
     pub(super) fn has_blocks(&self) -> bool {
-        !self.kept.is_empty()
+        !self.history.is_empty()
     }
 
-    /// The last kept block of a kind.
+    /// The last block of a kind in the history.
     pub(super) fn last(&self, kind: Kind) -> Option<&Bytes> {
-        self.kept.iter().rev().find(|kept| kept.kind == kind).map(|kept| &kept.data)
+        self.history.iter().rev().find(|block| block.kind == kind).map(|block| &block.data)
     }
 
     pub(super) fn block(&mut self, kind: Kind, data: Bytes, now: Now) {
@@ -222,9 +222,9 @@ impl Member {
     }
 
     /// Whether it has been gone for this time, or was never connected.
-    pub(super) fn is_forgotten(&self, kept: Duration, now: Instant) -> bool {
+    pub(super) fn is_forgotten(&self, retention: Duration, now: Instant) -> bool {
         match self.state {
-            Some(State::Gone) => now.duration_since(self.since) >= kept,
+            Some(State::Gone) => now.duration_since(self.since) >= retention,
             Some(_) => false,
             None => true,
         }
@@ -261,15 +261,15 @@ impl Member {
         for (kind, data) in new {
             let Some(data) = data else { continue };
             write_block(name, kind, &data, text);
-            self.kept_bytes += data.len();
-            self.kept.push_back(Kept { sequence, at: now, kind, data });
+            self.history_bytes += data.len();
+            self.history.push_back(HistoryBlock { sequence, at: now, kind, data });
         }
-        while self.kept.len() > 1
-            && let Some(first) = self.kept.front()
-            && (self.kept_bytes > keep || now.duration_since(first.at) >= KEPT_FOR)
+        while self.history.len() > 1
+            && let Some(first) = self.history.front()
+            && (self.history_bytes > keep || now.duration_since(first.at) >= HISTORY_TIME)
         {
-            self.kept_bytes -= first.data.len();
-            self.kept.pop_front();
+            self.history_bytes -= first.data.len();
+            self.history.pop_front();
         }
     }
 
@@ -284,11 +284,11 @@ impl Member {
     pub(super) fn write_state(&self, name: &Name, since: u64, until: u64, text: &mut BytesMut) {
         self.write_member(name, text);
         let is_whole = since == 0 || self.began > since;
-        let end = self.kept.partition_point(|kept| kept.sequence <= until);
-        for (index, kept) in self.kept.range(..end).enumerate() {
-            let is_wanted = is_whole || kept.kind == Kind::Minute || index + 1 == end;
-            if is_wanted && kept.sequence > since {
-                write_block(name, kept.kind, &kept.data, text);
+        let end = self.history.partition_point(|block| block.sequence <= until);
+        for (index, block) in self.history.range(..end).enumerate() {
+            let is_wanted = is_whole || block.kind == Kind::Minute || index + 1 == end;
+            if is_wanted && block.sequence > since {
+                write_block(name, block.kind, &block.data, text);
             }
         }
     }
@@ -306,7 +306,7 @@ impl Member {
 
 /// Writes that a name is no longer a member: viewers do not display a member that is gone since
 /// 1970.
-pub(super) fn write_left(name: &Name, text: &mut BytesMut) {
+pub(super) fn write_removed(name: &Name, text: &mut BytesMut) {
     // Writing to BytesMut cannot fail.
     let _ = writeln!(text, "data: {name} member {{\"state\":\"gone\",\"since_unix_ms\":0}}");
 }

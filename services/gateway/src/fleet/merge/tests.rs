@@ -162,7 +162,7 @@ fn a_late_viewer_gets_a_limited_history_and_a_slow_one_only_the_last_block() {
         bench.flush();
         bench.wait(1_000);
     }
-    assert!(bench.all().len() <= KEPT_BYTES + 400, "{}", bench.all().len());
+    assert!(bench.all().len() <= HISTORY_BYTES + 400, "{}", bench.all().len());
     for text in ["{\"n\":1}", "{\"n\":2}", "{\"n\":3}"] {
         assert!(bench.block(1, attempt, text));
         bench.flush();
@@ -217,14 +217,14 @@ fn the_state_is_sent_in_parts_with_each_member_once() {
 #[test]
 fn the_number_of_members_is_limited_and_gone_ones_are_removed() {
     let mut bench = Bench::new(1);
-    let many = (0..=MOST_MEMBERS).map(|n| {
+    let many = (0..=MAX_MEMBERS).map(|n| {
         let [high, low] = u16::try_from(n).unwrap().to_be_bytes();
         SocketAddr::from(([10, 1, high, low], 80))
     });
     let many: Vec<_> = many.collect();
     assert!(!bench.merge.list(many.iter().copied(), Lister::Setting, bench.now), "it is said once");
     assert!(bench.merge.list(many, Lister::Setting, bench.now));
-    assert_eq!((bench.merge.members.len(), bench.merge.not_shown()), (MOST_MEMBERS, 2));
+    assert_eq!((bench.merge.members.len(), bench.merge.not_shown()), (MAX_MEMBERS, 2));
     // They are counted while they are listed.
     bench.wait(60_000);
     bench.merge.step(bench.now);

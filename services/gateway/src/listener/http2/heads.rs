@@ -27,7 +27,7 @@ const ABOUT_CONNECTION: [HeaderName; 5] = [
 
 /// Response head.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct ResponseHead {
     pub(super) status: StatusCode,
     /// Fields in their original order.
     pub(super) fields: Fields,
@@ -38,7 +38,7 @@ pub(super) struct Answered {
 /// # Errors
 /// Returns the same errors as the HTTP/1.1 parser, and those specific to HTTP/2 (RFC 9113, section
 /// 8.3.1).
-pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
+pub(super) fn request_head(parts: &Parts) -> Result<Head, Refused> {
     let wrong = |detail: &'static str| Problem::new(StatusCode::BAD_REQUEST, detail);
     let fields = &parts.headers;
     if ABOUT_CONNECTION.iter().any(|name| fields.contains_key(name))
@@ -81,7 +81,7 @@ pub(super) fn question(parts: &Parts) -> Result<Head, Refused> {
 
 /// Parses a response head serialized as HTTP/1.1, with its final empty line; `None` if it is
 /// invalid.
-pub(super) fn answer(head: &[u8]) -> Option<Answered> {
+pub(super) fn response_head(head: &[u8]) -> Option<ResponseHead> {
     let mut lines = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut lines);
     let parsed = response.parse(head).ok()?;
@@ -91,7 +91,7 @@ pub(super) fn answer(head: &[u8]) -> Option<Answered> {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
         fields.append(name, HeaderValue::from_bytes(line.value).ok()?);
     }
-    Some(Answered { status, fields })
+    Some(ResponseHead { status, fields })
 }
 
 #[cfg(test)]
@@ -106,7 +106,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        question(&parts).map_err(|problem| problem.status.as_u16())
+        request_head(&parts).map_err(|problem| problem.status.as_u16())
     }
 
     #[test]

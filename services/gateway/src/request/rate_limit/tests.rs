@@ -15,12 +15,12 @@ fn client(number: u32) -> Client {
     Client::Known(IpAddr::V4(number.into()))
 }
 
-fn is_within(asked: RateDecision) -> bool {
-    matches!(asked, RateDecision::Within(_))
+fn is_within(decision: RateDecision) -> bool {
+    matches!(decision, RateDecision::Within(_))
 }
 
-fn quota(asked: RateDecision) -> Quota {
-    match asked {
+fn quota(decision: RateDecision) -> Quota {
+    match decision {
         RateDecision::Within(quota) | RateDecision::Over(quota) => quota,
         RateDecision::Unbounded => panic!("nothing was counted"),
     }
@@ -29,35 +29,36 @@ fn quota(asked: RateDecision) -> Quota {
 #[test]
 fn a_burst_passes_and_then_the_rate_applies() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let bounds = bounds(0, "10 burst 20", 0);
-    let ask =
-        |milliseconds| clients.ask(&bounds, client(1), start + Duration::from_millis(milliseconds));
+    let check_rate = |milliseconds| {
+        clients.check_rate(&bounds, client(1), start + Duration::from_millis(milliseconds))
+    };
     for remaining in (0..20).rev() {
-        let asked = ask(0);
-        assert!(is_within(asked));
-        assert_eq!(quota(asked).remaining, remaining);
+        let decision = check_rate(0);
+        assert!(is_within(decision));
+        assert_eq!(quota(decision).remaining, remaining);
     }
     let over = Quota { limit: 20, window_seconds: 2, remaining: 0, reset_seconds: 1 };
-    assert_eq!(ask(0), RateDecision::Over(over));
-    assert_eq!(ask(99), RateDecision::Over(over));
-    assert!(is_within(ask(100)));
-    assert!(!is_within(ask(150)));
+    assert_eq!(check_rate(0), RateDecision::Over(over));
+    assert_eq!(check_rate(99), RateDecision::Over(over));
+    assert!(is_within(check_rate(100)));
+    assert!(!is_within(check_rate(150)));
     // Rejected requests cost nothing.
-    assert_eq!(quota(ask(2100)).remaining, 19);
+    assert_eq!(quota(check_rate(2100)).remaining, 19);
 }
 
 #[test]
 fn clients_are_limited_independently() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let bounds = bounds(1, "1 burst 1", 1);
-    let _place = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
+    let _permit = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
     assert!(clients.connect(&bounds, ip("192.0.2.1"), start).is_none());
     assert!(clients.connect(&bounds, ip("192.0.2.2"), start).is_some());
-    assert!(is_within(clients.ask(&bounds, client(1), start)));
-    assert!(!is_within(clients.ask(&bounds, client(1), start)));
-    assert!(is_within(clients.ask(&bounds, client(2), start)));
+    assert!(is_within(clients.check_rate(&bounds, client(1), start)));
+    assert!(!is_within(clients.check_rate(&bounds, client(1), start)));
+    assert!(is_within(clients.check_rate(&bounds, client(2), start)));
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn all_forms_of_an_address_share_one_allowance() {
 #[test]
 fn a_permit_is_released_on_drop() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let bounds = bounds(2, "0", 1);
     let (peer, who) = (ip("2001:db8::1"), Client::Known(ip("2001:db8::2")));
     let first = clients.connect(&bounds, peer, start).unwrap();
@@ -94,19 +95,19 @@ fn a_permit_is_released_on_drop() {
     drop(first);
     let third = clients.connect(&bounds, peer, start).unwrap();
     drop((second, third));
-    assert_eq!(clients.remembered(), 1);
+    assert_eq!(clients.tracked_clients(), 1);
     drop(stream);
-    assert_eq!(clients.remembered(), 0, "nothing open and nothing owed");
+    assert_eq!(clients.tracked_clients(), 0, "nothing open and nothing owed");
 }
 
 #[test]
 fn permits_work_after_a_thread_panics() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let bounds = bounds(1, "0", 0);
     let permit = clients.connect(&bounds, ip("::1"), start).unwrap();
     let other = std::thread::spawn(move || {
-        let _place = permit;
+        let _permit = permit;
         panic!("as tests do");
     });
     assert!(other.join().is_err());
@@ -116,29 +117,32 @@ fn permits_work_after_a_thread_panics() {
 #[test]
 fn disabled_limits_create_no_entries() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let off = Bounds::default();
     let places: Vec<_> =
         (0..100).map(|_| clients.connect(&off, ip("::1"), start).unwrap()).collect();
     assert!(clients.stream(&off, client(1), start).is_some());
-    assert_eq!(clients.ask(&off, client(1), start), RateDecision::Unbounded);
-    assert_eq!(clients.remembered(), 0);
+    assert_eq!(clients.check_rate(&off, client(1), start), RateDecision::Unbounded);
+    assert_eq!(clients.tracked_clients(), 0);
     drop(places);
 }
 
 #[test]
 fn exempt_clients_are_not_counted_but_hidden_ones_behind_them_are() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let exempt = Networks::parse("10.0.0.0/8").unwrap();
     let bounds = Bounds { exempt, ..bounds(1, "1 burst 1", 1) };
     let balancer = ip("::ffff:10.0.0.1");
     let places = [(); 3].map(|()| clients.connect(&bounds, balancer, start).unwrap());
     for _ in 0..3 {
-        assert_eq!(clients.ask(&bounds, Client::Known(balancer), start), RateDecision::Unbounded);
+        assert_eq!(
+            clients.check_rate(&bounds, Client::Known(balancer), start),
+            RateDecision::Unbounded
+        );
     }
-    assert!(is_within(clients.ask(&bounds, Client::Behind(balancer), start)));
-    assert!(!is_within(clients.ask(&bounds, Client::Behind(balancer), start)));
+    assert!(is_within(clients.check_rate(&bounds, Client::Behind(balancer), start)));
+    assert!(!is_within(clients.check_rate(&bounds, Client::Behind(balancer), start)));
     drop(places);
 }
 
@@ -147,13 +151,13 @@ fn idle_clients_are_removed_as_others_arrive() {
     let start = Instant::now();
     let clients = ClientTable::new(1000, start);
     let bounds = bounds(1, "1000 burst 1", 0);
-    let _place = clients.connect(&bounds, ip("::1"), start).unwrap();
+    let _permit = clients.connect(&bounds, ip("::1"), start).unwrap();
     for number in 0..100_000 {
         let now = start + Duration::from_millis(number.into());
-        assert!(is_within(clients.ask(&bounds, client(number), now)));
-        assert!(clients.remembered() <= WORTH_SWEEPING + 1);
+        assert!(is_within(clients.check_rate(&bounds, client(number), now)));
+        assert!(clients.tracked_clients() <= MIN_SWEEP + 1);
     }
-    assert_eq!(clients.crowded(), 0);
+    assert_eq!(clients.overflow(), 0);
     assert!(clients.connect(&bounds, ip("::1"), start).is_none(), "it is open, so remembered");
 }
 
@@ -162,21 +166,21 @@ fn new_clients_of_a_full_table_share_the_limits_of_one() {
     let start = Instant::now();
     let clients = ClientTable::new(2, start);
     let bounds = bounds(1, "1 burst 10", 0);
-    let ask = |number, seconds| {
-        clients.ask(&bounds, client(number), start + Duration::from_secs(seconds))
+    let check_rate = |number, seconds| {
+        clients.check_rate(&bounds, client(number), start + Duration::from_secs(seconds))
     };
     for number in 0..2 {
-        assert_eq!(quota(ask(number, 0)).remaining, 9);
+        assert_eq!(quota(check_rate(number, 0)).remaining, 9);
     }
     for number in 2..12 {
-        assert_eq!(quota(ask(number, 0)).remaining, 11 - number);
+        assert_eq!(quota(check_rate(number, 0)).remaining, 11 - number);
     }
-    assert!(!is_within(ask(12, 0)));
-    assert_eq!(quota(ask(1, 0)).remaining, 8, "who is remembered has what was its own");
-    assert_eq!(clients.crowded(), 11);
-    assert_eq!(clients.remembered(), 2);
-    assert_eq!(quota(ask(13, 1)).remaining, 9, "the first is idle now, and gives its room");
-    assert_eq!(clients.crowded(), 11);
+    assert!(!is_within(check_rate(12, 0)));
+    assert_eq!(quota(check_rate(1, 0)).remaining, 8, "who is remembered has what was its own");
+    assert_eq!(clients.overflow(), 11);
+    assert_eq!(clients.tracked_clients(), 2);
+    assert_eq!(quota(check_rate(13, 1)).remaining, 9, "the first is idle now, and gives its room");
+    assert_eq!(clients.overflow(), 11);
 }
 
 #[test]
@@ -191,9 +195,9 @@ fn new_clients_share_and_release_overflow_permits() {
     let third = clients.connect(&bounds, ip("192.0.2.3"), start).unwrap();
     drop(first);
     let fourth = clients.connect(&bounds, ip("192.0.2.4"), start).unwrap();
-    assert_eq!(clients.remembered(), 1, "room was made by the first");
+    assert_eq!(clients.tracked_clients(), 1, "room was made by the first");
     drop((third, fourth));
-    assert_eq!(clients.remembered(), 0);
+    assert_eq!(clients.tracked_clients(), 0);
 }
 
 #[test]
@@ -203,12 +207,12 @@ fn a_table_full_of_connections_has_room_as_soon_as_one_closes() {
     let bounds = bounds(1, "1 burst 1", 0);
     let peers = [ip("192.0.2.1"), ip("192.0.2.2")];
     let [first, _second] = peers.map(|peer| clients.connect(&bounds, peer, start).unwrap());
-    clients.ask(&bounds, Client::Known(peers[0]), start);
-    clients.ask(&bounds, client(3), start);
-    assert_eq!(clients.crowded(), 1);
+    clients.check_rate(&bounds, Client::Known(peers[0]), start);
+    clients.check_rate(&bounds, client(3), start);
+    assert_eq!(clients.overflow(), 1);
     drop(first);
-    clients.ask(&bounds, client(3), start + Duration::from_secs(1));
-    assert_eq!(clients.crowded(), 1);
+    clients.check_rate(&bounds, client(3), start + Duration::from_secs(1));
+    assert_eq!(clients.overflow(), 1);
 }
 
 #[test]
@@ -217,27 +221,27 @@ fn the_table_never_exceeds_its_maximum_size() {
     let clients = ClientTable::new(SMALLEST_SHARDED, start);
     let bounds = bounds(0, "1 burst 1", 0);
     for number in 0..100_000 {
-        clients.ask(&bounds, client(number), start);
+        clients.check_rate(&bounds, client(number), start);
     }
-    assert!(clients.remembered() <= SMALLEST_SHARDED);
-    assert!(clients.remembered() > SMALLEST_SHARDED / 2);
+    assert!(clients.tracked_clients() <= SMALLEST_SHARDED);
+    assert!(clients.tracked_clients() > SMALLEST_SHARDED / 2);
 }
 
 #[test]
 fn limits_may_change_while_requests_are_owed() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     let large = bounds(0, "1 burst 1000000", 0);
     for _ in 0..100 {
-        clients.ask(&large, client(1), start);
+        clients.check_rate(&large, client(1), start);
     }
     let small = bounds(0, "1000000 burst 1", 0);
     let over = Quota { limit: 1, window_seconds: 1, remaining: 0, reset_seconds: 100 };
-    assert_eq!(clients.ask(&small, client(1), start), RateDecision::Over(over));
+    assert_eq!(clients.check_rate(&small, client(1), start), RateDecision::Over(over));
     let extreme = Rate { per_second: u32::MAX, burst: u32::MAX };
-    clients.ask(&Bounds { requests: extreme, ..small }, client(1), start);
+    clients.check_rate(&Bounds { requests: extreme, ..small }, client(1), start);
     let slow = Rate { per_second: 1, burst: u32::MAX };
-    clients.ask(&Bounds { requests: slow, ..large }, client(1), start);
+    clients.check_rate(&Bounds { requests: slow, ..large }, client(1), start);
 }
 
 #[test]
@@ -279,14 +283,14 @@ fn a_rate_is_a_number_with_or_without_a_burst() {
 #[expect(clippy::print_stderr, reason = "that is all it does")]
 fn measure_a_request() {
     let start = Instant::now();
-    let clients = ClientTable::new(REMEMBERED, start);
+    let clients = ClientTable::new(MAX_CLIENTS, start);
     for (name, rate, many) in
         [("off", "0", 1), ("one client", "1000000", 1), ("10,000 clients", "1000000", 10_000)]
     {
         let bounds = bounds(0, rate, 0);
         let begun = Instant::now();
         for number in 0..1_000_000 {
-            std::hint::black_box(clients.ask(&bounds, client(number % many), begun));
+            std::hint::black_box(clients.check_rate(&bounds, client(number % many), begun));
         }
         eprintln!("{name}: {} ns a request", begun.elapsed().as_nanos() / 1_000_000);
     }
@@ -306,11 +310,12 @@ proptest! {
         let (mut elapsed, mut admitted) = (0, 0);
         for pause in pauses {
             elapsed += pause;
-            let asked = clients.ask(&bounds, client(1), start + Duration::from_nanos(elapsed));
-            admitted += u64::from(is_within(asked));
+            let now = start + Duration::from_nanos(elapsed);
+            let decision = clients.check_rate(&bounds, client(1), now);
+            admitted += u64::from(is_within(decision));
             let earned = elapsed * u64::from(per_second) / SECOND;
             prop_assert!(admitted <= u64::from(burst) + earned);
-            prop_assert!(quota(asked).remaining < burst);
+            prop_assert!(quota(decision).remaining < burst);
         }
     }
 
@@ -318,37 +323,38 @@ proptest! {
     fn a_client_that_obeys_retry_after_is_allowed(
         per_second in 1..2000_u32,
         burst in 1..50_u32,
-        asks in 1..100,
+        requests in 1..100,
     ) {
         let start = Instant::now();
         let clients = ClientTable::new(10, start);
         let bounds = Bounds { requests: Rate { per_second, burst }, ..Bounds::default() };
-        let mut last = clients.ask(&bounds, client(1), start);
-        for _ in 1..asks {
-            let next = clients.ask(&bounds, client(1), start);
+        let mut last = clients.check_rate(&bounds, client(1), start);
+        for _ in 1..requests {
+            let next = clients.check_rate(&bounds, client(1), start);
             prop_assert!(quota(next).remaining <= quota(last).remaining);
             last = next;
         }
         let then = start + Duration::from_secs(quota(last).reset_seconds);
-        prop_assert!(is_within(clients.ask(&bounds, client(1), then)));
+        prop_assert!(is_within(clients.check_rate(&bounds, client(1), then)));
     }
 
     #[test]
     fn removing_idle_clients_changes_no_decision(
-        asks in proptest::collection::vec((0..200_u32, 0..3_000_000_u64), 1..1000),
+        requests in proptest::collection::vec((0..200_u32, 0..3_000_000_u64), 1..1000),
     ) {
         let start = Instant::now();
         let bounds = bounds(0, "100 burst 3", 0);
         let together = ClientTable::new(200, start);
         let alone: Vec<_> = (0..200).map(|_| ClientTable::new(1, start)).collect();
         let mut elapsed = 0;
-        for (number, pause) in asks {
+        for (number, pause) in requests {
             elapsed += pause;
             let now = start + Duration::from_nanos(elapsed);
-            let verdict = together.ask(&bounds, client(number), now);
-            prop_assert_eq!(verdict, alone[number as usize].ask(&bounds, client(number), now));
+            let decision = together.check_rate(&bounds, client(number), now);
+            let expected = alone[number as usize].check_rate(&bounds, client(number), now);
+            prop_assert_eq!(decision, expected);
         }
-        prop_assert_eq!(together.crowded(), 0);
+        prop_assert_eq!(together.overflow(), 0);
     }
 
     #[test]
@@ -378,10 +384,10 @@ proptest! {
                 // Its own permits and all those of the overflow bucket.
                 prop_assert!(of(false) <= 4 && of(true) <= 6);
             }
-            prop_assert!(clients.remembered() <= remembered);
+            prop_assert!(clients.tracked_clients() <= remembered);
         }
         drop(open);
-        prop_assert_eq!(clients.remembered(), 0);
+        prop_assert_eq!(clients.tracked_clients(), 0);
         for number in 0..5 {
             prop_assert!(clients.stream(&bounds, client(number), start).is_some());
         }

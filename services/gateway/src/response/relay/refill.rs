@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::Downstream;
-use super::transfer::{Source, fill_alone};
-use crate::compression::Asked;
+use super::transfer::{Source, fill_in_background};
+use crate::compression::RequestInfo;
 use crate::context::{Refill, RequestContext};
 use crate::deadline::Timer;
 use crate::fields::Fields;
@@ -27,41 +27,42 @@ pub(crate) async fn refill(refill: Refill) {
     let mut client = NoClient;
     let mut timer = Timer::new(timeouts.silence);
     let (length, budget) = (Length::Known(0), &gateway.bodies);
-    let begun = Upload::hold(&mut client, length, budget, Duration::ZERO, &mut timer).await;
+    let begun = Upload::buffer(&mut client, length, budget, Duration::ZERO, &mut timer).await;
     let Ok(mut upload) = begun else { return };
     let text = upload.finish_head(request, &head.method);
     let call = request_context.call(&route, &head.method, None);
     let attempts = &mut request_context.attempts;
-    let asked = client::ask(&call, attempts, &text, &mut upload, &mut timer, &mut client).await;
-    let response = match asked {
+    let result =
+        client::send_request(&call, attempts, &text, &mut upload, &mut timer, &mut client).await;
+    let response = match result {
         Ok(response) if !response.is_event_stream() && !response.changes_protocol() => response,
         _ => return,
     };
-    let UpstreamResponse { status, mut fields, body, is_lasting, .. } = response;
-    let asked = Asked {
+    let UpstreamResponse { status, mut fields, body, is_persistent, .. } = response;
+    let request_info = RequestInfo {
         method: &head.method,
         fields: &head.fields,
         is_http10: request_context.is_http10,
         requires_auth: request_context.route.as_ref().is_some_and(|route| route.auth.is_some()),
     };
-    let encoder = gateway.encoders.begin(&asked, status, &mut fields).map(Box::new);
-    let source = Source { body, is_lasting };
+    let encoder = gateway.encoders.begin(&request_info, status, &mut fields).map(Box::new);
+    let source = Source { body, is_persistent };
     if request_context.on_response_head(status, &fields).is_some() {
         if source.is_over() {
             source.keep(request_context.attempts.lease.as_ref());
         }
         return;
     }
-    let filling = request_context.filling.take().filter(|filling| filling.is_storing());
-    if let Some(filling) = filling {
-        let fill = fill_alone(
+    let fill = request_context.fill.take().filter(|fill| fill.is_storing());
+    if let Some(fill) = fill {
+        let task = fill_in_background(
             source,
             encoder,
-            *filling,
+            *fill,
             request_context.attempts.lease.take(),
             timeouts.silence,
         );
-        let _ = tokio::time::timeout(timeouts.total, fill).await;
+        let _ = tokio::time::timeout(timeouts.total, task).await;
     }
 }
 
@@ -73,13 +74,13 @@ impl Client for NoClient {
         Poll::Ready(Ok(None))
     }
 
-    fn inform(&mut self, _: StatusCode, _: Fields) {}
+    fn send_informational(&mut self, _: StatusCode, _: Fields) {}
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_left(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_disconnect(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
 }

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{CUT, Downstream, End, LEAST_BYTES};
+use super::{Downstream, End, INTERRUPTED, MIN_BYTES};
 use crate::cache::{Fill, Leftover};
 use crate::compression::Encoder;
 use crate::context::RequestContext;
 use crate::deadline::Timer;
 use crate::message::client::BodyFault;
-use crate::message::client::TAKES_NOTHING;
+use crate::message::client::SEND_TIMEOUT;
 use crate::upstream::Lease;
 use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
 
@@ -25,7 +25,7 @@ const COPIED_BYTES: usize = 16 * 1024;
 /// An upstream's response after its head.
 pub(super) struct Source {
     pub(super) body: Body,
-    pub(super) is_lasting: bool,
+    pub(super) is_persistent: bool,
 }
 
 impl Source {
@@ -34,22 +34,22 @@ impl Source {
     }
 
     /// Keeps the connection for reuse if possible.
-    pub(super) fn keep(self, pick: Option<&Lease>) {
-        if self.is_lasting
-            && let Some(pick) = pick
+    pub(super) fn keep(self, lease: Option<&Lease>) {
+        if self.is_persistent
+            && let Some(lease) = lease
             && let Some(connection) = self.body.into_connection()
         {
-            pick.keep(connection);
+            lease.keep(connection);
         }
     }
 }
 
 /// Reads a response for the cache without a client.
-pub(super) async fn fill_alone(
+pub(super) async fn fill_in_background(
     mut source: Source,
     mut encoder: Option<Box<Encoder>>,
-    mut filling: Fill,
-    pick: Option<Lease>,
+    mut fill: Fill,
+    lease: Option<Lease>,
     silence: Duration,
 ) {
     loop {
@@ -68,13 +68,13 @@ pub(super) async fn fill_alone(
         let is_end = piece.is_none();
         let Ok(piece) = encode(&mut encoder, piece) else { return };
         if let Some(piece) = piece
-            && filling.body(&piece, Instant::now()).is_err()
+            && fill.body(&piece, Instant::now()).is_err()
         {
             return;
         }
         if is_end {
-            filling.finish(Instant::now());
-            source.keep(pick.as_ref());
+            fill.finish(Instant::now());
+            source.keep(lease.as_ref());
             return;
         }
     }
@@ -87,7 +87,7 @@ fn encode(encoder: &mut Option<Box<Encoder>>, piece: Option<Bytes>) -> Result<Op
     if piece.is_none() {
         *encoder = None;
     }
-    packed.map_err(|_| End::Broken(CUT))
+    packed.map_err(|_| End::Broken(INTERRUPTED))
 }
 
 /// Pending waits of a relay.
@@ -107,12 +107,12 @@ pub(super) struct Relay<'a, D> {
     /// `None` after the end, when the connection has been returned to the pool.
     source: Option<Source>,
     /// The source has ended.
-    is_over: bool,
+    is_source_done: bool,
     encoder: Option<Box<Encoder>>,
-    /// While the fill stores, it owns the body, and `given` bytes of it have been passed to the
+    /// While the fill stores, it owns the body, and `copied_bytes` of it have been passed to the
     /// client: the cache never waits for a client.
-    filling: Option<Box<Fill>>,
-    given: usize,
+    fill: Option<Box<Fill>>,
+    copied_bytes: usize,
     /// The whole body, from the cache.
     stored: Option<Bytes>,
     /// Data that was collected for the cache, but is not stored.
@@ -133,12 +133,12 @@ impl<'a, D: Downstream> Relay<'a, D> {
             upload,
             sending: None,
             encoder: None,
-            filling: None,
-            given: 0,
+            fill: None,
+            copied_bytes: 0,
             stored: None,
             backlog: VecDeque::new(),
             leftover: None,
-            is_over: source.is_none(),
+            is_source_done: source.is_none(),
             is_finished: source.is_none(),
             source,
             pushed_bytes: 0,
@@ -157,9 +157,9 @@ impl<'a, D: Downstream> Relay<'a, D> {
     pub(super) fn through(
         mut self,
         encoder: Option<Box<Encoder>>,
-        filling: Option<Box<Fill>>,
+        fill: Option<Box<Fill>>,
     ) -> Self {
-        (self.encoder, self.filling) = (encoder, filling);
+        (self.encoder, self.fill) = (encoder, fill);
         self
     }
 
@@ -172,7 +172,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     /// Bytes of the body that the client has received.
     pub(super) fn sent_bytes(&self, end: &End) -> u64 {
         match end {
-            End::Whole => self.pushed_bytes,
+            End::Complete => self.pushed_bytes,
             _ => self.pushed_bytes.saturating_sub(self.client.unsent() as u64),
         }
     }
@@ -181,7 +181,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     pub(super) async fn run(&mut self, request_context: &RequestContext, timer: &mut Timer) -> End {
         let timeouts = request_context.timeouts();
         // An event stream has no total timeout, but ends when the gateway shuts down.
-        let total = (!request_context.streams).then_some(timeouts.total);
+        let total = (!request_context.is_stream).then_some(timeouts.total);
         let mut clock: Option<(Instant, Instant, Instant, u64)> = None;
         poll_fn(|context| {
             self.waits = Waits::default();
@@ -194,12 +194,12 @@ impl<'a, D: Downstream> Relay<'a, D> {
             if self.waits.upstream_moved || !self.waits.upstream {
                 *upstream = now;
             }
-            if !self.waits.client || sent >= *before + LEAST_BYTES as u64 {
+            if !self.waits.client || sent >= *before + MIN_BYTES as u64 {
                 (*client, *before) = (now, sent);
             }
             let bounds = [
-                total.map(|total| (*begun + total, End::Broken(CUT))),
-                self.waits.client.then(|| (*client + TAKES_NOTHING, End::ClientGone)),
+                total.map(|total| (*begun + total, End::Broken(INTERRUPTED))),
+                self.waits.client.then(|| (*client + SEND_TIMEOUT, End::ClientGone)),
                 self.waits.upstream.then(|| {
                     let why = "the upstream stopped sending during its response";
                     (*upstream + timeouts.silence, End::Broken(why))
@@ -219,8 +219,8 @@ impl<'a, D: Downstream> Relay<'a, D> {
         request_context: &RequestContext,
     ) -> Poll<Result<End, End>> {
         self.poll_sending(context)?;
-        if self.filling.is_some() {
-            self.poll_filling(context, request_context)?;
+        if self.fill.is_some() {
+            self.poll_fill(context, request_context)?;
         }
         loop {
             match self.client.poll_ready(context)? {
@@ -242,7 +242,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
                     }
                     let flushed = self.client.poll_flush(context)?;
                     self.waits.client = flushed.is_pending();
-                    return flushed.map(|()| Ok(End::Whole));
+                    return flushed.map(|()| Ok(End::Complete));
                 }
                 Next::Nothing => {
                     self.waits.client = self.client.poll_flush(context)?.is_pending();
@@ -271,27 +271,27 @@ impl<'a, D: Downstream> Relay<'a, D> {
     }
 
     /// Passes available data to the cache.
-    fn poll_filling(
+    fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
         request_context: &RequestContext,
     ) -> Result<(), End> {
-        while !self.is_over {
+        while !self.is_source_done {
             match self.take()? {
                 Next::Data(piece) => {
-                    let Some(filling) = &mut self.filling else { return Ok(()) };
-                    if let Err(leftover) = filling.body(&piece, Instant::now()) {
-                        self.filling = None;
-                        self.backlog.push_back(leftover.bytes.slice(self.given..));
+                    let Some(fill) = &mut self.fill else { return Ok(()) };
+                    if let Err(leftover) = fill.body(&piece, Instant::now()) {
+                        self.fill = None;
+                        self.backlog.push_back(leftover.bytes.slice(self.copied_bytes..));
                         self.backlog.push_back(piece);
                         self.leftover = Some(leftover);
                         return Ok(());
                     }
                 }
                 Next::End => {
-                    if let Some(filling) = self.filling.take() {
-                        let body = filling.finish(Instant::now());
-                        self.stored = Some(body.slice(self.given..));
+                    if let Some(fill) = self.fill.take() {
+                        let body = fill.finish(Instant::now());
+                        self.stored = Some(body.slice(self.copied_bytes..));
                     }
                     self.end_source(request_context);
                 }
@@ -307,13 +307,13 @@ impl<'a, D: Downstream> Relay<'a, D> {
 
     /// Next piece for the client.
     fn next(&mut self, request_context: &RequestContext) -> Result<Next, End> {
-        if let Some(filling) = &self.filling {
-            let rest = filling.bytes().get(self.given..).unwrap_or_default();
+        if let Some(fill) = &self.fill {
+            let rest = fill.bytes().get(self.copied_bytes..).unwrap_or_default();
             let rest = rest.get(..COPIED_BYTES).unwrap_or(rest);
             if rest.is_empty() {
                 return Ok(Next::Nothing);
             }
-            self.given += rest.len();
+            self.copied_bytes += rest.len();
             return Ok(Next::Data(Bytes::copy_from_slice(rest)));
         }
         if let Some(stored) = self.stored.take().filter(|stored| !stored.is_empty()) {
@@ -326,7 +326,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
             return Ok(Next::Data(piece));
         }
         self.leftover = None;
-        if self.is_over {
+        if self.is_source_done {
             return Ok(Next::End);
         }
         let taken = self.take()?;
@@ -359,12 +359,12 @@ impl<'a, D: Downstream> Relay<'a, D> {
         context: &mut Context<'_>,
         request_context: &RequestContext,
     ) -> Poll<Result<(), End>> {
-        if self.filling.is_none() {
+        if self.fill.is_none() {
             return self.poll_source(context);
         }
-        let was = self.given;
-        self.poll_filling(context, request_context)?;
-        let has_more = self.filling.as_ref().is_none_or(|filling| filling.bytes().len() > was);
+        let was = self.copied_bytes;
+        self.poll_fill(context, request_context)?;
+        let has_more = self.fill.as_ref().is_none_or(|fill| fill.bytes().len() > was);
         if has_more { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -378,7 +378,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
 
     /// Marks the source as ended.
     fn end_source(&mut self, request_context: &RequestContext) {
-        self.is_over = true;
+        self.is_source_done = true;
         if self.sending.is_none()
             && let Some(source) = self.source.take()
         {
@@ -390,17 +390,17 @@ impl<'a, D: Downstream> Relay<'a, D> {
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<End, End>> {
         let closing = self.closing.as_mut().map(|closing| closing.as_mut().poll(context));
         if closing.is_some_and(|closing| closing.is_ready()) {
-            if !self.source.as_ref().is_some_and(|source| source.body.is_between()) {
-                return Poll::Ready(Err(End::Broken(CUT)));
+            if !self.source.as_ref().is_some_and(|source| source.body.is_at_boundary()) {
+                return Poll::Ready(Err(End::Broken(INTERRUPTED)));
             }
             self.closing = None;
-            self.is_over = true;
+            self.is_source_done = true;
             // Schedules another poll.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
         let pulls = self.sending.as_ref().is_some_and(UploadState::pulls);
-        if !pulls && self.client.poll_left(context).is_ready() {
+        if !pulls && self.client.poll_disconnect(context).is_ready() {
             return Poll::Ready(Err(End::ClientGone));
         }
         Poll::Pending

@@ -21,7 +21,7 @@ const LINE_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct Body {
     connection: Connection,
-    held: BytesMut,
+    buffer: BytesMut,
     frame: Frame,
 }
 
@@ -56,9 +56,9 @@ pub(crate) enum Data {
 }
 
 impl Body {
-    /// Body of a response on this connection; `held` are bytes that were already received.
-    pub(super) fn new(connection: Connection, held: BytesMut, frame: Frame) -> Self {
-        Self { connection, held, frame }
+    /// Body of a response on this connection; `buffer` are bytes that were already received.
+    pub(super) fn new(connection: Connection, buffer: BytesMut, frame: Frame) -> Self {
+        Self { connection, buffer, frame }
     }
 
     /// Current position.
@@ -71,7 +71,7 @@ impl Body {
     /// # Errors
     /// Returns an error if the framing is malformed.
     pub(crate) fn take(&mut self) -> io::Result<Data> {
-        Ok(match self.frame.take(&mut self.held)? {
+        Ok(match self.frame.take(&mut self.buffer)? {
             Some(piece) => Data::Some(piece),
             None if self.frame == Frame::Done => Data::End,
             None => Data::None,
@@ -83,12 +83,12 @@ impl Body {
     /// # Errors
     /// Returns an error if the body is truncated.
     pub(crate) fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.held.is_empty() {
+        if self.buffer.is_empty() {
             // An idle body owns no buffer.
-            self.held = BytesMut::new();
+            self.buffer = BytesMut::new();
         }
-        let Self { connection, held, .. } = self;
-        if ready!(poll_some(&mut connection.stream, context, held))? > 0 {
+        let Self { connection, buffer, .. } = self;
+        if ready!(poll_some(&mut connection.stream, context, buffer))? > 0 {
             return Poll::Ready(Ok(()));
         }
         if self.frame != Frame::UntilClosed {
@@ -104,18 +104,19 @@ impl Body {
     }
 
     /// Whether the stream may end here without a truncated piece.
-    pub(crate) fn is_between(&self) -> bool {
-        self.held.is_empty() && matches!(self.frame, Frame::Size | Frame::UntilClosed | Frame::Done)
+    pub(crate) fn is_at_boundary(&self) -> bool {
+        self.buffer.is_empty()
+            && matches!(self.frame, Frame::Size | Frame::UntilClosed | Frame::Done)
     }
 
     /// The connection, for reuse; `None` unless the body is complete and no bytes follow it.
     pub(crate) fn into_connection(self) -> Option<Connection> {
-        (self.frame == Frame::Done && self.held.is_empty()).then_some(self.connection)
+        (self.frame == Frame::Done && self.buffer.is_empty()).then_some(self.connection)
     }
 
     /// The connection and the bytes already received, for a tunnel.
     pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
-        (self.connection.stream, self.held)
+        (self.connection.stream, self.buffer)
     }
 }
 
@@ -133,17 +134,17 @@ pub(super) fn poll_some(
 }
 
 impl Frame {
-    /// Decodes a piece of the body from the front of `held`; `None` if there is none.
-    pub(super) fn take(&mut self, held: &mut BytesMut) -> io::Result<Option<Bytes>> {
+    /// Decodes a piece of the body from the front of `buffer`; `None` if there is none.
+    pub(super) fn take(&mut self, buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
         loop {
             match *self {
                 Self::Done => return Ok(None),
-                Self::UntilClosed if held.is_empty() => return Ok(None),
-                Self::UntilClosed => return Ok(Some(held.split().freeze())),
+                Self::UntilClosed if buffer.is_empty() => return Ok(None),
+                Self::UntilClosed => return Ok(Some(buffer.split().freeze())),
                 Self::Known(0) => *self = Self::Done,
                 Self::Chunk(0) => *self = Self::AfterChunk,
                 Self::Known(left) | Self::Chunk(left) => {
-                    let count = held.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     if count == 0 {
                         return Ok(None);
                     }
@@ -154,30 +155,30 @@ impl Frame {
                     };
                     if left == 0 {
                         // Continues, so that the end is detected together with the last piece.
-                        let piece = held.split_to(count).freeze();
+                        let piece = buffer.split_to(count).freeze();
                         if *self == Self::Known(0) {
                             *self = Self::Done;
                         }
                         return Ok(Some(piece));
                     }
-                    return Ok(Some(held.split_to(count).freeze()));
+                    return Ok(Some(buffer.split_to(count).freeze()));
                 }
                 Self::AfterChunk => {
-                    let Some(line) = take_line(held)? else { return Ok(None) };
+                    let Some(line) = take_line(buffer)? else { return Ok(None) };
                     if !line.is_empty() {
                         return Err(io::ErrorKind::InvalidData.into());
                     }
                     *self = Self::Size;
                 }
                 Self::Size => {
-                    let Some(line) = take_line(held)? else { return Ok(None) };
+                    let Some(line) = take_line(buffer)? else { return Ok(None) };
                     *self = match size(&line)? {
                         0 => Self::Trailer(0),
                         size => Self::Chunk(size),
                     };
                 }
                 Self::Trailer(dropped) => {
-                    let Some(line) = take_line(held)? else { return Ok(None) };
+                    let Some(line) = take_line(buffer)? else { return Ok(None) };
                     let dropped = dropped + line.len();
                     if dropped > LINE_BYTES {
                         return Err(io::ErrorKind::InvalidData.into());
@@ -190,13 +191,13 @@ impl Frame {
 }
 
 /// Splits off the next line and removes its line end; `None` if the line is incomplete.
-fn take_line(held: &mut BytesMut) -> io::Result<Option<Bytes>> {
+fn take_line(buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-    let Some(end) = memchr::memchr(b'\n', held) else {
-        return if held.len() > LINE_BYTES { Err(invalid()) } else { Ok(None) };
+    let Some(end) = memchr::memchr(b'\n', buffer) else {
+        return if buffer.len() > LINE_BYTES { Err(invalid()) } else { Ok(None) };
     };
-    let line = held.split_to(end).freeze();
-    held.advance(1);
+    let line = buffer.split_to(end).freeze();
+    buffer.advance(1);
     let line_end = line.len().checked_sub(1).filter(|&last| line.get(last) == Some(&b'\r'));
     line_end.map(|last| Some(line.slice(..last))).ok_or_else(invalid)
 }
@@ -217,10 +218,10 @@ mod tests {
 
     /// The decoded bytes for input in pieces of this size, and the final position.
     fn unframed(frame: Frame, bytes: &[u8], piece: usize) -> io::Result<(Vec<u8>, Frame)> {
-        let (mut frame, mut held, mut out) = (frame, BytesMut::new(), Vec::new());
+        let (mut frame, mut buffer, mut out) = (frame, BytesMut::new(), Vec::new());
         for part in bytes.chunks(piece) {
-            held.extend_from_slice(part);
-            while let Some(piece) = frame.take(&mut held)? {
+            buffer.extend_from_slice(part);
+            while let Some(piece) = frame.take(&mut buffer)? {
                 out.extend_from_slice(&piece);
             }
         }

@@ -12,18 +12,18 @@ type Read = (StatusCode, Vec<u8>, Frame);
 
 /// Parses a response in pieces of this size; `None` if it is invalid or its head is incomplete.
 pub(crate) fn read(bytes: &[u8], piece: usize) -> Option<Read> {
-    let mut held = BytesMut::new();
+    let mut buffer = BytesMut::new();
     let mut response: Option<Read> = None;
     for part in bytes.chunks(piece.min(bytes.len()).max(1)) {
-        held.extend_from_slice(part);
+        buffer.extend_from_slice(part);
         if response.is_none()
-            && let Some(head) = response_head::take(&mut held).ok()?
+            && let Some(head) = response_head::take(&mut buffer).ok()?
         {
             let frame = head.frame(&Method::GET)?;
             response = Some((head.status, Vec::new(), frame));
         }
         if let Some((_, body, frame)) = &mut response {
-            while let Some(piece) = frame.take(&mut held).ok()? {
+            while let Some(piece) = frame.take(&mut buffer).ok()? {
                 assert!(!piece.is_empty(), "an empty piece");
                 body.extend_from_slice(&piece);
             }

@@ -19,54 +19,54 @@ pub(super) struct Head {
     /// Fields in their original order.
     pub(super) fields: Fields,
     /// The connection persists after this response.
-    pub(super) is_lasting: bool,
+    pub(super) is_persistent: bool,
 }
 
 /// The head is malformed.
 #[derive(Debug)]
-pub(super) struct NoHead;
+pub(super) struct InvalidHead;
 
-/// Parses a head from the front of `held`; `None` if it is incomplete.
-pub(super) fn take(held: &mut BytesMut) -> Result<Option<Head>, NoHead> {
+/// Parses a head from the front of `buffer`; `None` if it is incomplete.
+pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Head>, InvalidHead> {
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
-        held,
+        buffer,
         &mut lines,
     );
     let length = match parsed {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(NoHead),
+        Err(_) => return Err(InvalidHead),
     };
-    let code = response.code.filter(|code| (100..600).contains(code)).ok_or(NoHead)?;
-    let status = StatusCode::from_u16(code).map_err(|_| NoHead)?;
+    let code = response.code.filter(|code| (100..600).contains(code)).ok_or(InvalidHead)?;
+    let status = StatusCode::from_u16(code).map_err(|_| InvalidHead)?;
     let is_http11 = response.version == Some(1);
     // Values refer to the received buffer: copying each of them would cost more than parsing the
     // head.
-    let begin = held.as_ptr().addr();
+    let begin = buffer.as_ptr().addr();
     let mut lines = Vec::with_capacity(response.headers.len());
     for line in response.headers.iter() {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| NoHead)?;
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| InvalidHead)?;
         let offset = line.value.as_ptr().addr().saturating_sub(begin);
         lines.push((name, offset, line.value.len()));
     }
-    let text = held.split_to(length).freeze();
+    let text = buffer.split_to(length).freeze();
     let mut fields = Fields::with_capacity(lines.len() + 4);
     for (name, offset, count) in lines {
         let value = if count == 0 { Bytes::new() } else { text.slice(offset..offset + count) };
-        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| NoHead)?);
+        fields.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| InvalidHead)?);
     }
     if !has_known_end(fields.get_all(TRANSFER_ENCODING)) {
-        return Err(NoHead);
+        return Err(InvalidHead);
     }
-    let is_lasting = is_http11
+    let is_persistent = is_http11
         && !fields.get_all(CONNECTION).any(|value| {
             let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
             options.any(|option| option.eq_ignore_ascii_case(b"close"))
         });
-    Ok(Some(Head { status, fields, is_lasting }))
+    Ok(Some(Head { status, fields, is_persistent }))
 }
 
 /// Whether the framing by these codings is defined: none, or only `chunked`.
@@ -108,7 +108,7 @@ impl Head {
 mod tests {
     use super::*;
 
-    fn head(text: &str) -> Result<Option<Head>, NoHead> {
+    fn head(text: &str) -> Result<Option<Head>, InvalidHead> {
         take(&mut BytesMut::from(text))
     }
 
@@ -122,9 +122,9 @@ mod tests {
         for cut in 0..text.len() {
             assert!(head(&text[..cut]).unwrap().is_none(), "{cut}");
         }
-        let mut held = BytesMut::from(&*format!("{text}rest"));
-        let taken = take(&mut held).unwrap().unwrap();
-        assert_eq!((taken.status.as_u16(), &held[..]), (200, &b"rest"[..]));
+        let mut buffer = BytesMut::from(&*format!("{text}rest"));
+        let taken = take(&mut buffer).unwrap().unwrap();
+        assert_eq!((taken.status.as_u16(), &buffer[..]), (200, &b"rest"[..]));
         assert_eq!(taken.fields.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
     }
 
@@ -163,7 +163,7 @@ mod tests {
             ("HTTP/1.0 200 OK\r\n\r\n", false),
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", false),
         ] {
-            assert_eq!(head(text).unwrap().unwrap().is_lasting, lasts, "{text}");
+            assert_eq!(head(text).unwrap().unwrap().is_persistent, lasts, "{text}");
         }
     }
 }

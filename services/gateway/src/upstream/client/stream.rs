@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::body::{Frame, poll_some};
 use super::{HEAD_BYTES, response_head};
 use crate::fields::Fields;
-use crate::message::names_events;
+use crate::message::is_event_stream_type;
 use crate::upstream::tls::{self, Io};
 use crate::upstream::{Failure, UpstreamTls};
 
@@ -24,7 +24,7 @@ pub(crate) struct EventStream {
     /// Fields of the head.
     pub(crate) fields: Fields,
     stream: Box<dyn Io>,
-    held: BytesMut,
+    buffer: BytesMut,
     frame: Frame,
 }
 
@@ -44,20 +44,20 @@ pub(crate) async fn open_stream(
     let Ok(Ok(mut stream)) = timeout(connect_time, tls::open(address, tls)).await else {
         return Err(Failure::Unreachable);
     };
-    let mut held = BytesMut::new();
+    let mut buffer = BytesMut::new();
     let read = async {
         let failure = |error| Failure::of(&error);
         stream.write_all(request).await.map_err(failure)?;
         stream.flush().await.map_err(failure)?;
         loop {
-            let count = poll_fn(|context| poll_some(&mut stream, context, &mut held)).await;
+            let count = poll_fn(|context| poll_some(&mut stream, context, &mut buffer)).await;
             if count.map_err(failure)? == 0 {
                 return Err(Failure::Reset);
             }
-            if let Some(head) = response_head::take(&mut held).map_err(|_| Failure::Invalid)? {
+            if let Some(head) = response_head::take(&mut buffer).map_err(|_| Failure::Invalid)? {
                 return Ok(head);
             }
-            if held.len() > HEAD_BYTES {
+            if buffer.len() > HEAD_BYTES {
                 return Err(Failure::Invalid);
             }
         }
@@ -65,7 +65,7 @@ pub(crate) async fn open_stream(
     let response = timeout(head_time, read).await.unwrap_or(Err(Failure::Timeout))?;
     let frame = response.frame(&Method::GET).ok_or(Failure::Invalid)?;
     let kind = response.fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if response.status != StatusCode::OK || !kind.is_some_and(names_events) {
+    if response.status != StatusCode::OK || !kind.is_some_and(is_event_stream_type) {
         return Err(Failure::Status(response.status.as_u16()));
     }
     // Copied, because they refer to a buffer that they would keep alive as long as the stream.
@@ -73,7 +73,7 @@ pub(crate) async fn open_stream(
         Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
     let fields = response.fields.iter().filter_map(copied).collect();
-    Ok(EventStream { fields, stream, held, frame })
+    Ok(EventStream { fields, stream, buffer, frame })
 }
 
 impl EventStream {
@@ -82,19 +82,19 @@ impl EventStream {
     /// # Errors
     /// Returns an error if the body is malformed or truncated.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        let Self { stream, held, frame, .. } = self;
+        let Self { stream, buffer, frame, .. } = self;
         loop {
-            if let Some(piece) = frame.take(held)? {
+            if let Some(piece) = frame.take(buffer)? {
                 return Ok(Some(piece));
             }
             if *frame == Frame::Done {
                 return Ok(None);
             }
-            if held.is_empty() {
+            if buffer.is_empty() {
                 // An idle stream owns no buffer.
-                *held = BytesMut::new();
+                *buffer = BytesMut::new();
             }
-            if poll_fn(|context| poll_some(stream, context, held)).await? == 0 {
+            if poll_fn(|context| poll_some(stream, context, buffer)).await? == 0 {
                 return match frame {
                     Frame::UntilClosed => Ok(None),
                     _ => Err(io::ErrorKind::UnexpectedEof.into()),

@@ -26,7 +26,7 @@ use crate::upstream::Stream;
 
 /// Bytes of a body that are buffered before the request is sent to an upstream: the default body
 /// limit, so that by default a slow client never occupies an upstream.
-pub(crate) const HELD_BYTES: usize = 64 * 1024;
+pub(crate) const REPLAY_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Smallest step in which the budget is reserved.
 const STEP_BYTES: usize = 4 * 1024;
@@ -34,15 +34,15 @@ const STEP_BYTES: usize = 4 * 1024;
 /// A request body, as far as it has been read.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    held: Bytes,
+    replay_buffer: Bytes,
     /// The buffer contains the whole body.
-    is_whole: bool,
+    is_complete: bool,
     length: Length,
     /// Data beyond the buffer has been read, so the body cannot be retried.
     is_streamed: bool,
     /// Remaining time for the client to send the rest.
     time_left: Duration,
-    room: MemoryPermit,
+    permit: MemoryPermit,
 }
 
 impl Upload {
@@ -51,7 +51,7 @@ impl Upload {
     /// # Errors
     /// Returns an error if the body is malformed, too slow or beyond the budget, or the client has
     /// disconnected.
-    pub(crate) async fn hold(
+    pub(crate) async fn buffer(
         client: &mut dyn Client,
         length: Length,
         budget: &Arc<MemoryBudget>,
@@ -59,42 +59,42 @@ impl Upload {
         timer: &mut Timer,
     ) -> Result<Self, BodyFault> {
         let mut upload = Self {
-            held: Bytes::new(),
-            is_whole: length == Length::Known(0),
+            replay_buffer: Bytes::new(),
+            is_complete: length == Length::Known(0),
             length,
             is_streamed: false,
             time_left: time,
-            room: budget.room(),
+            permit: budget.permit(),
         };
-        if upload.is_whole {
+        if upload.is_complete {
             return Ok(upload);
         }
         let begun = Instant::now();
-        let mut gathered = BytesMut::new();
+        let mut buffered = BytesMut::new();
         // Up to one piece beyond the limit, to detect a body larger than that. A body that is
         // rejected here has not reached an upstream.
-        while !upload.is_whole && gathered.len() <= HELD_BYTES {
+        while !upload.is_complete && buffered.len() <= REPLAY_BUFFER_BYTES {
             let left = time.saturating_sub(begun.elapsed());
             let piece = timer.within(left, poll_fn(|context| client.poll_body(context))).await;
             let Some(piece) = piece else { return Err(too_slow()) };
             let Some(piece) = piece? else {
-                upload.is_whole = true;
+                upload.is_complete = true;
                 break;
             };
-            if !upload.reserve(gathered.len() + piece.len()) {
+            if !upload.reserve(buffered.len() + piece.len()) {
                 return Err(BodyFault::Refused(Problem::busy()));
             }
             let is_all = length == Length::Known(piece.len() as u64);
             if is_all {
                 // A single piece need not be copied.
-                upload.held = piece;
-                upload.is_whole = true;
+                upload.replay_buffer = piece;
+                upload.is_complete = true;
                 return Ok(upload);
             }
-            gathered.extend_from_slice(&piece);
-            upload.is_whole = length == Length::Known(gathered.len() as u64);
+            buffered.extend_from_slice(&piece);
+            upload.is_complete = length == Length::Known(buffered.len() as u64);
         }
-        upload.held = gathered.freeze();
+        upload.replay_buffer = buffered.freeze();
         upload.time_left = time.saturating_sub(begun.elapsed());
         Ok(upload)
     }
@@ -102,8 +102,8 @@ impl Upload {
     /// Reserves bytes from the budget, in steps; false if it is exhausted.
     fn reserve(&mut self, bytes: usize) -> bool {
         let wanted = bytes.next_power_of_two().max(STEP_BYTES);
-        let more = wanted.saturating_sub(self.room.bytes());
-        more == 0 || self.room.grow(more)
+        let more = wanted.saturating_sub(self.permit.bytes());
+        more == 0 || self.permit.grow(more)
     }
 
     /// Completes the head of the request with the framing of its body.
@@ -124,31 +124,31 @@ impl Upload {
 
     fn known_length(&self) -> Option<u64> {
         match self.length {
-            _ if self.is_whole => Some(self.held.len() as u64),
+            _ if self.is_complete => Some(self.replay_buffer.len() as u64),
             Length::Known(length) => Some(length),
             Length::Chunked => None,
         }
     }
 
     /// Whether everything that an upstream may have received can be sent again.
-    pub(crate) fn can_be_repeated(&self) -> bool {
+    pub(crate) fn can_be_replayed(&self) -> bool {
         !self.is_streamed
     }
 
     /// Releases the memory: there are no more retries.
     pub(crate) fn release(&mut self) {
-        self.held = Bytes::new();
-        self.room.shrink_to(0);
+        self.replay_buffer = Bytes::new();
+        self.permit.shrink_to(0);
     }
 
     /// Whether the client has sent the whole body.
     pub(crate) fn is_read(&self) -> bool {
-        self.is_whole
+        self.is_complete
     }
 
     /// Whether there is no body.
     pub(crate) fn is_empty(&self) -> bool {
-        self.is_whole && self.held.is_empty()
+        self.is_complete && self.replay_buffer.is_empty()
     }
 
     /// Starts to send the request.
@@ -159,12 +159,12 @@ impl Upload {
             front: head.clone(),
             head_left: head.len(),
             is_chunked,
-            pulls: !self.is_whole,
+            pulls: !self.is_complete,
             body_sent: 0,
             error: None,
             waiting: None,
         };
-        sending.push(self.held.clone());
+        sending.push(self.replay_buffer.clone());
         sending
     }
 }

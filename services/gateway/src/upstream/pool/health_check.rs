@@ -17,11 +17,7 @@ const LINE_BYTES: usize = 512;
 /// Checks `endpoint` until its pool is dropped, one check at a time. The first check is at a random
 /// time within the interval, so that a thousand addresses of one DNS response are not checked at
 /// once.
-pub(super) async fn keep_checking(
-    endpoint: Arc<Endpoint>,
-    path: CheckPath,
-    settings: CheckSettings,
-) {
+pub(super) async fn run_checks(endpoint: Arc<Endpoint>, path: CheckPath, settings: CheckSettings) {
     let mut seed = jitter::seed();
     let mut wait = settings.every / 256 * u32::from(jitter::next_byte(&mut seed));
     loop {
@@ -30,8 +26,8 @@ pub(super) async fn keep_checking(
         if !endpoint.checked(outcome) {
             return;
         }
-        let chance = u32::from(jitter::next_byte(&mut seed));
-        wait = settings.every.saturating_sub(settings.every / 4 / 256 * chance);
+        let jitter = u32::from(jitter::next_byte(&mut seed));
+        wait = settings.every.saturating_sub(settings.every / 4 / 256 * jitter);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::Failure;
 use super::super::breaker::{Attempt, is_open_in};
-use super::super::connection_pool::{Connection, Connections};
+use super::super::connection_pool::{Connection, ConnectionPool};
 use super::super::tls::UpstreamTls;
 use super::Shared;
 
@@ -24,7 +24,7 @@ pub(super) struct Endpoint {
     /// Copy of the breaker's generation, so that requests do not lock the breaker.
     generation: AtomicU32,
     /// Idle connections, closed when the address is removed.
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionPool>,
 }
 
 impl Endpoint {
@@ -53,7 +53,7 @@ impl Endpoint {
     }
 
     /// Number of idle connections.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn idle_connections(&self) -> usize {
         self.connections.count()
     }
 
@@ -83,12 +83,12 @@ impl Endpoint {
 #[derive(Debug)]
 pub(crate) struct Lease {
     endpoint: Arc<Endpoint>,
-    tried: Attempt,
-    told: Told,
+    attempt: Attempt,
+    reported: Reported,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Told {
+enum Reported {
     Nothing,
     Success,
     Failure,
@@ -97,15 +97,15 @@ enum Told {
 impl Lease {
     /// Lease of an ordinary request.
     pub(super) fn new(endpoint: &Arc<Endpoint>) -> Self {
-        let tried =
+        let attempt =
             Attempt { generation: endpoint.generation.load(Ordering::Relaxed), probe: None };
-        Self::probe(endpoint, tried)
+        Self::probe(endpoint, attempt)
     }
 
     /// Lease of a probe that the pool has registered.
-    pub(super) fn probe(endpoint: &Arc<Endpoint>, tried: Attempt) -> Self {
+    pub(super) fn probe(endpoint: &Arc<Endpoint>, attempt: Attempt) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { endpoint: Arc::clone(endpoint), tried, told: Told::Nothing }
+        Self { endpoint: Arc::clone(endpoint), attempt, reported: Reported::Nothing }
     }
 
     /// Address of the endpoint.
@@ -119,7 +119,7 @@ impl Lease {
     }
 
     /// Takes an idle connection, idle for less than `idle_time` if given.
-    pub(crate) fn waiting(&self, idle_time: Option<Duration>) -> Option<Connection> {
+    pub(crate) fn idle_connection(&self, idle_time: Option<Duration>) -> Option<Connection> {
         self.endpoint.connections.take(idle_time)
     }
 
@@ -130,14 +130,14 @@ impl Lease {
 
     /// Reports a success.
     pub(crate) fn succeeded(&mut self) {
-        if self.told != Told::Nothing {
+        if self.reported != Reported::Nothing {
             return;
         }
-        self.told = Told::Success;
-        if is_open_in(self.tried.generation) {
+        self.reported = Reported::Success;
+        if is_open_in(self.attempt.generation) {
             // Rare: a probe, or a request in panic mode. Only this call can close the breaker.
             if let Some(pool) = self.endpoint.pool.upgrade() {
-                pool.succeeded(&self.endpoint, self.tried);
+                pool.succeeded(&self.endpoint, self.attempt);
             }
         } else {
             self.endpoint.successes.fetch_add(1, Ordering::Relaxed);
@@ -146,12 +146,12 @@ impl Lease {
 
     /// Reports a failure, also after `succeeded` if the response is truncated.
     pub(crate) fn failed(&mut self, failure: Failure) {
-        if self.told == Told::Failure {
+        if self.reported == Reported::Failure {
             return;
         }
-        self.told = Told::Failure;
+        self.reported = Reported::Failure;
         if let Some(pool) = self.endpoint.pool.upgrade() {
-            pool.failed(&self.endpoint, self.tried, failure);
+            pool.failed(&self.endpoint, self.attempt, failure);
         }
     }
 }
@@ -159,11 +159,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if self.told == Told::Nothing
-            && self.tried.probe.is_some()
+        if self.reported == Reported::Nothing
+            && self.attempt.probe.is_some()
             && let Some(pool) = self.endpoint.pool.upgrade()
         {
-            pool.abandoned(&self.endpoint, self.tried);
+            pool.abandoned(&self.endpoint, self.attempt);
         }
     }
 }

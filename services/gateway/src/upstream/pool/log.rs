@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use super::{Change, Shared};
 
 /// Event that is logged after the lock is released.
-pub(super) enum News {
+pub(super) enum PoolEvent {
     Address(SocketAddr, Change),
-    Panic { well: usize, all: usize },
-    Calm { well: usize, all: usize },
+    Panic { healthy: usize, all: usize },
+    PanicEnded { healthy: usize, all: usize },
 }
 
 impl Shared {
-    pub(super) fn log(&self, news: &News) {
+    pub(super) fn log(&self, event: &PoolEvent) {
         let upstream = self.name();
-        match *news {
-            News::Address(address, Change::Opened(failure, backoff)) => {
+        match *event {
+            PoolEvent::Address(address, Change::Opened(failure, backoff)) => {
                 let backoff_seconds = backoff.as_secs_f64();
                 tracing::warn!(
                     upstream,
@@ -25,24 +25,24 @@ impl Shared {
                     "too many requests failed"
                 );
             }
-            News::Address(address, Change::Unhealthy(failure)) => {
+            PoolEvent::Address(address, Change::Unhealthy(failure)) => {
                 tracing::warn!(upstream, %address, %failure, "too many checks failed");
             }
-            News::Address(address, Change::Closed | Change::Healthy) => {
+            PoolEvent::Address(address, Change::Closed | Change::Healthy) => {
                 tracing::info!(upstream, %address, "endpoint healthy again");
             }
-            News::Panic { well, all } => {
+            PoolEvent::Panic { healthy, all } => {
                 tracing::warn!(
                     upstream,
-                    healthy = well,
+                    healthy,
                     all,
                     "panic threshold reached; using all endpoints"
                 );
             }
-            News::Calm { well, all } => {
+            PoolEvent::PanicEnded { healthy, all } => {
                 tracing::info!(
                     upstream,
-                    healthy = well,
+                    healthy,
                     all,
                     "panic mode ended; using healthy endpoints only"
                 );

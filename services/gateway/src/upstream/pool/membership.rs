@@ -14,14 +14,14 @@ use super::super::resolution::{Family, Outcome};
 
 use super::health_check;
 use super::lease::Endpoint;
-use super::{AbortOnDrop, Entry, MOST_ADDRESSES, PoolState, Shared, now};
+use super::{AbortOnDrop, Entry, MAX_ADDRESSES, PoolState, Shared, now};
 
 /// Duration of a lookup after which a warning is logged: resolvers time out after 5 s or 10 s.
-const SLOW: Duration = Duration::from_secs(11);
+const SLOW_LOOKUP: Duration = Duration::from_secs(11);
 
 impl Shared {
     /// Adds literal addresses.
-    pub(super) fn begin_with(&self, addresses: &[SocketAddr]) {
+    pub(super) fn set_literals(&self, addresses: &[SocketAddr]) {
         let mut pool_state = self.pool_state();
         pool_state.entries = addresses.iter().map(|&it| self.new_entry(it, None)).collect();
         self.publish(&mut pool_state);
@@ -43,7 +43,7 @@ impl Shared {
         let is_empty = addresses.is_empty();
         let outcome = if is_empty { Outcome::Nothing } else { Outcome::Found };
         let mut pool_state = self.pool_state();
-        let report = pool_state.names.note(index, family, outcome);
+        let report = pool_state.names.record(index, family, outcome);
         let counts = !is_empty || pool_state.names.has_other(index, family);
         let (mut added, mut removed, mut panic) = (Vec::new(), Vec::new(), None);
         if counts {
@@ -66,10 +66,10 @@ impl Shared {
         if !removed.is_empty() {
             tracing::info!(upstream, name = %origin, addresses = ?removed, "removed");
         }
-        if let Some(news) = panic {
-            self.log(&news);
+        if let Some(event) = panic {
+            self.log(&event);
         }
-        self.end_first_wait(report.first_ended);
+        self.finish_first_lookup(report.first_ended);
     }
 
     /// Processes a failed or slow lookup. Known addresses are kept.
@@ -81,7 +81,7 @@ impl Shared {
         error: &str,
     ) {
         let mut pool_state = self.pool_state();
-        let report = pool_state.names.note(index, family, Outcome::Nothing);
+        let report = pool_state.names.record(index, family, Outcome::Nothing);
         let kept = pool_state.entries.len();
         drop(pool_state);
         let upstream = self.name();
@@ -90,12 +90,12 @@ impl Shared {
         } else {
             tracing::debug!(upstream, name = %origin, ?family, error, "a lookup failed");
         }
-        self.end_first_wait(report.first_ended);
+        self.finish_first_lookup(report.first_ended);
     }
 
-    pub(super) fn end_first_wait(&self, ended: bool) {
+    pub(super) fn finish_first_lookup(&self, ended: bool) {
         if ended {
-            self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
+            self.pending_lookups.send_modify(|count| *count = count.saturating_sub(1));
         }
     }
 
@@ -130,17 +130,17 @@ impl Shared {
             stays
         });
         for &address in addresses {
-            let place = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
-            let Err(place) = place else { continue };
-            if entries.len() >= MOST_ADDRESSES {
+            let index = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
+            let Err(index) = index else { continue };
+            if entries.len() >= MAX_ADDRESSES {
                 let unseen = entries.iter().enumerate();
-                let unseen = unseen.filter_map(|(place, it)| Some((it.unseen_since?, place)));
+                let unseen = unseen.filter_map(|(index, it)| Some((it.unseen_since?, index)));
                 let Some((_, oldest)) = unseen.min() else { continue };
                 removed.push(entries.remove(oldest).endpoint.address());
-                let place = entries.partition_point(|entry| entry.endpoint.address() < address);
-                entries.insert(place, self.new_entry(address, Some(source)));
+                let index = entries.partition_point(|entry| entry.endpoint.address() < address);
+                entries.insert(index, self.new_entry(address, Some(source)));
             } else {
-                entries.insert(place, self.new_entry(address, Some(source)));
+                entries.insert(index, self.new_entry(address, Some(source)));
             }
             added.push(address);
         }
@@ -151,7 +151,7 @@ impl Shared {
         let endpoint = Endpoint::new(address, self.tls.clone(), Weak::clone(&self.this));
         let checks = self.check.clone().map(|path| {
             let settings = self.settings.check.clone();
-            let checks = health_check::keep_checking(Arc::clone(&endpoint), path, settings);
+            let checks = health_check::run_checks(Arc::clone(&endpoint), path, settings);
             AbortOnDrop(tokio::spawn(checks).abort_handle())
         });
         Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
@@ -162,7 +162,7 @@ impl Shared {
 /// awaited before the next: `getaddrinfo` blocks a thread until its timeout, and a second one would
 /// block another. Each name and family has its own task, so that a hanging lookup does not delay
 /// others.
-pub(super) async fn keep_looking_up(
+pub(super) async fn run_lookups(
     pool: Arc<Shared>,
     index: usize,
     family: Family,
@@ -172,7 +172,7 @@ pub(super) async fn keep_looking_up(
 ) {
     loop {
         let mut answer = pin!(lookup.lookup(&origin, family));
-        let answer = if let Ok(answer) = timeout(SLOW, &mut answer).await {
+        let answer = if let Ok(answer) = timeout(SLOW_LOOKUP, &mut answer).await {
             answer
         } else {
             pool.not_found(index, family, &origin, "no answer yet");

@@ -4,25 +4,25 @@ use super::*;
 #[derive(Clone)]
 struct Replica {
     address: SocketAddr,
-    well: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
+    healthy: Arc<AtomicBool>,
+    checks: Arc<AtomicUsize>,
 }
 
 async fn replica() -> Replica {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let replica = Replica {
         address: listener.local_addr().unwrap(),
-        well: Arc::new(AtomicBool::new(true)),
-        asked: Arc::default(),
+        healthy: Arc::new(AtomicBool::new(true)),
+        checks: Arc::default(),
     };
     let it = replica.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = [0; 1024];
             let _ = stream.read(&mut head).await;
-            it.asked.fetch_add(1, Ordering::SeqCst);
-            let well = it.well.load(Ordering::SeqCst);
-            let status = if well { "200 OK" } else { "500 Oh" };
+            it.checks.fetch_add(1, Ordering::SeqCst);
+            let healthy = it.healthy.load(Ordering::SeqCst);
+            let status = if healthy { "200 OK" } else { "500 Oh" };
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes()).await;
         }
@@ -59,26 +59,26 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 async fn failed_checks_eject_an_address_and_a_success_restores_it() {
     let (one, two) = (replica().await, replica().await);
     let pool = start(&[&one, &two]);
-    one.well.store(false, Ordering::SeqCst);
+    one.healthy.store(false, Ordering::SeqCst);
     until("one is out", || state(&pool, &one) == State::Unhealthy).await;
     for _ in 0..20 {
-        assert_eq!(pool.pick(&[]).unwrap().address(), two.address);
+        assert_eq!(pool.select(&[]).unwrap().address(), two.address);
     }
     let failure = pool.snapshot().addresses.iter().find_map(|it| it.last_failure);
     assert_eq!(failure.unwrap().0, Failure::Status(500));
-    one.well.store(true, Ordering::SeqCst);
+    one.healthy.store(true, Ordering::SeqCst);
     until("one is back", || state(&pool, &one) == State::Healthy).await;
 }
 
 #[tokio::test]
 async fn no_address_is_ejected_if_all_checks_fail() {
     let (one, two) = (replica().await, replica().await);
-    one.well.store(false, Ordering::SeqCst);
-    two.well.store(false, Ordering::SeqCst);
+    one.healthy.store(false, Ordering::SeqCst);
+    two.healthy.store(false, Ordering::SeqCst);
     let pool = start(&[&one, &two]);
     until("both are out", || !pool.is_ready()).await;
     let used: BTreeSet<_> =
-        (0..4).filter_map(|_| pool.pick(&[])).map(|pick| pick.address()).collect();
+        (0..4).filter_map(|_| pool.select(&[])).map(|lease| lease.address()).collect();
     assert_eq!(used, BTreeSet::from([one.address, two.address]));
 }
 
@@ -88,7 +88,7 @@ async fn a_successful_check_ends_the_backoff_of_a_failed_address() {
     let pool = start(&[&one, &two]);
     // Within one poll, so that no check happens in between.
     for _ in 0..5 {
-        pool.pick(&[two.address]).unwrap().failed(Failure::Timeout);
+        pool.select(&[two.address]).unwrap().failed(Failure::Timeout);
     }
     assert_eq!(state(&pool, &one), State::Open);
     until("it is closed", || state(&pool, &one) == State::Healthy).await;
@@ -98,16 +98,16 @@ async fn a_successful_check_ends_the_backoff_of_a_failed_address() {
 async fn a_dropped_pool_stops_its_checks() {
     let one = replica().await;
     let pool = start(&[&one]);
-    until("a first check", || one.asked.load(Ordering::SeqCst) > 0).await;
-    let pick = pool.pick(&[]);
+    until("a first check", || one.checks.load(Ordering::SeqCst) > 0).await;
+    let lease = pool.select(&[]);
     drop(pool);
     // The runtime drops the aborted task at the next opportunity.
     tokio::task::yield_now().await;
     sleep(Duration::from_millis(50)).await;
-    let asked = one.asked.load(Ordering::SeqCst);
+    let checks = one.checks.load(Ordering::SeqCst);
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(one.asked.load(Ordering::SeqCst), asked);
-    drop(pick);
+    assert_eq!(one.checks.load(Ordering::SeqCst), checks);
+    drop(lease);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,7 +119,7 @@ async fn a_dropped_pool_leaves_no_tasks_behind() {
     let check = CheckPath::parse("/healthz");
     let target = Target { check, ..target("10.0.0.1:80,10.0.0.2:80,app:80") };
     let script = Script::default();
-    script.lead("app", &[3]);
+    script.set_addresses("app", &[3]);
     let pool = Pool::start_with(&target, &settings, &script);
     pool.wait_for_lookups(SECOND).await;
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -134,7 +134,7 @@ async fn a_dropped_pool_leaves_no_tasks_behind() {
 async fn a_removed_address_is_no_longer_checked() {
     let (one, two) = (replica().await, replica().await);
     let script = Script::default();
-    script.say("app", Answer::Addresses(vec![one.address, two.address]));
+    script.set("app", Answer::Addresses(vec![one.address, two.address]));
     let target = Target { check: CheckPath::parse("/"), ..target("app:80") };
     let every = Duration::from_millis(20);
     let settings = PoolSettings {
@@ -144,12 +144,12 @@ async fn a_removed_address_is_no_longer_checked() {
         ..PoolSettings::default()
     };
     let pool = Pool::start_with(&target, &settings, &script);
-    until("a first check", || one.asked.load(Ordering::SeqCst) > 0).await;
-    script.say("app", Answer::Addresses(vec![two.address]));
-    one.well.store(false, Ordering::SeqCst);
+    until("a first check", || one.checks.load(Ordering::SeqCst) > 0).await;
+    script.set("app", Answer::Addresses(vec![two.address]));
+    one.healthy.store(false, Ordering::SeqCst);
     until("one is gone", || pool.snapshot().addresses.len() == 1).await;
-    let (before, others) = (one.asked.load(Ordering::SeqCst), two.asked.load(Ordering::SeqCst));
-    until("two goes on", || two.asked.load(Ordering::SeqCst) > others + 5).await;
+    let (before, others) = (one.checks.load(Ordering::SeqCst), two.checks.load(Ordering::SeqCst));
+    until("two goes on", || two.checks.load(Ordering::SeqCst) > others + 5).await;
     // One check may have been in progress.
-    assert!(one.asked.load(Ordering::SeqCst) <= before + 1);
+    assert!(one.checks.load(Ordering::SeqCst) <= before + 1);
 }

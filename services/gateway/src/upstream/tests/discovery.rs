@@ -3,10 +3,10 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn new_addresses_are_used_within_one_interval_and_old_ones_while_they_respond() {
     let script = Script::default();
-    script.lead("app", &[1, 2]);
+    script.set_addresses("app", &[1, 2]);
     let pool = pool("app:80", &script).await;
     assert_eq!(used(&pool), [1, 2]);
-    script.lead("app", &[3, 2]);
+    script.set_addresses("app", &[3, 2]);
     sleep(Duration::from_millis(2001)).await;
     assert_eq!(used(&pool), [1, 2, 3]);
     sleep(SECOND * 600).await;
@@ -16,7 +16,7 @@ async fn new_addresses_are_used_within_one_interval_and_old_ones_while_they_resp
 #[tokio::test(start_paused = true)]
 async fn an_address_is_removed_if_it_fails_and_was_unseen_for_a_minute() {
     let script = Script::default();
-    script.lead("app", &[1, 2, 3]);
+    script.set_addresses("app", &[1, 2, 3]);
     let pool = pool("app:80", &script).await;
     let known = |pool: &Pool| pool.snapshot().addresses.len();
     // Fails, but DNS still returns it.
@@ -24,7 +24,7 @@ async fn an_address_is_removed_if_it_fails_and_was_unseen_for_a_minute() {
     sleep(SECOND * 120).await;
     assert_eq!((known(&pool), used_by_retries(&pool)), (3, vec![2, 3]));
     // DNS returns neither of them; one of them fails.
-    script.lead("app", &[3]);
+    script.set_addresses("app", &[3]);
     sleep(SECOND * 3).await;
     refuse_if_known(&pool, 1);
     assert_ne!(state(&pool, 1), State::Healthy);
@@ -39,9 +39,9 @@ async fn an_address_is_removed_if_it_fails_and_was_unseen_for_a_minute() {
 #[tokio::test(start_paused = true)]
 async fn unseen_failing_addresses_do_not_trigger_panic_mode() {
     let script = Script::default();
-    script.lead("app", &[1, 2, 3]);
+    script.set_addresses("app", &[1, 2, 3]);
     let pool = pool("app:80", &script).await;
-    script.lead("app", &[4]);
+    script.set_addresses("app", &[4]);
     sleep(SECOND * 3).await;
     for number in 1..=3 {
         refuse(&pool, number, 5);
@@ -55,11 +55,11 @@ async fn a_name_server_that_returns_eight_of_many_addresses_reveals_all_and_lose
     for count in [8, 12, 24, 100] {
         let script = Script::default();
         let all: Vec<_> = (1..=count).map(address).collect();
-        script.say("app", Answer::Eight(all.clone()));
+        script.set("app", Answer::Eight(all.clone()));
         let pool = pool("app:80", &script).await;
         let first = pool.snapshot().addresses[0].address;
         let others: Vec<_> = all.iter().copied().filter(|it| *it != first).collect();
-        let busy = pool.pick(&[others, vec![address(0)]].concat()).unwrap();
+        let busy = pool.select(&[others, vec![address(0)]].concat()).unwrap();
         sleep(SECOND * 2 * 2 * u32::from(count)).await;
         let known = |pool: &Pool| -> Vec<_> {
             pool.snapshot().addresses.iter().map(|it| it.address).collect()
@@ -83,20 +83,20 @@ async fn each_family_is_looked_up_separately() {
         for answer in [Answer::OneFamily(addresses.clone()), Answer::OtherHangs(addresses.clone())]
         {
             let script = Script::default();
-            script.say("app", answer);
+            script.set("app", answer);
             let begun = Instant::now();
             let pool = pool("app:80", &script).await;
             assert!(begun.elapsed() < SECOND / 2, "it waits for the other family");
-            assert_eq!(pool.pick(&[]).unwrap().address(), addresses[0]);
+            assert_eq!(pool.select(&[]).unwrap().address(), addresses[0]);
         }
     }
     let script = Script::default();
-    script.say("app", Answer::Addresses(vec![address(1), six]));
+    script.set("app", Answer::Addresses(vec![address(1), six]));
     let pool = pool("app:80", &script).await;
     sleep(SECOND).await;
     assert_eq!(pool.snapshot().addresses.len(), 2);
     // The lookups of one family begin to fail: known addresses are kept.
-    script.say("app", Answer::OneFamily(vec![address(1)]));
+    script.set("app", Answer::OneFamily(vec![address(1)]));
     sleep(SECOND * 600).await;
     assert_eq!(pool.snapshot().addresses.len(), 2);
 }
@@ -104,10 +104,10 @@ async fn each_family_is_looked_up_separately() {
 #[tokio::test(start_paused = true)]
 async fn known_addresses_outlive_failed_empty_and_hanging_lookups() {
     let script = Script::default();
-    script.lead("app", &[1]);
+    script.set_addresses("app", &[1]);
     let pool = pool("app:80", &script).await;
     for answer in [Answer::NoSuchName, Answer::Addresses(Vec::new()), Answer::Nothing] {
-        script.say("app", answer);
+        script.set("app", answer);
         sleep(SECOND * 10).await;
         assert_eq!(used(&pool), [1]);
     }
@@ -116,11 +116,11 @@ async fn known_addresses_outlive_failed_empty_and_hanging_lookups() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_resolves_again_is_used_within_one_interval() {
     let script = Script::default();
-    script.lead("app", &[1]);
+    script.set_addresses("app", &[1]);
     let pool = pool("app:80", &script).await;
-    script.say("app", Answer::NoSuchName);
+    script.set("app", Answer::NoSuchName);
     sleep(SECOND * 60).await;
-    script.lead("app", &[2]);
+    script.set_addresses("app", &[2]);
     sleep(Duration::from_millis(2001)).await;
     assert_eq!(used(&pool), [1, 2]);
 }
@@ -131,9 +131,9 @@ async fn a_name_that_never_resolves_has_no_addresses_and_ends_the_wait() {
     let begun = Instant::now();
     let pool = pool("app:80", &script).await;
     assert!(begun.elapsed() < SECOND / 2);
-    assert!(pool.pick(&[]).is_none());
+    assert!(pool.select(&[]).is_none());
     assert!(!pool.is_ready());
-    script.lead("app", &[1]);
+    script.set_addresses("app", &[1]);
     sleep(Duration::from_millis(2001)).await;
     assert_eq!(used(&pool), [1]);
     assert!(pool.is_ready());
@@ -142,13 +142,13 @@ async fn a_name_that_never_resolves_has_no_addresses_and_ends_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_lookup_is_not_repeated_and_blocks_no_other() {
     let script = Script::default();
-    script.say("hangs", Answer::Nothing);
-    script.lead("app", &[1]);
+    script.set("hangs", Answer::Nothing);
+    script.set_addresses("app", &[1]);
     let begun = Instant::now();
     let pool = pool("hangs:80,app:80", &script).await;
     assert_eq!(begun.elapsed(), SECOND, "the wait is bounded");
     assert_eq!(used(&pool), [1]);
-    script.lead("app", &[2]);
+    script.set_addresses("app", &[2]);
     sleep(SECOND * 600).await;
     assert_eq!(script.pending.load(Ordering::SeqCst), 2, "one for each family");
     assert_eq!(used(&pool), [1, 2]);
@@ -157,26 +157,26 @@ async fn a_hanging_lookup_is_not_repeated_and_blocks_no_other() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_hanging_first_lookup_times_out() {
     let script = Script::default();
-    script.say("app", Answer::Nothing);
+    script.set("app", Answer::Nothing);
     let pool = Pool::start_with(&target("app:80"), &PoolSettings::default(), &script);
     let begun = Instant::now();
     pool.wait_for_lookups(SECOND * 3600).await;
     assert!(begun.elapsed() < SECOND * 12);
-    assert!(pool.pick(&[]).is_none());
+    assert!(pool.select(&[]).is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_addresses_of_all_origins_are_used_once_each() {
     let script = Script::default();
-    script.lead("a", &[3, 1, 3]);
-    script.lead("b", &[2, 1]);
+    script.set_addresses("a", &[3, 1, 3]);
+    script.set_addresses("b", &[2, 1]);
     let pool = pool("b:80,a:80,b:80,10.0.0.9:80,10.0.0.1:80", &script).await;
     assert_eq!(used(&pool), [1, 2, 3, 9]);
     assert_eq!(pool.snapshot().addresses.len(), 4);
     assert_eq!(script.lookups.load(Ordering::SeqCst), 4, "a name is looked up once a family");
     // One of its two names no longer returns it.
-    script.lead("a", &[3]);
-    script.lead("b", &[2]);
+    script.set_addresses("a", &[3]);
+    script.set_addresses("b", &[2]);
     sleep(Duration::from_millis(2001)).await;
     assert_eq!(used(&pool), [1, 2, 3, 9]);
 }
@@ -184,11 +184,11 @@ async fn all_addresses_of_all_origins_are_used_once_each() {
 #[tokio::test(start_paused = true)]
 async fn an_address_that_stays_keeps_its_state() {
     let script = Script::default();
-    script.lead("app", &[1, 2, 4]);
+    script.set_addresses("app", &[1, 2, 4]);
     let pool = pool("app:80", &script).await;
     refuse(&pool, 2, 5);
-    let busy = pick_of(&pool, 4);
-    script.lead("app", &[2, 3, 4]);
+    let busy = lease_on(&pool, 4);
+    script.set_addresses("app", &[2, 3, 4]);
     sleep(Duration::from_millis(2001)).await;
     let after = pool.snapshot().addresses;
     assert_eq!(after.iter().map(|it| it.in_flight).collect::<Vec<_>>(), [0, 0, 0, 1]);
@@ -200,19 +200,19 @@ async fn an_address_that_stays_keeps_its_state() {
 #[tokio::test(start_paused = true)]
 async fn an_outcome_of_a_removed_address_does_not_affect_its_successor() {
     let script = Script::default();
-    script.lead("app", &[1]);
+    script.set_addresses("app", &[1]);
     let pool = pool("app:80", &script).await;
-    let mut old: Vec<_> = (0..5).filter_map(|_| pool.pick(&[])).collect();
-    script.lead("app", &[2]);
+    let mut old: Vec<_> = (0..5).filter_map(|_| pool.select(&[])).collect();
+    script.set_addresses("app", &[2]);
     for _ in 0..9 {
         sleep(SECOND * 10).await;
         refuse_if_known(&pool, 1);
     }
     assert_eq!(pool.snapshot().addresses.len(), 1);
-    script.lead("app", &[1]);
+    script.set_addresses("app", &[1]);
     sleep(Duration::from_millis(2001)).await;
-    for pick in &mut old {
-        pick.failed(Failure::Reset);
+    for lease in &mut old {
+        lease.failed(Failure::Reset);
     }
     assert_eq!(state(&pool, 1), State::Healthy);
     assert_eq!(pool.snapshot().addresses[0].in_flight, 0);
@@ -221,17 +221,17 @@ async fn an_outcome_of_a_removed_address_does_not_affect_its_successor() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_pool_stops_its_lookups_and_its_leases_can_still_end() {
     let script = Script::default();
-    script.lead("app", &[1]);
-    script.say("hangs", Answer::Nothing);
+    script.set_addresses("app", &[1]);
+    script.set("hangs", Answer::Nothing);
     let pool = pool("app:80,hangs:80", &script).await;
-    let mut pick = pool.pick(&[]).unwrap();
+    let mut lease = pool.select(&[]).unwrap();
     drop(pool);
     sleep(SECOND).await;
     let lookups = script.lookups.load(Ordering::SeqCst);
     sleep(SECOND * 60).await;
     assert_eq!(script.lookups.load(Ordering::SeqCst), lookups);
     assert_eq!(script.pending.load(Ordering::SeqCst), 0);
-    pick.failed(Failure::Reset);
+    lease.failed(Failure::Reset);
 }
 
 #[tokio::test]
@@ -242,13 +242,13 @@ async fn the_system_resolver_finds_localhost_and_not_an_invalid_name() {
     let nowhere = Pool::start(&target("no-such-name.invalid:80"), &settings);
     here.wait_for_lookups(SECOND * 30).await;
     nowhere.wait_for_lookups(SECOND * 30).await;
-    assert!(here.pick(&[]).unwrap().address().ip().is_loopback());
-    assert!(nowhere.pick(&[]).is_none());
+    assert!(here.select(&[]).unwrap().address().ip().is_loopback());
+    assert!(nowhere.select(&[]).is_none());
 }
 
 #[tokio::test]
 async fn a_literal_address_is_known_immediately() {
     let pool = Pool::start(&target("[::1]:80"), &PoolSettings::default());
-    assert_eq!(pool.pick(&[]).unwrap().address(), "[::1]:80".parse().unwrap());
+    assert_eq!(pool.select(&[]).unwrap().address(), "[::1]:80".parse().unwrap());
     assert!(pool.is_ready());
 }

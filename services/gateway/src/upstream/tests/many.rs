@@ -6,20 +6,20 @@ async fn a_thousand_addresses_can_be_added_fail_and_be_removed() {
         (0..1000).map(|n| format!("10.1.{}.{}:80", n / 250, n % 250 + 1)).collect();
     let pool = Pool::start(&target(&origins.join(",")), &PoolSettings::default());
     let addresses: BTreeSet<_> =
-        (0..1000).filter_map(|_| pool.pick(&[])).map(|pick| pick.address()).collect();
+        (0..1000).filter_map(|_| pool.select(&[])).map(|lease| lease.address()).collect();
     assert_eq!(addresses.len(), 1000);
     // Every other one fails permanently.
     let is_bad = |address: SocketAddr| address.to_string().ends_with("1:80");
     for _ in 0..10_000 {
-        let mut pick = pool.pick(&[]).unwrap();
-        if is_bad(pick.address()) { pick.failed(Failure::Timeout) } else { pick.succeeded() }
+        let mut lease = pool.select(&[]).unwrap();
+        if is_bad(lease.address()) { lease.failed(Failure::Timeout) } else { lease.succeeded() }
     }
     assert!(!pool.snapshot().panic);
-    assert!((0..1000).filter_map(|_| pool.pick(&[])).all(|pick| !is_bad(pick.address())));
+    assert!((0..1000).filter_map(|_| pool.select(&[])).all(|lease| !is_bad(lease.address())));
     // They are healthy again: one probe request each detects it.
     advance(SECOND * 30).await;
     for _ in 0..1000 {
-        pool.pick(&[]).unwrap().succeeded();
+        pool.select(&[]).unwrap().succeeded();
     }
     assert!(pool.snapshot().addresses.iter().all(|it| it.state == State::Healthy));
 }
@@ -27,7 +27,7 @@ async fn a_thousand_addresses_can_be_added_fail_and_be_removed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_are_exact_across_threads_while_addresses_change() {
     let script = Script::default();
-    script.lead("app", &[1, 2, 3, 4]);
+    script.set_addresses("app", &[1, 2, 3, 4]);
     let settings =
         PoolSettings { resolve_every: Duration::from_millis(1), ..PoolSettings::default() };
     let pool = Pool::start_with(&target("app:80"), &settings, &script);
@@ -38,11 +38,11 @@ async fn counters_are_exact_across_threads_while_addresses_change() {
             thread::spawn(move || {
                 for round in 0..20_000 {
                     // At least one address is always known, so the pool always returns one.
-                    let mut pick = pool.pick(&[]).unwrap();
+                    let mut lease = pool.select(&[]).unwrap();
                     match (round + thread) % 7 {
                         0 => {}
-                        1..4 => pick.failed(Failure::Reset),
-                        _ => pick.succeeded(),
+                        1..4 => lease.failed(Failure::Reset),
+                        _ => lease.succeeded(),
                     }
                 }
             })
@@ -50,7 +50,7 @@ async fn counters_are_exact_across_threads_while_addresses_change() {
         .collect();
     for numbers in [&[1, 2][..], &[2, 3], &[4], &[1, 2, 3, 4]] {
         sleep(Duration::from_millis(5)).await;
-        script.lead("app", numbers);
+        script.set_addresses("app", numbers);
     }
     for thread in threads {
         tokio::task::block_in_place(|| thread.join()).unwrap();

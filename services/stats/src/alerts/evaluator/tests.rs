@@ -233,8 +233,8 @@ fn the_numbers_of_entries_and_of_reported_alerts_are_limited() {
     let mut world = World::new("interface > 1");
     let networks = (0..3000).map(network).collect();
     let sample = world.next(Sample { networks, ..Sample::default() });
-    assert_eq!(sample.alerts.len(), SHOWN);
-    assert_eq!(world.evaluator.entries.len(), ENTRIES);
+    assert_eq!(sample.alerts.len(), MAX_ALERTS);
+    assert_eq!(world.evaluator.entries.len(), MAX_ENTRIES);
     for _ in 0..=ABSENT_HOLD_MS / 1000 {
         world.next(Sample::default());
     }

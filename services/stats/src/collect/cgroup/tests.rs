@@ -7,10 +7,10 @@ fn mount(kind: &str, root: &str, point: &str, options: &str) -> Mount {
     Mount { root, point, kind, options, ..Mount::default() }
 }
 
-/// Expected place; `None` without folders.
-fn at(version: Version, folders: &[&str]) -> Option<Place> {
+/// Expected path; `None` without folders.
+fn at(version: Version, folders: &[&str]) -> Option<ControllerPath> {
     let folders: Vec<String> = folders.iter().map(|&folder| folder.to_owned()).collect();
-    (!folders.is_empty()).then_some(Place { version, folders })
+    (!folders.is_empty()).then_some(ControllerPath { version, folders })
 }
 
 #[test]
@@ -21,41 +21,46 @@ fn a_version_one_container_sees_its_group_at_the_mount_point() {
         mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/cpu,cpuacct", "rw,cpu,cpuacct"),
         mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/memory", "rw,memory"),
     ];
-    let places = places(membership, &mounts);
-    assert_eq!(places.cpu, at(Version::One, &["/sys/fs/cgroup/cpu,cpuacct"]));
-    assert_eq!(places.cpuacct, places.cpu);
-    assert_eq!(places.memory, at(Version::One, &["/sys/fs/cgroup/memory"]));
+    let controller_paths = controller_paths(membership, &mounts);
+    assert_eq!(controller_paths.cpu, at(Version::V1, &["/sys/fs/cgroup/cpu,cpuacct"]));
+    assert_eq!(controller_paths.cpuacct, controller_paths.cpu);
+    assert_eq!(controller_paths.memory, at(Version::V1, &["/sys/fs/cgroup/memory"]));
     // No version 1 line lists it, and version 2 is not mounted.
-    assert_eq!(places.pids, None);
+    assert_eq!(controller_paths.pids, None);
 }
 
 #[test]
 fn a_group_inside_the_container_precedes_the_container() {
     let mounts = [mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/memory", "rw,memory")];
-    let places = places("4:memory:/docker/5ed8/a/b\n", &mounts);
+    let controller_paths = controller_paths("4:memory:/docker/5ed8/a/b\n", &mounts);
     let folders = ["/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/memory/a", "/sys/fs/cgroup/memory"];
-    assert_eq!(places.memory, at(Version::One, &folders));
+    assert_eq!(controller_paths.memory, at(Version::V1, &folders));
 }
 
 #[test]
 fn a_version_two_namespace_shows_its_root_at_the_mount_point() {
-    let places = places("0::/\n", &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
-    assert_eq!(places.cpu, at(Version::Two, &["/sys/fs/cgroup"]));
-    assert_eq!(places.cpuacct, None);
-    assert_eq!([places.memory, places.pids], [places.cpu.clone(), places.cpu.clone()]);
-    assert_eq!(places.cpuset, places.cpu);
+    let controller_paths =
+        controller_paths("0::/\n", &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
+    assert_eq!(controller_paths.cpu, at(Version::V2, &["/sys/fs/cgroup"]));
+    assert_eq!(controller_paths.cpuacct, None);
+    assert_eq!(
+        [controller_paths.memory, controller_paths.pids],
+        [controller_paths.cpu.clone(), controller_paths.cpu.clone()]
+    );
+    assert_eq!(controller_paths.cpuset, controller_paths.cpu);
 }
 
 #[test]
 fn a_systemd_service_is_inside_its_slices() {
     let membership = "0::/system.slice/stats.service\n";
-    let places = places(membership, &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
+    let controller_paths =
+        controller_paths(membership, &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
     let folders = [
         "/sys/fs/cgroup/system.slice/stats.service",
         "/sys/fs/cgroup/system.slice",
         "/sys/fs/cgroup",
     ];
-    assert_eq!(places.memory, at(Version::Two, &folders));
+    assert_eq!(controller_paths.memory, at(Version::V2, &folders));
 }
 
 #[test]
@@ -66,23 +71,23 @@ fn in_a_hybrid_setup_each_controller_is_read_from_its_hierarchy() {
         mount("cgroup", "/", "/sys/fs/cgroup/memory", "rw,memory"),
         mount("cgroup2", "/", "/sys/fs/cgroup/unified", "rw"),
     ];
-    let places = places(membership, &mounts);
+    let controller_paths = controller_paths(membership, &mounts);
     let memory = ["/sys/fs/cgroup/memory/app", "/sys/fs/cgroup/memory"];
-    assert_eq!(places.memory, at(Version::One, &memory));
+    assert_eq!(controller_paths.memory, at(Version::V1, &memory));
     let rest = ["/sys/fs/cgroup/unified/app", "/sys/fs/cgroup/unified"];
-    assert_eq!(places.cpu, at(Version::Two, &rest));
+    assert_eq!(controller_paths.cpu, at(Version::V2, &rest));
 }
 
 #[test]
-fn a_group_outside_of_the_namespace_or_the_mount_has_no_place() {
+fn a_group_outside_of_the_namespace_or_the_mount_has_no_path() {
     let mounts = |root| [mount("cgroup2", root, "/sys/fs/cgroup", "rw")];
-    assert_eq!(places("0::/../..\n", &mounts("/")).cpu, None);
-    assert_eq!(places("0::/../other\n", &mounts("/")).cpu, None);
-    assert_eq!(places("0::/dock\n", &mounts("/do")).cpu, None);
-    assert_eq!(places("0::/\n", &mounts("/docker/5ed8")).cpu, None);
+    assert_eq!(controller_paths("0::/../..\n", &mounts("/")).cpu, None);
+    assert_eq!(controller_paths("0::/../other\n", &mounts("/")).cpu, None);
+    assert_eq!(controller_paths("0::/dock\n", &mounts("/do")).cpu, None);
+    assert_eq!(controller_paths("0::/\n", &mounts("/docker/5ed8")).cpu, None);
     // The mount and the group were created outside, and the mount shows the group.
-    let seen = places("0::/../other\n", &mounts("/..")).cpu;
-    assert_eq!(seen, at(Version::Two, &["/sys/fs/cgroup/other", "/sys/fs/cgroup"]));
+    let seen = controller_paths("0::/../other\n", &mounts("/..")).cpu;
+    assert_eq!(seen, at(Version::V2, &["/sys/fs/cgroup/other", "/sys/fs/cgroup"]));
 }
 
 #[test]
@@ -91,20 +96,21 @@ fn the_mount_that_shows_the_most_groups_is_selected() {
         mount("cgroup2", "/docker/5ed8", "/sys/fs/cgroup", "rw"),
         mount("cgroup2", "/", "/host/cgroup", "rw"),
     ];
-    let places = places("0::/docker/5ed8\n", &mounts);
+    let controller_paths = controller_paths("0::/docker/5ed8\n", &mounts);
     let folders = ["/host/cgroup/docker/5ed8", "/host/cgroup/docker", "/host/cgroup"];
-    assert_eq!(places.cpu, at(Version::Two, &folders));
+    assert_eq!(controller_paths.cpu, at(Version::V2, &folders));
 }
 
 #[test]
 fn a_path_may_contain_colons_and_have_any_depth() {
     let mounts = [mount("cgroup2", "/", "/sys/fs/cgroup", "rw")];
-    let places_of = |path: &str| places(&format!("0::{path}\n"), &mounts).cpu.unwrap().folders;
-    assert_eq!(places_of("/a:b")[0], "/sys/fs/cgroup/a:b");
-    let folders = places_of(&"/a".repeat(2000));
-    assert_eq!(folders.len(), DEPTH);
+    let paths_of =
+        |path: &str| controller_paths(&format!("0::{path}\n"), &mounts).cpu.unwrap().folders;
+    assert_eq!(paths_of("/a:b")[0], "/sys/fs/cgroup/a:b");
+    let folders = paths_of(&"/a".repeat(2000));
+    assert_eq!(folders.len(), MAX_ANCESTORS);
     assert_eq!(folders[0], format!("/sys/fs/cgroup{}", "/a".repeat(2000)));
-    assert_eq!(places_of(&"/a".repeat(DEPTH - 1)).last().unwrap(), "/sys/fs/cgroup");
+    assert_eq!(paths_of(&"/a".repeat(MAX_ANCESTORS - 1)).last().unwrap(), "/sys/fs/cgroup");
 }
 
 #[test]
@@ -203,10 +209,10 @@ proptest! {
         let _ = (number(&text), limit(&text), cpu_max(&text), processors(&text));
         let _ = (cpu_stat(&text), cpuacct_stat(&text), memory_stat(&text), oom_kills(&text));
         let mounts = [mount("cgroup2", &path, &text, "rw"), mount("cgroup", &text, &path, "cpu")];
-        let _ = places(&text, &mounts);
-        let places = places(&format!("0::{path}\n1:cpu:{text}\n"), &mounts);
-        for place in [places.cpu, places.memory].into_iter().flatten() {
-            prop_assert!(!place.folders.is_empty());
+        let _ = controller_paths(&text, &mounts);
+        let controller_paths = controller_paths(&format!("0::{path}\n1:cpu:{text}\n"), &mounts);
+        for path in [controller_paths.cpu, controller_paths.memory].into_iter().flatten() {
+            prop_assert!(!path.folders.is_empty());
         }
     }
 
@@ -220,7 +226,7 @@ proptest! {
 
     #[test]
     fn values_in_the_kernels_format_are_parsed_exactly(
-        value in 0..UNREACHABLE,
+        value in 0..UNLIMITED,
         period_us in 1_u64..1_000_000,
         sizes in proptest::collection::vec(1_u32..100, 1..20),
     ) {
@@ -240,11 +246,11 @@ proptest! {
     }
 
     #[test]
-    fn a_place_has_every_group_up_to_the_mount(parts in proptest::collection::vec("[a-z.]{1,8}x", 0..20)) {
+    fn a_controller_path_has_every_group_up_to_the_mount(parts in proptest::collection::vec("[a-z.]{1,8}x", 0..20)) {
         let group = parts.iter().fold(String::new(), |path, part| path + "/" + part);
         let membership = format!("0::{}\n", if group.is_empty() { "/" } else { &group });
         let mounts = [mount("cgroup2", "/", "/cgroup", "rw")];
-        let folders = places(&membership, &mounts).cpu.unwrap().folders;
+        let folders = controller_paths(&membership, &mounts).cpu.unwrap().folders;
         prop_assert_eq!(folders.len(), parts.len() + 1);
         prop_assert_eq!(&folders[0], &format!("/cgroup{group}"));
         prop_assert_eq!(folders.last().unwrap(), "/cgroup");

@@ -1,43 +1,43 @@
 //! Sensors: processor frequency, hardware monitors, thermal zones and cooling devices (`/sys`).
 
-use super::{Device, Kind, Source, Subject, Texts, Value, Writer, per_item};
+use super::{Collector, Device, Kind, Source, Texts, Value, Writer, per_item};
 
 /// Processor frequencies (Documentation/admin-guide/pm/cpufreq.rst).
-pub(super) const CPU_FREQUENCY: Subject = Subject {
+pub(super) const CPU_FREQUENCY: Collector = Collector {
     name: "cpufreq",
     source: Source::Devices {
         folder: "devices/system/cpu",
         inner: &["cpufreq"],
-        is_wanted: |name| FREQUENCIES.iter().any(|(file, ..)| *file == name),
+        filter: |name| FREQUENCIES.iter().any(|(file, ..)| *file == name),
     },
     write: cpu_frequency,
 };
 
 /// Hardware monitors (Documentation/hwmon/sysfs-interface.rst).
-pub(super) const HWMON: Subject = Subject {
+pub(super) const HWMON: Collector = Collector {
     name: "hwmon",
-    source: Source::Devices { folder: "class/hwmon", inner: &["", "device"], is_wanted: is_sensor },
+    source: Source::Devices { folder: "class/hwmon", inner: &["", "device"], filter: is_sensor },
     write: hwmon,
 };
 
 /// Thermal zones (Documentation/driver-api/thermal/sysfs-api.rst).
-pub(super) const THERMAL_ZONES: Subject = Subject {
+pub(super) const THERMAL_ZONES: Collector = Collector {
     name: "thermal_zone",
     source: Source::Devices {
         folder: "class/thermal",
         inner: &[""],
-        is_wanted: |name| ["temp", "type"].contains(&name),
+        filter: |name| ["temp", "type"].contains(&name),
     },
     write: thermal_zones,
 };
 
 /// Cooling devices (Documentation/driver-api/thermal/sysfs-api.rst).
-pub(super) const COOLING_DEVICES: Subject = Subject {
+pub(super) const COOLING_DEVICES: Collector = Collector {
     name: "cooling_device",
     source: Source::Devices {
         folder: "class/thermal",
         inner: &[""],
-        is_wanted: |name| ["type", "cur_state", "max_state"].contains(&name),
+        filter: |name| ["type", "cur_state", "max_state"].contains(&name),
     },
     write: cooling_devices,
 };
@@ -113,7 +113,7 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
             chip.attributes.iter().filter_map(move |(file, text)| {
                 let sensor = sensor_of(file, kind, end)?;
                 let value = text.parse::<f64>().ok().map(|value| value / f64::from(scale));
-                Some(([("chip", chip.name), ("sensor", sensor)], Value::real(value)))
+                Some(([("chip", chip.name), ("sensor", sensor)], Value::float(value)))
             })
         });
         per_item(writer, family, Kind::Gauge, "Reading of the sensor.", items);
@@ -129,7 +129,7 @@ fn thermal_zones(texts: &Texts, writer: &mut Writer) {
     let zones = devices.iter().filter_map(|device| {
         let zone = numbered(device, "thermal_zone")?;
         let celsius = device.number("temp").map(|millidegrees| millidegrees as f64 / 1000.0);
-        Some(([("type", device.get("type")?), ("zone", zone)], Value::real(celsius)))
+        Some(([("type", device.get("type")?), ("zone", zone)], Value::float(celsius)))
     });
     per_item(writer, "node_thermal_zone_temp", Kind::Gauge, "Temperature, Celsius.", zones);
 }
@@ -143,7 +143,7 @@ fn cooling_devices(texts: &Texts, writer: &mut Writer) {
         let items = devices.iter().filter_map(|device| {
             let name = numbered(device, "cooling_device")?;
             let state = device.number(file).map(|state| state as f64);
-            Some(([("name", name), ("type", device.get("type")?)], Value::real(state)))
+            Some(([("name", name), ("type", device.get("type")?)], Value::float(state)))
         });
         per_item(writer, family, Kind::Gauge, "State of the cooling device.", items);
     }

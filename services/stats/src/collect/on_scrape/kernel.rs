@@ -1,22 +1,22 @@
 //! Kernel counters: interrupts, scheduling, open files, entropy, connection tracking, and IRQ
 //! pressure.
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, per_item, single};
+use super::{Collector, Kind, Source, Texts, Value, Writer, per_item, single};
 
 /// Interrupts in `/proc/stat` (`proc_stat(5)`).
-pub(super) const STAT: Subject =
-    Subject { name: "stat", source: Source::Proc(&["stat"]), write: stat };
+pub(super) const STAT: Collector =
+    Collector { name: "stat", source: Source::Proc(&["stat"]), write: stat };
 
 /// Scheduler statistics: `/proc/schedstat` (Documentation/scheduler/sched-stats.rst).
-pub(super) const SCHEDSTAT: Subject =
-    Subject { name: "schedstat", source: Source::Proc(&["schedstat"]), write: schedstat };
+pub(super) const SCHEDSTAT: Collector =
+    Collector { name: "schedstat", source: Source::Proc(&["schedstat"]), write: schedstat };
 
 /// File handles: `/proc/sys/fs/file-nr` (`proc_sys_fs(5)`).
-pub(super) const FILEFD: Subject =
-    Subject { name: "filefd", source: Source::Proc(&["sys/fs/file-nr"]), write: filefd };
+pub(super) const FILEFD: Collector =
+    Collector { name: "filefd", source: Source::Proc(&["sys/fs/file-nr"]), write: filefd };
 
 /// Entropy pool: `/proc/sys/kernel/random` (`random(4)`).
-pub(super) const ENTROPY: Subject = Subject {
+pub(super) const ENTROPY: Collector = Collector {
     name: "entropy",
     source: Source::Proc(&["sys/kernel/random/entropy_avail", "sys/kernel/random/poolsize"]),
     write: entropy,
@@ -24,7 +24,7 @@ pub(super) const ENTROPY: Subject = Subject {
 
 /// Connection tracking: `/proc/sys/net/netfilter`
 /// (Documentation/networking/nf_conntrack-sysctl.rst).
-pub(super) const CONNTRACK: Subject = Subject {
+pub(super) const CONNTRACK: Collector = Collector {
     name: "conntrack",
     source: Source::Proc(&[
         "sys/net/netfilter/nf_conntrack_count",
@@ -34,11 +34,11 @@ pub(super) const CONNTRACK: Subject = Subject {
 };
 
 /// IRQ pressure: `/proc/pressure/irq` (Documentation/accounting/psi.rst).
-pub(super) const PRESSURE: Subject =
-    Subject { name: "pressure", source: Source::Proc(&["pressure/irq"]), write: pressure };
+pub(super) const PRESSURE: Collector =
+    Collector { name: "pressure", source: Source::Proc(&["pressure/irq"]), write: pressure };
 
 /// Task limits: `/proc/sys/kernel/pid_max` and `threads-max` (`proc_sys_kernel(5)`).
-pub(super) const LIMITS: Subject = Subject {
+pub(super) const LIMITS: Collector = Collector {
     name: "processes",
     source: Source::Proc(&["sys/kernel/pid_max", "sys/kernel/threads-max"]),
     write: limits,
@@ -63,9 +63,9 @@ fn schedstat(texts: &Texts, writer: &mut Writer) {
         .filter_map(|line| {
             let mut columns = line.strip_prefix("cpu")?.split_ascii_whitespace();
             let cpu = columns.next().filter(|cpu| cpu.bytes().all(|byte| byte.is_ascii_digit()))?;
-            let figures: Vec<u64> =
-                columns.skip(6).take(3).filter_map(|figure| figure.parse().ok()).collect();
-            let &[running, waiting, slices] = figures.as_slice() else { return None };
+            let values: Vec<u64> =
+                columns.skip(6).take(3).filter_map(|value| value.parse().ok()).collect();
+            let &[running, waiting, slices] = values.as_slice() else { return None };
             Some((cpu, running, waiting, slices))
         })
         .collect();
@@ -94,14 +94,14 @@ fn schedstat(texts: &Texts, writer: &mut Writer) {
 
 fn filefd(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("sys/fs/file-nr") else { return };
-    let figures: Vec<&str> = text.split_ascii_whitespace().collect();
-    let &[allocated, _, maximum] = figures.as_slice() else { return };
+    let values: Vec<&str> = text.split_ascii_whitespace().collect();
+    let &[allocated, _, maximum] = values.as_slice() else { return };
     // The maximum can be 2^63 - 1, which is not exact as a float.
-    let real = |text: &str| Value::real(text.parse::<f64>().ok());
+    let float = |text: &str| Value::float(text.parse::<f64>().ok());
     let help = "File handles allocated.";
-    single(writer, "node_filefd_allocated", Kind::Gauge, help, real(allocated));
+    single(writer, "node_filefd_allocated", Kind::Gauge, help, float(allocated));
     let help = "File handles that there may be.";
-    single(writer, "node_filefd_maximum", Kind::Gauge, help, real(maximum));
+    single(writer, "node_filefd_maximum", Kind::Gauge, help, float(maximum));
 }
 
 fn entropy(texts: &Texts, writer: &mut Writer) {

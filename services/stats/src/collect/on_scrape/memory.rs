@@ -1,14 +1,14 @@
 //! All fields of `/proc/meminfo`, and the paging counters of `/proc/vmstat`.
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, is_name, single};
+use super::{Collector, Kind, Source, Texts, Value, Writer, is_name, single};
 
 /// Memory: `/proc/meminfo` (`proc_meminfo(5)`).
-pub(super) const MEMINFO: Subject =
-    Subject { name: "meminfo", source: Source::Proc(&["meminfo"]), write: meminfo };
+pub(super) const MEMINFO: Collector =
+    Collector { name: "meminfo", source: Source::Proc(&["meminfo"]), write: meminfo };
 
 /// Paging: `/proc/vmstat` (`proc_vmstat(5)`).
-pub(super) const VMSTAT: Subject =
-    Subject { name: "vmstat", source: Source::Proc(&["vmstat"]), write: vmstat };
+pub(super) const VMSTAT: Collector =
+    Collector { name: "vmstat", source: Source::Proc(&["vmstat"]), write: vmstat };
 
 fn meminfo(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("meminfo") else { return };

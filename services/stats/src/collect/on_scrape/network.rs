@@ -3,34 +3,34 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, PAGE_SIZE, Source, Subject, Texts, Value, Writer, is_name, per_item, single};
+use super::{Collector, Kind, PAGE_SIZE, Source, Texts, Value, Writer, is_name, per_item, single};
 
 /// Interfaces: `/proc/net/dev`, with all columns and loopback.
-pub(super) const DEVICES: Subject =
-    Subject { name: "netdev", source: Source::Network(&["dev"]), write: devices };
+pub(super) const DEVICES: Collector =
+    Collector { name: "netdev", source: Source::Network(&["dev"]), write: devices };
 
 /// Protocol counters: `/proc/net/netstat`, `snmp` and `snmp6`
 /// (`Documentation/networking/snmp_counter.rst`).
-pub(super) const NETSTAT: Subject = Subject {
+pub(super) const NETSTAT: Collector = Collector {
     name: "netstat",
     source: Source::Network(&["netstat", "snmp", "snmp6"]),
     write: netstat,
 };
 
 /// Sockets: `/proc/net/sockstat` and `sockstat6` (`proc_pid_net(5)`).
-pub(super) const SOCKSTAT: Subject = Subject {
+pub(super) const SOCKSTAT: Collector = Collector {
     name: "sockstat",
     source: Source::Network(&["sockstat", "sockstat6"]),
     write: sockstat,
 };
 
 /// Receive queues: `/proc/net/softnet_stat` (`net/core/net-procfs.c`).
-pub(super) const SOFTNET: Subject =
-    Subject { name: "softnet", source: Source::Network(&["softnet_stat"]), write: softnet };
+pub(super) const SOFTNET: Collector =
+    Collector { name: "softnet", source: Source::Network(&["softnet_stat"]), write: softnet };
 
 /// Neighbors: `/proc/net/arp` (`proc_pid_net(5)`).
-pub(super) const ARP: Subject =
-    Subject { name: "arp", source: Source::Network(&["arp"]), write: arp };
+pub(super) const ARP: Collector =
+    Collector { name: "arp", source: Source::Network(&["arp"]), write: arp };
 
 /// Columns of `net/dev` with their names in `node_exporter`.
 const COLUMNS: [&str; 16] = [
@@ -63,8 +63,8 @@ fn devices(texts: &Texts, writer: &mut Writer) {
             Some((name.trim(), columns.ok().filter(|columns| columns.len() == COLUMNS.len())?))
         })
         .collect();
-    for (place, column) in COLUMNS.iter().enumerate() {
-        let value = |columns: &Vec<u64>| columns.get(place).copied().into();
+    for (index, column) in COLUMNS.iter().enumerate() {
+        let value = |columns: &Vec<u64>| columns.get(index).copied().into();
         let name = format!("node_network_{column}_total");
         let items = rows.iter().map(|(device, columns)| ([("device", *device)], value(columns)));
         per_item(writer, &name, Kind::Counter, "The column of /proc/net/dev.", items);
@@ -109,7 +109,7 @@ fn netstat(texts: &Texts, writer: &mut Writer) {
     let mut show = |protocol: &str, name: &str, value: &str| {
         if is_shown(protocol, name) && is_name(protocol) {
             let family = format!("node_netstat_{protocol}_{name}");
-            let value = Value::real(value.parse::<f64>().ok());
+            let value = Value::float(value.parse::<f64>().ok());
             single(writer, &family, Kind::Untyped, "The counter of the protocol.", value);
         }
     };
@@ -138,9 +138,9 @@ fn netstat(texts: &Texts, writer: &mut Writer) {
 fn sockstat(texts: &Texts, writer: &mut Writer) {
     for file in ["sockstat", "sockstat6"] {
         for line in texts.get(file).into_iter().flat_map(str::lines) {
-            let Some((protocol, figures)) = line.split_once(':') else { continue };
-            let mut figures = figures.split_ascii_whitespace();
-            while let (Some(name), Some(value)) = (figures.next(), figures.next()) {
+            let Some((protocol, pairs)) = line.split_once(':') else { continue };
+            let mut pairs = pairs.split_ascii_whitespace();
+            while let (Some(name), Some(value)) = (pairs.next(), pairs.next()) {
                 let family = format!("node_sockstat_{protocol}_{name}");
                 if !is_name(&family) {
                     continue;

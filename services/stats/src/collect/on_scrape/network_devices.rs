@@ -1,21 +1,21 @@
 //! Attributes of network devices in `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net).
 
-use super::{Device, Kind, Source, Subject, Texts, Value, Writer, per_item};
+use super::{Collector, Device, Kind, Source, Texts, Value, Writer, per_item};
 
 /// State, speed and queue length of each device.
-pub(super) const CLASS: Subject = Subject {
+pub(super) const CLASS: Collector = Collector {
     name: "netclass",
-    source: Source::Devices { folder: "class/net", inner: &[""], is_wanted: is_attribute },
+    source: Source::Devices { folder: "class/net", inner: &[""], filter: is_attribute },
     write: class,
 };
 
 /// Devices of each bond (Documentation/networking/bonding.rst).
-pub(super) const BONDING: Subject = Subject {
+pub(super) const BONDING: Collector = Collector {
     name: "bonding",
     source: Source::Devices {
         folder: "class/net",
         inner: &["bonding", "bonding_slave"],
-        is_wanted: |name| ["slaves", "mii_status"].contains(&name),
+        filter: |name| ["slaves", "mii_status"].contains(&name),
     },
     write: bonding,
 };

@@ -1,10 +1,10 @@
 //! This process, with the metrics of Prometheus client libraries.
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, single};
+use super::{Collector, Kind, Source, Texts, Value, Writer, single};
 
 /// Own process: `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`,
 /// `proc_pid_fd(5)`).
-pub(super) const PROCESS: Subject = Subject {
+pub(super) const PROCESS: Collector = Collector {
     name: "process",
     source: Source::Proc(&["self/stat", "self/status", "self/limits", "self/fd/", "stat"]),
     write: process,
@@ -16,7 +16,7 @@ fn process(texts: &Texts, writer: &mut Writer) {
     let stat = texts.get("self/stat").and_then(|stat| stat.rsplit_once(") "));
     let columns: Vec<&str> =
         stat.map(|(_, columns)| columns.split(' ').collect()).unwrap_or_default();
-    let column = |place: usize| columns.get(place).and_then(|text| text.parse::<u64>().ok());
+    let column = |index: usize| columns.get(index).and_then(|text| text.parse::<u64>().ok());
     let used = column(11).zip(column(12)).map(|(user, system)| user.saturating_add(system));
     single(
         writer,

@@ -1,15 +1,15 @@
 //! All counters of `/proc/diskstats`, and software RAID.
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, per_item};
+use super::{Collector, Kind, Source, Texts, Value, Writer, per_item};
 use crate::collect::disk;
 
 /// Disks: `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
-pub(super) const DISKSTATS: Subject =
-    Subject { name: "diskstats", source: Source::Proc(&["diskstats"]), write: diskstats };
+pub(super) const DISKSTATS: Collector =
+    Collector { name: "diskstats", source: Source::Proc(&["diskstats"]), write: diskstats };
 
 /// Software RAID: `/proc/mdstat` (Documentation/admin-guide/md.rst).
-pub(super) const MDADM: Subject =
-    Subject { name: "mdadm", source: Source::Proc(&["mdstat"]), write: mdstat };
+pub(super) const MDADM: Collector =
+    Collector { name: "mdadm", source: Source::Proc(&["mdstat"]), write: mdstat };
 
 const MILLI: u32 = 1000;
 const SECTOR_BYTES: u64 = 512;
@@ -79,9 +79,9 @@ fn diskstats(texts: &Texts, writer: &mut Writer) {
         ([("device", *name), ("major", *major), ("minor", *minor)], Value::from(1))
     });
     per_item(writer, "node_disk_info", Kind::Gauge, "Numbers of the disk, always 1.", information);
-    for (place, (name, kind, unit, help)) in COLUMNS.into_iter().enumerate() {
+    for (index, (name, kind, unit, help)) in COLUMNS.into_iter().enumerate() {
         let items = rows.iter().map(|(device, _, columns)| {
-            let number = columns.get(place).copied().flatten();
+            let number = columns.get(index).copied().flatten();
             let value = match unit {
                 Unit::One => number.into(),
                 Unit::Sectors => number.map(|sectors| sectors.saturating_mul(SECTOR_BYTES)).into(),

@@ -1,9 +1,9 @@
 //! Kernel and distribution.
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, per_item, single};
+use super::{Collector, Kind, Source, Texts, Value, Writer, per_item, single};
 
 /// Kernel: `/proc/sys/kernel` (`uname(2)`). The host name is only included if it is exposed.
-pub(super) const UNAME: Subject = Subject {
+pub(super) const UNAME: Collector = Collector {
     name: "uname",
     source: Source::Proc(&[
         "sys/kernel/osrelease",
@@ -15,7 +15,7 @@ pub(super) const UNAME: Subject = Subject {
 };
 
 /// Distribution: `/etc/os-release` (`os-release(5)`).
-pub(super) const OS: Subject = Subject {
+pub(super) const OS: Collector = Collector {
     name: "os",
     source: Source::Root(&["etc/os-release", "usr/lib/os-release"]),
     write: os,
@@ -54,8 +54,8 @@ fn os(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("etc/os-release").or_else(|| texts.get("usr/lib/os-release")) else {
         return;
     };
-    let field = |wanted: &str| {
-        let line = text.lines().find_map(|line| line.split_once('=').filter(|(n, _)| *n == wanted));
+    let field = |key: &str| {
+        let line = text.lines().find_map(|line| line.split_once('=').filter(|(n, _)| *n == key));
         line.map_or("", |(_, value)| value.trim_matches(['"', '\'']))
     };
     let labels = [
@@ -69,7 +69,7 @@ fn os(texts: &Texts, writer: &mut Writer) {
     ];
     let help = "The distribution, always 1.";
     per_item(writer, "node_os_info", Kind::Gauge, help, [(labels, Value::from(1))]);
-    let version = Value::real(field("VERSION_ID").parse::<f64>().ok());
+    let version = Value::float(field("VERSION_ID").parse::<f64>().ok());
     single(writer, "node_os_version", Kind::Gauge, "Version of the distribution.", version);
 }
 

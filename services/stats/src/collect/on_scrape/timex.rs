@@ -1,9 +1,10 @@
 //! Kernel clock: its offset from the time server, and its correction.
 
-use super::{Kind, Source, Subject, Texts, Value, Writer, single};
+use super::{Collector, Kind, Source, Texts, Value, Writer, single};
 
 /// Fields of `adjtimex(2)`, which requires no privilege for reading.
-pub(super) const TIMEX: Subject = Subject { name: "timex", source: Source::Clock, write: timex };
+pub(super) const TIMEX: Collector =
+    Collector { name: "timex", source: Source::Clock, write: timex };
 
 /// Key of the text, which has a line with name and number for each field.
 pub(crate) const TEXT: &str = "timex";
@@ -19,9 +20,9 @@ const PPM: f64 = 1e6 * 65_536.0;
 
 fn timex(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get(TEXT) else { return };
-    let field = |wanted: &str| -> Option<i64> {
+    let field = |key: &str| -> Option<i64> {
         let mut fields = text.lines().filter_map(|line| line.split_once(' '));
-        fields.find(|(name, _)| *name == wanted)?.1.parse().ok()
+        fields.find(|(name, _)| *name == key)?.1.parse().ok()
     };
     let status = field("status");
     let fraction = status.map(|status| if status & STA_NANO == 0 { MICRO } else { NANO });
@@ -51,7 +52,7 @@ fn timex(texts: &Texts, writer: &mut Writer) {
         ),
     ];
     for (name, help, value) in gauges {
-        single(writer, &format!("node_timex_{name}"), Kind::Gauge, help, Value::real(value));
+        single(writer, &format!("node_timex_{name}"), Kind::Gauge, help, Value::float(value));
     }
     let counters = [
         ("pps_jitter_total", "Pulses with too much jitter.", "jitcnt"),

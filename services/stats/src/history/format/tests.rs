@@ -46,7 +46,7 @@ fn beginning(names: &[&str], seconds: u32, minutes: u32) -> Vec<u8> {
     bytes
 }
 
-fn error(bytes: &[u8]) -> DamagedHistory {
+fn error(bytes: &[u8]) -> HistoryFileError {
     from_bytes(bytes).unwrap_err()
 }
 
@@ -58,7 +58,7 @@ fn a_saved_history_is_complete_after_loading_and_continues() {
         let saved = before.rows(seconds, step);
         let loaded = after.rows(seconds, step);
         assert_eq!((loaded.instance.as_str(), loaded.sequence), ("", 0));
-        assert_eq!(after.version_before(), Some(BUILD.version));
+        assert_eq!(after.previous_version(), Some(BUILD.version));
         assert_eq!((loaded.time_unix_ms, loaded.series), (saved.time_unix_ms, saved.series));
     }
     after.push(&sample(1, START + 151_000, Some(151.0)));
@@ -100,7 +100,7 @@ fn a_full_history_has_the_computed_length_and_reserves_no_more_memory() {
     }
     let bytes = to_bytes(&history);
     assert_eq!(bytes.capacity(), bytes.len());
-    assert!(bytes.len() < BYTES_MOST, "{}", bytes.len());
+    assert!(bytes.len() < MAX_FILE_BYTES, "{}", bytes.len());
     let loaded = from_bytes(&bytes).unwrap();
     assert_eq!(loaded.rows(86_400, 60).time_unix_ms.len(), 1440);
     assert_eq!(loaded.seconds.capacity(), history.seconds.capacity());
@@ -138,23 +138,23 @@ fn values_that_are_not_numbers_are_unknown() {
 
 #[test]
 fn every_fault_is_reported() {
-    assert_eq!(error(b""), DamagedHistory::NotHistory);
-    assert_eq!(error(b"#!/bin/sh\n"), DamagedHistory::NotHistory);
-    assert_eq!(error(&MAGIC), DamagedHistory::CutOff);
-    assert_eq!(error(&vec![0; BYTES_MOST + 1]), DamagedHistory::TooLong);
+    assert_eq!(error(b""), HistoryFileError::NotHistory);
+    assert_eq!(error(b"#!/bin/sh\n"), HistoryFileError::NotHistory);
+    assert_eq!(error(&MAGIC), HistoryFileError::Truncated);
+    assert_eq!(error(&vec![0; MAX_FILE_BYTES + 1]), HistoryFileError::TooLong);
     let mut bytes = to_bytes(&History::new());
     bytes[8] = 3;
-    assert_eq!(error(&bytes), DamagedHistory::Format(3));
-    let many = DamagedHistory::TooMany { what: "samples", found: u32::MAX, most: SECOND_ROWS };
+    assert_eq!(error(&bytes), HistoryFileError::Format(3));
+    let many = HistoryFileError::TooMany { what: "samples", found: u32::MAX, most: SECOND_ROWS };
     assert_eq!(error(&sealed(beginning(&["cpu"], u32::MAX, 0))), many);
-    let length = DamagedHistory::Length { found: 0, expected: 12 };
+    let length = HistoryFileError::Length { found: 0, expected: 12 };
     assert_eq!(error(&sealed(beginning(&["cpu"], 1, 0))), length);
     let mut bytes = beginning(&[], 0, 0);
     bytes.extend([0]);
-    assert_eq!(error(&sealed(bytes)), DamagedHistory::Length { found: 1, expected: 0 });
+    assert_eq!(error(&sealed(bytes)), HistoryFileError::Length { found: 1, expected: 0 });
     let mut bytes = beginning(&["cpu"], 0, 0);
     bytes.pop();
-    assert_eq!(error(&sealed(bytes)), DamagedHistory::CutOff);
+    assert_eq!(error(&sealed(bytes)), HistoryFileError::Truncated);
 }
 
 #[test]
@@ -168,13 +168,13 @@ fn unsorted_rows_and_invalid_minutes_are_damage() {
     assert_eq!(times(&[1, 2], &[60_000]), Ok(()));
     assert_eq!(times(&[0], &[60_000]), Ok(()));
     assert_eq!(times(&[u64::MAX], &[u64::MAX]), Ok(()));
-    let order = |what, row| Err(DamagedHistory::Order { what, row });
-    assert_eq!(times(&[2, 2], &[60_000]), order("samples", 1));
-    assert_eq!(times(&[1], &[120_000, 60_000]), order("minutes", 1));
-    assert_eq!(times(&[1], &[60_001]), Err(DamagedHistory::PartOfMinute { row: 0 }));
-    assert_eq!(times(&[1], &[60_000, 120_000]), Err(DamagedHistory::Newest));
-    assert_eq!(times(&[], &[60_000]), Err(DamagedHistory::Newest));
-    assert_eq!(times(&[1], &[]), Err(DamagedHistory::Newest));
+    let stop = |what, row| Err(HistoryFileError::Order { what, row });
+    assert_eq!(times(&[2, 2], &[60_000]), stop("samples", 1));
+    assert_eq!(times(&[1], &[120_000, 60_000]), stop("minutes", 1));
+    assert_eq!(times(&[1], &[60_001]), Err(HistoryFileError::PartOfMinute { row: 0 }));
+    assert_eq!(times(&[1], &[60_000, 120_000]), Err(HistoryFileError::Newest));
+    assert_eq!(times(&[], &[60_000]), Err(HistoryFileError::Newest));
+    assert_eq!(times(&[1], &[]), Err(HistoryFileError::Newest));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn on_a_hybrid_host_only_groups_below_a_root_count() {
         version: 1,
         memory_limit_bytes: Some(1 << 30),
         // The limit belongs to a group that is not visible.
-        memory_bytes_in_limit: InLimit::Around(None),
+        memory_bytes_in_limit: UsageInLimit::Ancestor(None),
         memory_usage_bytes: container.memory_usage_bytes,
         memory_inactive_file_bytes: container.memory_inactive_file_bytes,
         memory_cache_bytes: container.memory_cache_bytes,
@@ -176,10 +176,10 @@ fn a_limit_of_the_pod_is_compared_with_the_use_of_the_pod() {
     tree.write("cgroup/pod/cpu.stat", "usage_usec 77\n");
     let container = tree.groups().read().unwrap();
     assert_eq!(container.memory_limit_bytes, Some(268_435_456));
-    assert_eq!(container.memory_bytes_in_limit, InLimit::Around(Some(260_000_000)));
+    assert_eq!(container.memory_bytes_in_limit, UsageInLimit::Ancestor(Some(260_000_000)));
     assert_eq!(container.memory_usage_bytes, Some(10));
     assert_eq!(container.cpu_limit_cores, Some(2.0));
-    assert_eq!(container.cpu_us_in_limit, InLimit::Around(Some(77)));
+    assert_eq!(container.cpu_us_in_limit, UsageInLimit::Ancestor(Some(77)));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_its_parent
     tree.write("cgroup/domain/threads/cgroup.events", "populated 1\n");
     let container = tree.groups().read().unwrap();
     assert_eq!(container.memory_limit_bytes, Some(1000));
-    assert_eq!(container.memory_bytes_in_limit, InLimit::Around(Some(800)));
+    assert_eq!(container.memory_bytes_in_limit, UsageInLimit::Ancestor(Some(800)));
     assert_eq!(container.memory_usage_bytes, None);
 }
 
@@ -214,7 +214,7 @@ fn an_enabled_controller_is_found_within_a_minute() {
     let tree = Tree::of("controller");
     let mut groups = tree.groups();
     tree.write("cgroup/pids.current", "7\n");
-    for _ in 0..READS_PER_LOOK {
+    for _ in 0..READS_PER_SEARCH {
         assert_eq!(groups.read().unwrap().pids, None);
     }
     assert_eq!(groups.read().unwrap().pids, Some(7));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fleet::event_stream::{Merged, MergedLines};
-use crate::fleet::name::MOST_LEVELS;
+use crate::fleet::name::MAX_LEVELS;
 
 /// A gateway that merges gateways.
 impl Bench {
@@ -229,17 +229,17 @@ fn a_gateway_with_two_addresses_and_its_members_are_shown_once() {
 fn names_levels_and_members_are_limited_and_the_rest_is_counted() {
     let mut tree = Bench::of_gateways(1);
     let attempt = tree.connect_gateway(1);
-    let deep = ["10.9.0.7:80"; MOST_LEVELS].join("_");
-    let news = "member {\"state\":\"up\",\"since_unix_ms\":5}";
-    tree.lines(1, attempt, &[&format!("{deep} {news}"), &format!("{} {news}", &deep[12..])]);
+    let deep = ["10.9.0.7:80"; MAX_LEVELS].join("_");
+    let update = "member {\"state\":\"up\",\"since_unix_ms\":5}";
+    tree.lines(1, attempt, &[&format!("{deep} {update}"), &format!("{} {update}", &deep[12..])]);
     assert_eq!((tree.merge.members().count(), tree.merge.not_shown()), (1, 1));
-    let many: Vec<String> = (0..MOST_BELOW + 10)
-        .map(|n| format!("data: 10.8.{}.{}:80 {news}\n", n / 200, n % 200))
+    let many: Vec<String> = (0..MAX_BELOW + 10)
+        .map(|n| format!("data: 10.8.{}.{}:80 {update}\n", n / 200, n % 200))
         .collect();
     let lines = parsed(&format!("event: merge\n{}\n", many.concat()));
-    assert_eq!(lines.len(), MOST_BELOW + 10);
+    assert_eq!(lines.len(), MAX_BELOW + 10);
     assert!(tree.event(1, attempt, Event::Lines(lines)));
-    assert_eq!(tree.merge.members().count(), MOST_BELOW);
+    assert_eq!(tree.merge.members().count(), MAX_BELOW);
     assert_eq!(tree.merge.not_shown(), 12);
     // They do not replace members that are listed here.
     assert!(

@@ -168,12 +168,12 @@ impl Tree {
     /// Changes a member, or a gateway below the top, at random.
     fn shake(&mut self, is_gateway: bool) {
         let count = if is_gateway { self.gateways.len() - 1 } else { self.members.len() };
-        let mut place = usize::try_from(self.random.below(count as u64)).unwrap();
+        let mut index = usize::try_from(self.random.below(count as u64)).unwrap();
         let event = self.random.below(4);
         if is_gateway {
-            place += 1;
+            index += 1;
             let instance = self.next_instance();
-            let gateway = &mut self.gateways[place];
+            let gateway = &mut self.gateways[index];
             match event {
                 // Killed, or restarted in the same step.
                 0 | 1 => {
@@ -189,14 +189,14 @@ impl Tree {
             return;
         }
         match event {
-            0 => self.members[place] = Process::default(),
-            1 => self.start(place),
+            0 => self.members[index] = Process::default(),
+            1 => self.start(index),
             _ => {
-                let member = &mut self.members[place];
+                let member = &mut self.members[index];
                 member.is_frozen = event == 2 && member.instance > 0;
             }
         }
-        self.members[place].changed = self.step;
+        self.members[index].changed = self.step;
     }
 
     fn advance(&mut self) {
@@ -253,19 +253,19 @@ impl Tree {
                 }
             }
         }
-        for place in 0..self.viewers.len() {
+        for index in 0..self.viewers.len() {
             // A slow viewer skips reads.
             if self.random.one_in(3) {
                 continue;
             }
             let Gateway { merge, batch, .. } = &self.gateways[0];
-            let viewer = &mut self.viewers[place];
+            let viewer = &mut self.viewers[index];
             let bytes = match viewer.cursor.next(batch) {
                 Next::Nothing => continue,
                 Next::Batch(bytes) => bytes,
                 Next::State => viewer.cursor.read(merge, self.part),
             };
-            self.view(place, &bytes);
+            self.view(index, &bytes);
         }
         if self.viewers.len() < 3 && self.random.one_in(40) {
             self.viewers.push(View::default());
@@ -385,13 +385,13 @@ impl Tree {
     /// The first viewer has the correct state of each member in time.
     fn check(&self) {
         let quiet_ms = |process: &Process| (self.step - process.changed) * STEP_MS;
-        for (place, member) in self.members.iter().enumerate() {
-            let above = self.above(place).map(|gateway| &self.gateways[gateway].process);
+        for (index, member) in self.members.iter().enumerate() {
+            let above = self.above(index).map(|gateway| &self.gateways[gateway].process);
             let all = [above[0], above[1], member];
             if all.iter().any(|process| quiet_ms(process) < KNOWN_MS) {
                 continue;
             }
-            let known = self.viewers[0].members.get(&self.name(place));
+            let known = self.viewers[0].members.get(&self.name(index));
             let why = || {
                 let Self { seed, step, .. } = self;
                 format!("seed {seed}, step {step}: {all:?}: {known:?}")

@@ -18,13 +18,13 @@ use crate::fields::Fields;
 const TICK_MS: i32 = 1_000;
 
 /// Interval of requests for the list of members, while the table is not shown.
-const ASK_MS: f64 = 60_000.0;
+const POLL_MS: f64 = 60_000.0;
 
 /// View of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Route {
     /// Page of the service at the backend's address, as without a fleet.
-    Own,
+    Service,
     /// Table of all members.
     Table,
     /// Page of one member, with the gateway's path to it.
@@ -32,84 +32,85 @@ pub(crate) enum Place {
 }
 
 /// Current view, and navigation to another one.
-pub(crate) struct Places {
+pub(crate) struct Router {
     window: Window,
     document: Document,
     clock: Performance,
     backend: String,
-    place: RefCell<Place>,
+    route: RefCell<Route>,
     /// Path and name of the member that was last selected in the table.
-    chosen: RefCell<(String, String)>,
+    selected: RefCell<(String, String)>,
     /// Number of members in the gateway's list; 0 without a fleet.
-    listed: Cell<usize>,
+    member_count: Cell<usize>,
     /// Whether further requests are useful. A gateway without a fleet responds with 404 and does
     /// not get a fleet later.
-    asks: Cell<bool>,
-    asked_ms: Cell<f64>,
+    is_polling: Cell<bool>,
+    polled_ms: Cell<f64>,
     /// Whether the table's module could not be loaded. The browser caches the failure until a
     /// reload.
     has_failed: Cell<bool>,
-    show: Box<dyn Fn()>,
+    redraw: Box<dyn Fn()>,
 }
 
-impl Places {
-    /// Starts the navigation. `show` is called when the page must be drawn again.
+impl Router {
+    /// Starts the navigation. `redraw` is called when the page must be drawn again.
     pub(crate) fn start(
         window: Window,
         backend: &str,
-        show: impl Fn() + 'static,
+        redraw: impl Fn() + 'static,
     ) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
         // It lives as long as the page.
-        let places: &'static Self = Box::leak(Box::new(Self {
+        let router: &'static Self = Box::leak(Box::new(Self {
             document,
             clock,
             backend: backend.to_owned(),
-            place: RefCell::new(Place::Own),
-            chosen: RefCell::default(),
-            listed: Cell::default(),
-            asks: Cell::new(true),
-            asked_ms: Cell::default(),
+            route: RefCell::new(Route::Service),
+            selected: RefCell::default(),
+            member_count: Cell::default(),
+            is_polling: Cell::new(true),
+            polled_ms: Cell::default(),
             has_failed: Cell::default(),
-            show: Box::new(show),
+            redraw: Box::new(redraw),
             window,
         }));
-        let on_event: Box<dyn Fn(Event)> = Box::new(|what| places.on_event(&what));
-        let on_tick: Box<dyn Fn()> = Box::new(|| places.on_tick());
+        let on_event: Box<dyn Fn(Event)> = Box::new(|what| router.on_event(&what));
+        let on_tick: Box<dyn Fn()> = Box::new(|| router.on_tick());
         let listener: Function = Closure::wrap(on_event).into_js_value().unchecked_into();
         let tick: Function = Closure::wrap(on_tick).into_js_value().unchecked_into();
-        let _ = places.document.add_event_listener_with_callback("click", &listener);
-        let _ = places.window.add_event_listener_with_callback("popstate", &listener);
+        let _ = router.document.add_event_listener_with_callback("click", &listener);
+        let _ = router.window.add_event_listener_with_callback("popstate", &listener);
         let _ =
-            places.window.set_interval_with_callback_and_timeout_and_arguments_0(&tick, TICK_MS);
-        places.look_at_address();
-        if *places.place.borrow() == Place::Own {
-            places.ask();
+            router.window.set_interval_with_callback_and_timeout_and_arguments_0(&tick, TICK_MS);
+        router.apply_address();
+        if *router.route.borrow() == Route::Service {
+            router.fetch_members();
         }
-        Some(places)
+        Some(router)
     }
 
     /// Current view.
-    pub(crate) fn place(&self) -> Ref<'_, Place> {
-        self.place.borrow()
+    pub(crate) fn route(&self) -> Ref<'_, Route> {
+        self.route.borrow()
     }
 
     /// Name of the member at an address; the address itself if the name is unknown.
     pub(crate) fn title_of(&self, address: &str) -> String {
-        let chosen = self.chosen.borrow();
-        let is_it = chosen.0.strip_prefix("/fleet/") == Some(address) && !chosen.1.is_empty();
-        if is_it { chosen.1.clone() } else { address.to_owned() }
+        let selected = self.selected.borrow();
+        let is_selected =
+            selected.0.strip_prefix("/fleet/") == Some(address) && !selected.1.is_empty();
+        if is_selected { selected.1.clone() } else { address.to_owned() }
     }
 
     /// Number of members in the gateway's list; 0 without a fleet.
-    pub(crate) fn listed(&self) -> usize {
-        self.listed.get()
+    pub(crate) fn member_count(&self) -> usize {
+        self.member_count.get()
     }
 
     /// Address of the service whose page is shown.
     pub(crate) fn base(&self) -> String {
-        match &*self.place.borrow() {
-            Place::Member(path) => [self.backend.as_str(), path].concat(),
+        match &*self.route.borrow() {
+            Route::Member(path) => [self.backend.as_str(), path].concat(),
             _ => self.backend.clone(),
         }
     }
@@ -129,21 +130,21 @@ impl Places {
     }
 
     /// Switches to the view that the address names.
-    fn look_at_address(&'static self) {
+    fn apply_address(&'static self) {
         match self.member() {
             Some(path) => {
                 // The entry of the browser's history contains the name of the member.
                 let state = self.window.history().ok().and_then(|history| history.state().ok());
                 if let Some(name) = state.and_then(|state| state.as_string()) {
-                    *self.chosen.borrow_mut() = (path.clone(), name);
+                    *self.selected.borrow_mut() = (path.clone(), name);
                 }
-                if self.place.replace(Place::Member(path)) == Place::Table {
-                    self.say(browser::CLOSE_TABLE);
+                if self.route.replace(Route::Member(path)) == Route::Table {
+                    self.dispatch(browser::CLOSE_TABLE);
                 }
-                (self.show)();
+                (self.redraw)();
             }
             // Without a member, the address names the page that is already shown.
-            None if *self.place.borrow() != Place::Own => self.open_table(),
+            None if *self.route.borrow() != Route::Service => self.open_table(),
             None => {}
         }
     }
@@ -159,23 +160,23 @@ impl Places {
             // The viewer may have navigated in the meantime. Without the module, links load the
             // page again.
             if program.is_ok() && self.member().is_none() {
-                *self.place.borrow_mut() = Place::Table;
-                self.say(browser::OPEN_TABLE);
+                *self.route.borrow_mut() = Route::Table;
+                self.dispatch(browser::OPEN_TABLE);
             }
-            (self.show)();
+            (self.redraw)();
         });
     }
 
     /// Sends an event to the table's module.
-    fn say(&self, what: &str) {
+    fn dispatch(&self, what: &str) {
         if let Ok(event) = Event::new(what) {
             let _ = self.document.dispatch_event(&event);
         }
     }
 
     /// Requests the gateway's list of members.
-    fn ask(&'static self) {
-        self.asked_ms.set(self.clock.now());
+    fn fetch_members(&'static self) {
+        self.polled_ms.set(self.clock.now());
         let url = [&self.backend, "/fleet"].concat();
         spawn_local(async move {
             match fetch::text(&self.window, &url, false).await {
@@ -183,54 +184,54 @@ impl Places {
                     let members = fetch::parse(&text).and_then(|value| value.get("members"));
                     self.on_list(members.map_or(0, |list| list.list().len()));
                 }
-                Err(failure) => self.asks.set(failure != Failure::Status(404)),
+                Err(failure) => self.is_polling.set(failure != Failure::Status(404)),
             }
         });
     }
 
     fn on_list(&'static self, members: usize) {
-        let is_first = self.listed.replace(members) == 0;
-        if *self.place.borrow() != Place::Own || members < 2 {
+        let is_first = self.member_count.replace(members) == 0;
+        if *self.route.borrow() != Route::Service || members < 2 {
             return;
         }
         // After the first minute the viewer may be using the page, so it shows a link to the table
         // instead.
-        if is_first && self.clock.now() < ASK_MS {
+        if is_first && self.clock.now() < POLL_MS {
             self.open_table();
         } else {
-            (self.show)();
+            (self.redraw)();
         }
     }
 
     fn on_tick(&'static self) {
-        let is_due = self.clock.now() - self.asked_ms.get() > ASK_MS;
-        let is_table = *self.place.borrow() == Place::Table;
-        if is_due && !is_table && self.asks.get() && !self.document.hidden() {
-            self.ask();
+        let is_due = self.clock.now() - self.polled_ms.get() > POLL_MS;
+        let is_table = *self.route.borrow() == Route::Table;
+        if is_due && !is_table && self.is_polling.get() && !self.document.hidden() {
+            self.fetch_members();
         }
     }
 
     fn on_event(&'static self, event: &Event) {
         if event.type_() == "popstate" {
-            return self.look_at_address();
+            return self.apply_address();
         }
-        let Some(link) = browser::near(event, "a[data-place]") else { return };
+        let Some(link) = browser::closest(event, "a[data-place]") else { return };
         let fields: &JsValue = event.as_ref();
-        let holds = |name: &&str| fields.get(name).is_some_and(|key| key.is_truthy());
+        let is_pressed = |name: &&str| fields.get(name).is_some_and(|key| key.is_truthy());
         // A click with a modifier key opens a new tab or window.
-        let is_other = ["ctrlKey", "metaKey", "shiftKey", "altKey"].iter().any(holds);
+        let is_other = ["ctrlKey", "metaKey", "shiftKey", "altKey"].iter().any(is_pressed);
         if is_other || self.has_failed.get() {
             return;
         }
         event.prevent_default();
         let Ok(history) = self.window.history() else { return };
-        let is_table = *self.place.borrow() == Place::Table;
+        let is_table = *self.route.borrow() == Route::Table;
         let name = link.text_content().filter(|_| is_table);
         let name = name.map_or(JsValue::NULL, Into::into);
         let href = link.get_attribute("href").unwrap_or_default();
         let _ = history.push_state_with_url(&name, "", Some(&href));
         if is_table {
-            self.look_at_address();
+            self.apply_address();
             self.window.scroll_to_with_x_and_y(0.0, 0.0);
         } else {
             self.open_table();

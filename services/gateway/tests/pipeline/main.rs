@@ -3,12 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
+mod bodies;
+
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use testing::{Answer, BOUND, Connection, Service, accept, fields, read_head};
@@ -23,7 +24,7 @@ fn upstream(
         let mut reader = BufReader::new(stream);
         while let Some(head) = read_head(&mut reader) {
             let goes_on = if head.contains("gateway-check") {
-                say(&mut reader, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                write_response(&mut reader, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             } else {
                 serve(&head, &mut reader)
             };
@@ -34,7 +35,7 @@ fn upstream(
     })
 }
 
-fn say(reader: &mut BufReader<TcpStream>, text: &str) -> bool {
+fn write_response(reader: &mut BufReader<TcpStream>, text: &str) -> bool {
     reader.get_mut().write_all(text.as_bytes()).is_ok()
 }
 
@@ -71,7 +72,7 @@ fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
     Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
 }
 
-fn ask(gateway: &Service, request: &str) -> Answer {
+fn send_request(gateway: &Service, request: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(request);
     client.answer()
@@ -91,13 +92,16 @@ fn every_method_and_version_uses_the_same_pipeline() {
         let (line, length) = (head.lines().next().unwrap().to_owned(), read_body(head, reader));
         let text = format!("{line} {length}");
         let body = if line.starts_with("HEAD") { "" } else { &text };
-        say(reader, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", text.len()))
+        write_response(
+            reader,
+            &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", text.len()),
+        )
     });
     let gateway = start(upstream, &[]);
     for version in ["1.0", "1.1"] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             for body in ["", "hello"] {
-                let answer = ask(
+                let answer = send_request(
                     &gateway,
                     &format!(
                         "{method} /x HTTP/{version}\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
@@ -123,7 +127,7 @@ fn http_1_0_gets_no_chunked_coding() {
         };
         let kind = if head.contains("/events") { "event-stream" } else { "plain" };
         read_body(head, reader);
-        say(reader, &format!("HTTP/1.1 200 OK\r\nContent-Type: text/{kind}\r\n{framed}"))
+        write_response(reader, &format!("HTTP/1.1 200 OK\r\nContent-Type: text/{kind}\r\n{framed}"))
             && !head.contains("/close")
     });
     let gateway = start(upstream, &[]);
@@ -143,149 +147,6 @@ fn http_1_0_gets_no_chunked_coding() {
 }
 
 #[test]
-fn a_long_body_is_streamed_within_the_limit() {
-    let (seen, saw) = channel();
-    let upstream = upstream(move |head, reader| {
-        let _ = seen.send(0);
-        let length = read_body(head, reader);
-        let _ = seen.send(length);
-        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    });
-    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
-    let half = "x".repeat(500_000);
-    for (head, before, after) in [
-        ("Content-Length: 1000000", String::new(), ""),
-        ("Transfer-Encoding: chunked", format!("{:x}\r\n", half.len()), "\r\n"),
-    ] {
-        let mut client = gateway.connect();
-        let part = format!("{before}{half}{after}");
-        client.send(&format!("POST /x HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n{part}"));
-        // The upstream receives the head before the body is complete.
-        assert_eq!(saw.recv_timeout(BOUND), Ok(0), "{head}");
-        client.send(&part);
-        client.send(if before.is_empty() { "" } else { "0\r\n\r\n" });
-        assert_eq!(client.answer().text(), "ok", "{head}");
-        assert_eq!(saw.recv_timeout(BOUND), Ok(1_000_000), "{head}");
-        // The connection persists.
-        client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.answer().status, 200, "{head}");
-    }
-    let mut client = gateway.connect();
-    client.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-    for _ in 0..3 {
-        client.send(&format!("{:x}\r\n{half}\r\n", half.len()));
-    }
-    assert_eq!(client.answer().status, 413);
-}
-
-#[test]
-fn a_truncated_body_is_not_treated_as_complete() {
-    let (seen, saw) = channel();
-    let upstream = upstream(move |_, reader| {
-        let _ = seen.send(reader.read_to_end(&mut Vec::new()).is_ok());
-        false
-    });
-    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
-    let part = "x".repeat(100_000);
-    let mut client = gateway.connect();
-    client.send(&format!(
-        "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{part}\r\nnone\r\n",
-        part.len()
-    ));
-    assert_eq!(client.answer().status, 400);
-    saw.recv_timeout(BOUND).unwrap();
-}
-
-#[test]
-fn the_total_memory_of_bodies_is_limited() {
-    let upstream = upstream(|head, reader| {
-        read_body(head, reader);
-        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    });
-    let gateway = start(upstream, &[("GATEWAY_BODY_MEMORY_BYTES", "128 KiB")]);
-    let part = "x".repeat(40_000);
-    let hold = || {
-        let mut client = gateway.connect();
-        client.send(&format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{part}"));
-        client
-    };
-    // Two half-sent bodies exhaust the memory limit. One of them may have been preceded by a
-    // complete one.
-    let is_refused = |client: &mut Connection| {
-        let stream = client.reader.get_ref();
-        stream.set_nonblocking(true).unwrap();
-        let is_refused = stream.peek(&mut [0]).is_ok();
-        stream.set_nonblocking(false).unwrap();
-        is_refused
-    };
-    let mut occupants = [hold(), hold()];
-    let put = format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n{part}");
-    let begun = Instant::now();
-    let mut answer = ask(&gateway, &put);
-    while answer.status == 200 {
-        assert!(begun.elapsed() < BOUND, "there is no bound");
-        for client in &mut occupants {
-            if is_refused(client) {
-                *client = hold();
-            }
-        }
-        answer = ask(&gateway, &put);
-    }
-    assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));
-    assert_eq!(ask(&gateway, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
-    drop(occupants);
-    while ask(&gateway, &put).status != 200 {
-        assert!(begun.elapsed() < 2 * BOUND, "what was taken is not given back");
-    }
-}
-
-#[test]
-fn an_upstream_may_respond_before_it_has_read_the_body() {
-    for stays in [false, true] {
-        let upstream = upstream(move |_, reader| {
-            say(
-                reader,
-                "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig",
-            );
-            if stays {
-                thread::sleep(BOUND);
-            }
-            false
-        });
-        let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
-        let begun = Instant::now();
-        let mut client = gateway.connect();
-        client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
-        client.send(&"x".repeat(8_000_000));
-        let answer = client.answer();
-        assert_eq!((answer.status, answer.text()), (413, "big"), "{stays}");
-        assert_eq!(answer.field("connection"), Some("close"));
-        assert!(begun.elapsed() < BOUND / 2, "{:?}", begun.elapsed());
-    }
-}
-
-#[test]
-fn a_response_and_the_rest_of_its_request_may_overlap() {
-    // It echoes while it reads.
-    let upstream = upstream(|_, reader| {
-        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
-        let mut bytes = vec![0; 10_000];
-        for _ in 0..30 {
-            reader.read_exact(&mut bytes).unwrap();
-            reader.get_mut().write_all(&bytes).unwrap();
-        }
-        true
-    });
-    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
-    let mut client = gateway.connect();
-    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
-    client.send(&"x".repeat(100_000));
-    assert_eq!(client.head().status, 200);
-    client.send(&"x".repeat(200_000));
-    assert_eq!(rest(client).len(), 300_000);
-}
-
-#[test]
 fn retryable_requests_are_retried_after_a_closing_connection() {
     for (method, body, repeats) in
         [("PUT", "x", true), ("DELETE", "", true), ("GET", "x", true), ("POST", "x", false)]
@@ -297,15 +158,15 @@ fn retryable_requests_are_retried_after_a_closing_connection() {
             read_body(head, reader);
             let number = counter.fetch_add(1, Ordering::SeqCst);
             number.is_multiple_of(2)
-                && say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                && write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         });
         let gateway = start(upstream, &[("GATEWAY_THREADS", "1")]);
         let request = format!(
             "{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        assert_eq!(ask(&gateway, &request).status, 200, "{method}");
-        let status = ask(&gateway, &request).status;
+        assert_eq!(send_request(&gateway, &request).status, 200, "{method}");
+        let status = send_request(&gateway, &request).status;
         assert_eq!(status, if repeats { 200 } else { 502 }, "{method}");
         assert_eq!(count.load(Ordering::SeqCst), if repeats { 3 } else { 2 }, "{method}");
     }
@@ -315,41 +176,44 @@ fn retryable_requests_are_retried_after_a_closing_connection() {
 fn a_response_with_two_lengths_is_invalid_for_any_method() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
-        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello")
+        write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello")
     });
     let gateway = start(upstream, &[]);
     for method in ["GET", "POST", "PUT", "DELETE"] {
         let request = format!("{method} /x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(ask(&gateway, &request).status, 502, "{method}");
+        assert_eq!(send_request(&gateway, &request).status, 502, "{method}");
     }
 }
 
 #[test]
 fn a_condition_is_forwarded_if_no_response_is_stored() {
-    let (seen, saw) = channel();
+    let (seen, received) = channel();
     let upstream = upstream(move |head, reader| {
         let _ = seen.send(fields(head, "if-none-match").len());
-        say(reader, "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n")
+        write_response(reader, "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n")
     });
     let gateway = start(upstream, &[]);
     for _ in 0..2 {
         assert_eq!(gateway.ask("GET", "/x", &[("if-none-match", "\"a\"")]).status, 304);
-        assert_eq!(saw.recv_timeout(BOUND), Ok(1));
+        assert_eq!(received.recv_timeout(BOUND), Ok(1));
     }
 }
 
 #[test]
 fn a_body_that_is_not_needed_is_not_read() {
-    let (told, ended) = channel();
+    let (reports, ended) = channel();
     let upstream = upstream(move |_, reader| {
         // It ignores conditions, and its body is endless.
-        say(reader, "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10000000000\r\n\r\n");
+        write_response(
+            reader,
+            "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10000000000\r\n\r\n",
+        );
         let zeros = vec![0; 65536];
         let mut sent = 0_u64;
         while reader.get_mut().write_all(&zeros).is_ok() {
             sent += 65536;
         }
-        let _ = told.send(sent);
+        let _ = reports.send(sent);
         false
     });
     let gateway = start(upstream, &[]);
@@ -370,7 +234,7 @@ fn a_client_that_does_not_read_delays_no_others() {
     let upstream = upstream(move |_, reader| {
         counter.fetch_add(1, Ordering::SeqCst);
         let length = body.len();
-        say(
+        write_response(
             reader,
             &format!(
                 "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -400,7 +264,7 @@ fn a_response_without_reliable_framing_is_not_stored() {
     let text = "a text that is long enough to be compressed ".repeat(100);
     let upstream = upstream(move |_, reader| {
         counter.fetch_add(1, Ordering::SeqCst);
-        say(
+        write_response(
             reader,
             &format!(
                 "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Type: text/plain\r\n\r\n{text}"
@@ -432,7 +296,7 @@ fn a_response_without_reliable_framing_is_not_stored() {
 fn an_empty_line_is_not_a_request() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
-        say(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     });
     let gateway = start(upstream, &[]);
     let mut client = gateway.connect();
@@ -457,9 +321,9 @@ fn a_protocol_upgrade_requires_agreement_of_both_sides() {
             "/ws/none" => "",
             _ => "Connection: Upgrade\r\nUpgrade: WebSocket\r\n",
         };
-        say(reader, &format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n"));
+        write_response(reader, &format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n"));
         let mut ping = [0; 4];
-        reader.read_exact(&mut ping).is_ok() && say(reader, "pong")
+        reader.read_exact(&mut ping).is_ok() && write_response(reader, "pong")
     });
     let routes = format!("/ws {upstream} upgrade; / {upstream}");
     let gateway = start(upstream, &[("GATEWAY_ROUTES", &routes)]);
@@ -489,7 +353,7 @@ fn a_silent_stream_times_out_with_an_abort() {
         let upstream = upstream(|head, reader| {
             read_body(head, reader);
             // Head and first event in one packet.
-            say(
+            write_response(
                 reader,
                 "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
                  Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
@@ -519,7 +383,7 @@ fn the_log_contains_the_bytes_that_were_sent() {
         let body = "x".repeat(8_000_000);
         let cache = "Cache-Control: max-age=60";
         let head = format!("HTTP/1.1 200 OK\r\n{cache}\r\nContent-Length: {}\r\n\r\n", body.len());
-        say(reader, &head) && say(reader, &body)
+        write_response(reader, &head) && write_response(reader, &body)
     });
     let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
     let mut client = gateway.connect();

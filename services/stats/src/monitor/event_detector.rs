@@ -8,10 +8,10 @@ use crate::alerts::{Change, Moment, Signals};
 use crate::reading::Reading;
 
 /// Maximum number of events per tick.
-const EVENTS: usize = 32;
+const MAX_EVENTS: usize = 32;
 
 /// Minimum share of throttled periods for an event, percent.
-const THROTTLED: f64 = 10.0;
+const MIN_THROTTLED_PERCENT: f64 = 10.0;
 
 /// Time without throttling after which it counts as new.
 const QUIET_MS: u64 = 30_000;
@@ -22,8 +22,8 @@ const MEMORY_SHARE: f64 = 0.01;
 
 /// State that is kept between ticks.
 #[derive(Debug)]
-pub(super) struct Marks {
-    version_before: Option<String>,
+pub(super) struct EventDetector {
+    previous_version: Option<String>,
     has_started: bool,
     limits: Limits,
     throttled_ms: Option<u64>,
@@ -40,10 +40,10 @@ struct Limits {
     task_memory: Option<f64>,
 }
 
-impl Marks {
+impl EventDetector {
     /// Detector without a history.
-    pub(super) fn new(version_before: Option<String>) -> Self {
-        Self { version_before, has_started: false, limits: Limits::default(), throttled_ms: None }
+    pub(super) fn new(previous_version: Option<String>) -> Self {
+        Self { previous_version, has_started: false, limits: Limits::default(), throttled_ms: None }
     }
 
     /// Events of a tick.
@@ -58,7 +58,7 @@ impl Marks {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         let mut add = |kind, target: Option<String>, text: String| {
-            if events.len() < EVENTS {
+            if events.len() < MAX_EVENTS {
                 events.push(Event { time_unix_ms: now.unix_ms, kind, target, text });
             }
         };
@@ -80,7 +80,7 @@ impl Marks {
             let seconds = step.unsigned_abs() as f64 / 1000.0;
             add(EventKind::ClockStep, None, format!("clock set {direction} by {seconds:.1} s"));
         }
-        self.limits.follow(sample, &mut add);
+        self.limits.update(sample, &mut add);
         sources(before, after, &mut add);
         for change in changes {
             add(EventKind::Alert, change.target.clone(), text_of(change));
@@ -93,7 +93,7 @@ impl Marks {
             return;
         }
         let version = BUILD.version;
-        match self.version_before.take().filter(|before| before != version) {
+        match self.previous_version.take().filter(|before| before != version) {
             Some(before) => {
                 add(EventKind::Deploy, None, format!("stats {version} started, was {before}"));
             }
@@ -108,7 +108,7 @@ impl Marks {
         add: &mut impl FnMut(EventKind, Option<String>, String),
     ) {
         let throttled = sample.container.as_ref().and_then(|group| group.throttled);
-        let Some(share) = throttled.filter(|&share| share >= THROTTLED) else { return };
+        let Some(share) = throttled.filter(|&share| share >= MIN_THROTTLED_PERCENT) else { return };
         let last = self.throttled_ms.replace(now.monotonic_ms);
         if last.is_none_or(|last| now.monotonic_ms.saturating_sub(last) >= QUIET_MS) {
             let text = format!("the CPU limit holds work up in {share:.0} % of its periods");
@@ -118,7 +118,7 @@ impl Marks {
 }
 
 impl Limits {
-    fn follow(&mut self, sample: &Sample, add: &mut impl FnMut(EventKind, Option<String>, String)) {
+    fn update(&mut self, sample: &Sample, add: &mut impl FnMut(EventKind, Option<String>, String)) {
         let (group, task) = (sample.container.as_ref(), sample.task.as_ref());
         let bytes = |bytes: u64| bytes as f64;
         let new = Self {
@@ -142,14 +142,14 @@ impl Limits {
             let Some(old) = old.replace(new) else { continue };
             let least = if is_memory { old * MEMORY_SHARE } else { f64::EPSILON };
             if (new - old).abs() > least {
-                let words = |value: f64| {
+                let format_value = |value: f64| {
                     if is_memory {
                         format!("{:.0} MiB", value / 1_048_576.0)
                     } else {
                         format!("{}", (value * 100.0).round() / 100.0)
                     }
                 };
-                let text = format!("{what}: {}, was {}", words(new), words(old));
+                let text = format!("{what}: {}, was {}", format_value(new), format_value(old));
                 add(EventKind::Limit, None, text);
             }
         }
@@ -216,14 +216,14 @@ mod tests {
 
     /// Events of samples that are one second apart.
     fn events(samples: &[Sample]) -> Vec<Event> {
-        let mut marks = Marks::new(Some(BUILD.version.to_owned()));
+        let mut event_detector = EventDetector::new(Some(BUILD.version.to_owned()));
         let nothing = Reading::default();
         let mut all = Vec::new();
         for (sample, second) in samples.iter().zip(0..) {
             let mut signals = Signals::default();
             signals.update(&nothing, at(second));
             let (readings, causes) = ((&nothing, &nothing), Causes::default());
-            all.extend(marks.detect(sample, readings, &signals, &[], &causes, at(second)));
+            all.extend(event_detector.detect(sample, readings, &signals, &[], &causes, at(second)));
         }
         all
     }
@@ -240,11 +240,12 @@ mod tests {
     #[test]
     fn a_start_with_another_version_is_a_deployment() {
         let first = |before: Option<&str>| {
-            let mut marks = Marks::new(before.map(str::to_owned));
+            let mut event_detector = EventDetector::new(before.map(str::to_owned));
             let (nothing, sample) = (Reading::default(), Sample::default());
             let signals = Signals::default();
             let causes = Causes::default();
-            marks.detect(&sample, (&nothing, &nothing), &signals, &[], &causes, at(1))[0].kind
+            event_detector.detect(&sample, (&nothing, &nothing), &signals, &[], &causes, at(1))[0]
+                .kind
         };
         assert_eq!(first(None), EventKind::Restart);
         assert_eq!(first(Some(BUILD.version)), EventKind::Restart);
@@ -282,7 +283,7 @@ mod tests {
             oom_kills: Some(kills),
             ..Reading::default()
         };
-        let mut marks = Marks::new(None);
+        let mut event_detector = EventDetector::new(None);
         let mut signals = Signals::default();
         let sample = Sample::default();
         let alert = wire::Alert {
@@ -305,8 +306,14 @@ mod tests {
             signals.update(&readings[number], at(number as u64));
             let causes = Causes::default();
             let readings = (before, &readings[number]);
-            let events =
-                marks.detect(&sample, readings, &signals, changes, &causes, at(number as u64));
+            let events = event_detector.detect(
+                &sample,
+                readings,
+                &signals,
+                changes,
+                &causes,
+                at(number as u64),
+            );
             kinds.push(events.iter().map(|event| event.text.clone()).collect::<Vec<_>>());
         }
         assert_eq!(

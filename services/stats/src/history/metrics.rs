@@ -1,7 +1,7 @@
 //! Metrics of a sample that have a history.
 
 /// A metric with a history.
-pub(super) struct Figure {
+pub(super) struct Metric {
     /// Name in responses and in the history file.
     pub(super) name: &'static str,
     /// Value in a sample.
@@ -11,7 +11,7 @@ pub(super) struct Figure {
 }
 
 /// Number of metrics.
-pub(super) const COUNT: usize = FIGURES.len();
+pub(super) const COUNT: usize = METRICS.len();
 
 /// Index of `cpu`.
 pub(super) const CPU: usize = 0;
@@ -21,7 +21,7 @@ pub(super) const RAM: usize = 1;
 
 /// All metrics with a history. A new metric can have any position after the first two, because the
 /// file refers to metrics by name.
-pub(super) const FIGURES: &[Figure] = &[
+pub(super) const METRICS: &[Metric] = &[
     percent("cpu", |sample| sample.cpu),
     percent("ram", |sample| sample.ram),
     percent("cpu_user", |sample| Some(shares(sample)?.user)),
@@ -51,7 +51,7 @@ pub(super) const FIGURES: &[Figure] = &[
     percent("pressure_memory", |sample| Some(sample.pressure?.memory?.some.avg10)),
     percent("pressure_io", |sample| Some(sample.pressure?.io?.some.avg10)),
     // Four decimals: a small container uses only a few thousandths of a processor.
-    Figure {
+    Metric {
         name: "container_cpu_cores",
         value: |sample| sample.container.as_ref()?.cpu_used_cores,
         scale: 10_000.0,
@@ -62,7 +62,7 @@ pub(super) const FIGURES: &[Figure] = &[
     percent("throttled", |sample| sample.container.as_ref()?.throttled),
 ];
 
-impl Figure {
+impl Metric {
     /// Value in this sample; NaN if it is unknown.
     pub(super) fn of(&self, sample: &wire::Sample) -> f32 {
         let value = (self.value)(sample).map_or(f32::NAN, |value| self.rounded(value));
@@ -76,12 +76,12 @@ impl Figure {
     }
 }
 
-const fn percent(name: &'static str, value: fn(&wire::Sample) -> Option<f64>) -> Figure {
-    Figure { name, value, scale: 100.0 }
+const fn percent(name: &'static str, value: fn(&wire::Sample) -> Option<f64>) -> Metric {
+    Metric { name, value, scale: 100.0 }
 }
 
-const fn bytes(name: &'static str, value: fn(&wire::Sample) -> Option<f64>) -> Figure {
-    Figure { name, value, scale: 1.0 }
+const fn bytes(name: &'static str, value: fn(&wire::Sample) -> Option<f64>) -> Metric {
+    Metric { name, value, scale: 1.0 }
 }
 
 fn shares(sample: &wire::Sample) -> Option<wire::Shares> {
@@ -115,24 +115,24 @@ mod tests {
     use super::*;
 
     fn of(name: &str, sample: &wire::Sample) -> f32 {
-        FIGURES.iter().find(|figure| figure.name == name).unwrap().of(sample)
+        METRICS.iter().find(|metric| metric.name == name).unwrap().of(sample)
     }
 
     #[test]
     fn an_empty_sample_has_no_values() {
-        for figure in FIGURES {
-            assert!(figure.of(&wire::Sample::default()).is_nan(), "{}", figure.name);
+        for metric in METRICS {
+            assert!(metric.of(&wire::Sample::default()).is_nan(), "{}", metric.name);
         }
     }
 
     #[test]
     fn the_indexes_of_cpu_and_ram_are_correct() {
-        assert_eq!((FIGURES[CPU].name, FIGURES[RAM].name), ("cpu", "ram"));
+        assert_eq!((METRICS[CPU].name, METRICS[RAM].name), ("cpu", "ram"));
     }
 
     #[test]
     fn metric_names_are_unique() {
-        let names: std::collections::BTreeSet<_> = FIGURES.iter().map(|f| f.name).collect();
+        let names: std::collections::BTreeSet<_> = METRICS.iter().map(|f| f.name).collect();
         assert_eq!(names.len(), COUNT);
     }
 
@@ -230,7 +230,7 @@ mod tests {
             ("container_memory_bytes", 500.0),
             ("throttled", 11.0),
         ];
-        let found: Vec<_> = FIGURES.iter().map(|f| (f.name, f.of(&sample))).collect();
+        let found: Vec<_> = METRICS.iter().map(|f| (f.name, f.of(&sample))).collect();
         assert_eq!(found, expected);
     }
 

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
+mod shutdown;
+
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -26,15 +28,15 @@ fn stats_goes_to_stats_and_the_rest_to_the_frontend() {
     ] {
         let answer = get(&gateway, path);
         assert_eq!((answer.status, answer.field("from")), (200, Some(upstream)), "{path}");
-        let asked = answer.text().lines().next().unwrap();
-        assert_eq!(asked, format!("GET {path} HTTP/1.1"));
+        let request_line = answer.text().lines().next().unwrap();
+        assert_eq!(request_line, format!("GET {path} HTTP/1.1"));
     }
 }
 
 #[test]
 fn method_query_body_and_host_are_forwarded_unchanged() {
     let gateway = between(echo("stats"), echo("frontend"));
-    let answer = ask(
+    let answer = send_request(
         &gateway,
         "POST /form?a=b%20c&d HTTP/1.1\r\nHost: example.org:3050\r\nContent-Length: 5\r\n\r\nhello",
     );
@@ -99,8 +101,8 @@ fn a_connection_over_the_limit_waits_for_a_slot() {
 #[test]
 fn silent_connections_are_closed_for_new_clients() {
     let gateway = start(&[
-        ("GATEWAY_STATS", &nobody().to_string()),
-        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("GATEWAY_STATS", &unused_address().to_string()),
+        ("GATEWAY_FRONTEND", &unused_address().to_string()),
         ("GATEWAY_MAX_CONNECTIONS", "8"),
     ]);
     let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -111,11 +113,11 @@ fn silent_connections_are_closed_for_new_clients() {
         assert_eq!(client.answer().status, 200);
     }
     for round in 0..12 {
-        let asked = Instant::now();
+        let begun = Instant::now();
         let mut client = gateway.connect();
         client.send(request);
         assert_eq!(client.answer().status, 200, "{round}");
-        assert!(asked.elapsed() < Duration::from_secs(2), "{round}: {:?}", asked.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(2), "{round}: {:?}", begun.elapsed());
         silent.push(client);
     }
     // Those that were idle longest are closed, and the newest are not.
@@ -127,25 +129,27 @@ fn silent_connections_are_closed_for_new_clients() {
 
 #[test]
 fn healthz_is_served_by_the_gateway() {
-    let gateway = between(nobody(), nobody());
+    let gateway = between(unused_address(), unused_address());
     let answer = get(&gateway, "/healthz");
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
     let health = answer.json();
     assert_eq!((&health["status"], &health["commit"]), (&"ok".into(), &"unknown".into()));
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
-    let head = ask(&gateway, "HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let head =
+        send_request(&gateway, "HEAD /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert_eq!((head.status, head.text()), (200, ""));
-    let post = ask(&gateway, "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    let post =
+        send_request(&gateway, "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     assert_eq!((post.status, post.field("allow")), (405, Some("GET, HEAD")));
 }
 
 #[test]
 fn a_stopped_upstream_is_502_immediately_and_the_other_one_still_serves() {
-    let gateway = between(nobody(), echo("frontend"));
-    let asked = Instant::now();
+    let gateway = between(unused_address(), echo("frontend"));
+    let begun = Instant::now();
     let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 502);
-    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!(answer.field("content-type"), Some("application/problem+json"));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     assert_eq!(answer.field("server"), None);
@@ -157,8 +161,9 @@ fn a_stopped_upstream_is_502_immediately_and_the_other_one_still_serves() {
 
 #[test]
 fn a_browser_gets_a_page_for_an_error() {
-    let gateway = between(nobody(), nobody());
-    let answer = ask(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
+    let gateway = between(unused_address(), unused_address());
+    let answer =
+        send_request(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
     assert_eq!(answer.status, 502);
     assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
     assert!(answer.text().contains("the upstream of route / cannot be reached"));
@@ -167,7 +172,7 @@ fn a_browser_gets_a_page_for_an_error() {
 #[test]
 fn an_upstream_that_closes_without_a_response_is_502() {
     let closing = upstream(|_, _| false);
-    let gateway = between(closing, nobody());
+    let gateway = between(closing, unused_address());
     assert_eq!(get(&gateway, "/stats").status, 502);
 }
 
@@ -180,13 +185,13 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
     });
     let gateway = start(&[
         ("GATEWAY_STATS", &hanging.to_string()),
-        ("GATEWAY_FRONTEND", &nobody().to_string()),
+        ("GATEWAY_FRONTEND", &unused_address().to_string()),
         ("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"),
     ]);
-    let asked = Instant::now();
+    let begun = Instant::now();
     let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 504);
-    let waited = asked.elapsed();
+    let waited = begun.elapsed();
     assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(3), "{waited:?}");
     assert!(answer.text().contains("the upstream of route /stats did not respond in time"));
 }
@@ -215,7 +220,7 @@ fn an_idle_connection_that_the_upstream_closed_fails_no_request() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
         false
     });
-    let gateway = between(forgetful, nobody());
+    let gateway = between(forgetful, unused_address());
     for _ in 0..20 {
         assert_eq!(get(&gateway, "/stats").status, 200);
     }
@@ -228,7 +233,7 @@ fn the_gateway_sends_its_own_http_version() {
         stream.write_all(answer).unwrap();
         false
     });
-    let gateway = between(old, nobody());
+    let gateway = between(old, unused_address());
     let answer = get(&gateway, "/stats");
     assert!(answer.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", answer.head);
     assert_eq!(answer.text(), "ok");
@@ -241,7 +246,7 @@ fn a_request_with_two_lengths_is_rejected_and_not_forwarded() {
         seen.send(head.to_owned()).unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_ok()
     });
-    let gateway = between(stats, nobody());
+    let gateway = between(stats, unused_address());
     let mut client = gateway.connect();
     client.send(
         "POST /stats HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -255,40 +260,40 @@ fn a_request_with_two_lengths_is_rejected_and_not_forwarded() {
 
 #[test]
 fn ambiguous_requests_are_rejected() {
-    let gateway = between(nobody(), nobody());
+    let gateway = between(unused_address(), unused_address());
     for path in ["/./stats", "//stats", "/stats/../x", "/foo%2f..%2fstats", "/a\\b", "/%00"] {
         assert_eq!(get(&gateway, path).status, 400, "{path}");
     }
-    assert_eq!(ask(&gateway, "GET / HTTP/1.1\r\n\r\n").status, 400);
-    assert_eq!(ask(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
+    assert_eq!(send_request(&gateway, "GET / HTTP/1.1\r\n\r\n").status, 400);
+    assert_eq!(send_request(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").status, 400);
     for method in ["TRACE /", "CONNECT a:80"] {
-        let answer = ask(&gateway, &format!("{method} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
+        let answer = send_request(&gateway, &format!("{method} HTTP/1.1\r\nHost: a:80\r\n\r\n"));
         assert_eq!((answer.status, answer.field("server")), (405, None), "{method}");
     }
 }
 
 #[test]
 fn a_body_over_the_limit_is_413_with_and_without_a_length() {
-    let gateway = between(nobody(), echo("frontend"));
+    let gateway = between(unused_address(), echo("frontend"));
     let body = "x".repeat(64 * 1024 + 1);
     let announced =
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    assert_eq!(ask(&gateway, &announced).status, 413);
+    assert_eq!(send_request(&gateway, &announced).status, 413);
     let chunked = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
         body.len()
     );
-    assert_eq!(ask(&gateway, &chunked).status, 413);
+    assert_eq!(send_request(&gateway, &chunked).status, 413);
     let limit = &body[1..];
     let within =
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{limit}", limit.len());
-    assert_eq!(ask(&gateway, &within).status, 200);
+    assert_eq!(send_request(&gateway, &within).status, 200);
 }
 
 #[test]
 fn claims_of_a_client_about_itself_are_replaced() {
-    let gateway = between(echo("stats"), nobody());
-    let answer = ask(
+    let gateway = between(echo("stats"), unused_address());
+    let answer = send_request(
         &gateway,
         "GET /stats HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 6.6.6.6\r\n\
          X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=6.6.6.6\r\n\
@@ -319,7 +324,7 @@ fn events_are_forwarded_while_the_stream_is_open() {
         stream.write_all(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n").unwrap();
         true
     });
-    let gateway = between(stats, nobody());
+    let gateway = between(stats, unused_address());
     let mut client = gateway.connect();
     client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
     client.read_until("data: 1\n\n");
@@ -328,81 +333,8 @@ fn events_are_forwarded_while_the_stream_is_open() {
 }
 
 #[test]
-fn sigterm_ends_an_idle_gateway_immediately() {
-    let mut gateway = between(echo("stats"), echo("frontend"));
-    let mut client = gateway.connect();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.answer().status, 200);
-    gateway.terminate();
-    assert!(client.is_closed());
-    let ended = gateway.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.took < Duration::from_secs(2), "{ended:?}");
-}
-
-#[test]
-fn sigterm_lets_a_request_in_flight_end() {
-    let (arrived, arrival) = channel();
-    let (go, wait) = channel::<()>();
-    let wait = Mutex::new(wait);
-    let stats = upstream(move |_, stream| {
-        arrived.send(()).unwrap();
-        wait.lock().unwrap().recv().unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
-    });
-    let mut gateway = between(stats, nobody());
-    let mut client = gateway.connect();
-    client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
-    arrival.recv_timeout(BOUND).unwrap();
-    let mut idle = gateway.connect();
-    idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(idle.answer().status, 200);
-    gateway.terminate();
-    assert!(idle.is_closed());
-    go.send(()).unwrap();
-    let answer = client.answer();
-    assert_eq!((answer.status, answer.text()), (200, "ok"));
-    assert_eq!(answer.field("connection"), Some("close"));
-    assert_eq!(gateway.end().code, Some(0));
-}
-
-#[test]
-fn an_endless_response_is_aborted_after_the_drain_time() {
-    let gateway = start(&[
-        ("GATEWAY_STATS", &endless("text/plain").to_string()),
-        ("GATEWAY_FRONTEND", &nobody().to_string()),
-        ("DRAIN_SECONDS", "1"),
-    ]);
-    let mut client = gateway.connect();
-    client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.read_until("data: 1\n\n");
-    let ended = gateway.stop();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let took = ended.took;
-    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
-}
-
-#[test]
-fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
-    // Requested as an event stream, or detected by the response.
-    for accept in ["Accept: text/event-stream\r\n", ""] {
-        let gateway = between(endless("text/event-stream; charset=utf-8"), nobody());
-        let mut client = gateway.connect();
-        client.send(&format!("GET /stats/stream HTTP/1.1\r\nHost: a\r\n{accept}\r\n"));
-        client.read_until("data: 1\n\n");
-        let ended = gateway.stop();
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.took < Duration::from_millis(900), "{ended:?}");
-        assert!(!ended.log.contains("drain time exceeded"), "{ended:?}");
-        let mut rest = String::new();
-        client.reader.read_to_string(&mut rest).unwrap();
-        assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest:?}");
-    }
-}
-
-#[test]
 fn a_head_without_end_is_431_and_the_connection_closes() {
-    let gateway = between(echo("stats"), nobody());
+    let gateway = between(echo("stats"), unused_address());
     let mut client = gateway.connect();
     let large = "x".repeat(12 * 1024);
     // The limit applies to each request separately.
@@ -419,7 +351,7 @@ fn a_head_without_end_is_431_and_the_connection_closes() {
 
 #[test]
 fn malformed_requests_get_problem_details_and_are_logged() {
-    let gateway = between(nobody(), nobody());
+    let gateway = between(unused_address(), unused_address());
     let mut ids = Vec::new();
     for request in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n"] {
         let mut client = gateway.connect();
@@ -457,21 +389,21 @@ fn all_invalid_settings_are_reported_together_with_exit_code_64() {
         ],
     );
     assert_eq!(output.status.code(), Some(64));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(said.lines().count(), 3, "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(stderr.lines().count(), 3, "{stderr}");
     for name in ["GATEWAY_STATS is", "GATEWAY_FRONTEND is", "GATEWAY_STAT is"] {
-        assert!(said.contains(name), "{said}");
+        assert!(stderr.contains(name), "{stderr}");
     }
 }
 
 #[test]
 fn the_health_check_contacts_the_running_gateway() {
-    let gateway = between(nobody(), nobody());
+    let gateway = between(unused_address(), unused_address());
     let listen = gateway.address.to_string();
     let check =
         |listen: &str| run(GATEWAY, &["healthcheck"], &[("GATEWAY_LISTEN", listen)]).status.code();
     assert_eq!(check(&listen), Some(0));
-    assert_eq!(check(&nobody().to_string()), Some(1));
+    assert_eq!(check(&unused_address().to_string()), Some(1));
 }
 
 fn between(stats: SocketAddr, frontend: SocketAddr) -> Service {
@@ -486,14 +418,14 @@ fn start(settings: &[(&str, &str)]) -> Service {
 }
 
 /// The response to this request, on a persistent connection.
-fn ask(gateway: &Service, request: &str) -> Answer {
+fn send_request(gateway: &Service, request: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(request);
     client.answer()
 }
 
 fn get(gateway: &Service, path: &str) -> Answer {
-    ask(gateway, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    send_request(gateway, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
 /// Values of a field in the request that [`echo`] received.
@@ -508,20 +440,6 @@ fn echo(name: &'static str) -> SocketAddr {
         let answer =
             format!("HTTP/1.1 200 OK\r\nFrom: {name}\r\nContent-Length: {length}\r\n\r\n{request}");
         stream.write_all(answer.as_bytes()).is_ok()
-    })
-}
-
-/// An upstream with endless responses.
-fn endless(kind: &'static str) -> SocketAddr {
-    upstream(move |_, stream| {
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        while stream.write_all(b"9\r\ndata: 1\n\n\r\n").is_ok() {
-            thread::sleep(Duration::from_millis(20));
-        }
-        false
     })
 }
 
@@ -543,7 +461,7 @@ fn upstream(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'stati
 }
 
 /// An address without a listener, which stays reserved until the tests end: it is bound.
-fn nobody() -> SocketAddr {
+fn unused_address() -> SocketAddr {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = socket.local_addr().unwrap();

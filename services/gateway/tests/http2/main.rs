@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
 
+mod streams;
+
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 use testing::{BOUND, Service, accept, fields, read_head};
 use tokio::time::timeout;
 
@@ -28,8 +29,8 @@ fn upstream(serve: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> Soc
             let length = length.first().map_or(0, |n| n.parse().unwrap());
             reader.by_ref().take(length).read_to_string(&mut request).unwrap();
             if request.contains("gateway-check") {
-                let well = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                reader.get_mut().write_all(well.as_bytes()).unwrap();
+                let healthy = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                reader.get_mut().write_all(healthy.as_bytes()).unwrap();
             } else {
                 // One request per connection.
                 return serve(reader.get_mut(), &request);
@@ -75,7 +76,7 @@ fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
     request.body(()).unwrap()
 }
 
-async fn ask(
+async fn send_request(
     client: &SendRequest<Bytes>,
     request: Request<()>,
     is_all: bool,
@@ -110,7 +111,7 @@ async fn piece(body: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
 }
 
 async fn get(client: &SendRequest<Bytes>, path: &str) -> Answer {
-    answer(ask(client, request("GET", path, &[]), true).await.0).await
+    answer(send_request(client, request("GET", path, &[]), true).await.0).await
 }
 
 #[tokio::test]
@@ -130,15 +131,15 @@ async fn sequential_requests_share_one_connection() {
         assert_eq!(fields(&page.body, "x-forwarded-proto"), ["http"]);
         assert!(page.fields.contains_key("x-request-id"));
     }
-    let head = answer(ask(&client, request("HEAD", "/", &[]), true).await.0).await;
+    let head = answer(send_request(&client, request("HEAD", "/", &[]), true).await.0).await;
     assert_eq!((head.status, &*head.body), (200, ""));
     assert!(head.fields.contains_key("content-length"));
 }
 
 #[tokio::test]
 async fn stored_responses_are_served_in_both_protocols() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = requests.clone();
     let gateway = start(
         upstream(move |stream, _| {
             count.fetch_add(1, Ordering::SeqCst);
@@ -155,32 +156,32 @@ async fn stored_responses_are_served_in_both_protocols() {
     }
     assert_eq!(gateway.get("/page").text(), "page");
     let known = request("GET", "/page", &[("if-none-match", "\"a\"")]);
-    let known = answer(ask(&client, known, true).await.0).await;
+    let known = answer(send_request(&client, known, true).await.0).await;
     assert_eq!((known.status, &*known.body), (304, ""));
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
     // The first client already has the representation; the response is stored nevertheless.
     let known = request("GET", "/other", &[("if-none-match", "\"a\"")]);
-    let known = answer(ask(&client, known, true).await.0).await;
+    let known = answer(send_request(&client, known, true).await.0).await;
     assert_eq!((known.status, &*known.body), (304, ""));
     assert_eq!(get(&client, "/other").await.body, "page");
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
 async fn a_body_larger_than_the_window_is_complete_and_one_over_the_limit_is_rejected() {
     let gateway = start(upstream(echo), &[]);
     let (client, _task) = connect(&gateway).await;
-    let (response, mut body) = ask(&client, request("POST", "/form", &[]), false).await;
+    let (response, mut body) = send_request(&client, request("POST", "/form", &[]), false).await;
     let sent = "x".repeat(60_000);
     body.send_data(Bytes::from(sent.clone()), true).unwrap();
     let echoed = answer(response).await;
     assert_eq!(fields(&echoed.body, "content-length"), ["60000"]);
     assert!(echoed.body.ends_with(&format!("\r\n\r\n{sent}")));
-    let (response, mut body) = ask(&client, request("POST", "/form", &[]), false).await;
+    let (response, mut body) = send_request(&client, request("POST", "/form", &[]), false).await;
     body.send_data(Bytes::from("x".repeat(70_000)), true).unwrap();
     assert_eq!(answer(response).await.status, 413);
     let announced = request("POST", "/form", &[("content-length", "70000")]);
-    let (response, _body) = ask(&client, announced, false).await;
+    let (response, _body) = send_request(&client, announced, false).await;
     assert_eq!(answer(response).await.status, 413);
     assert_eq!(get(&client, "/").await.status, 200, "the connection goes on");
 }
@@ -189,14 +190,14 @@ async fn a_body_larger_than_the_window_is_complete_and_one_over_the_limit_is_rej
 async fn requests_that_the_parser_rejects_are_rejected() {
     let gateway = start(upstream(echo), &[]);
     let (client, _task) = connect(&gateway).await;
-    for (asked, status) in [
+    for (rejected, status) in [
         (request("TRACE", "/", &[]), 405),
         (request("GET", "/a/../b%2f", &[]), 400),
         (request("GET", "/", &[("host", "other")]), 400),
         (request("GET", "/", &[("expect", "more")]), 417),
     ] {
-        let what = format!("{asked:?}");
-        let refused = answer(ask(&client, asked, true).await.0).await;
+        let what = format!("{rejected:?}");
+        let refused = answer(send_request(&client, rejected, true).await.0).await;
         assert_eq!(refused.status, status, "{what}");
         assert!(refused.body.contains("\"detail\""), "{what}: {}", refused.body);
     }
@@ -206,9 +207,9 @@ async fn requests_that_the_parser_rejects_are_rejected() {
 #[tokio::test]
 async fn a_missing_upstream_is_a_problem_and_a_truncated_response_is_reset() {
     // Bound, so that no other process can listen there.
-    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
-    nobody.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let gateway = start(nobody.local_addr().unwrap(), &[]);
+    let unused = tokio::net::TcpSocket::new_v4().unwrap();
+    unused.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let gateway = start(unused.local_addr().unwrap(), &[]);
     let (client, _task) = connect(&gateway).await;
     assert_eq!(get(&client, "/").await.status, 502);
     for half in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"] {
@@ -219,7 +220,7 @@ async fn a_missing_upstream_is_a_problem_and_a_truncated_response_is_reset() {
             &[],
         );
         let (client, _task) = connect(&gateway).await;
-        let (response, _) = ask(&client, request("GET", "/", &[]), true).await;
+        let (response, _) = send_request(&client, request("GET", "/", &[]), true).await;
         // The reset may arrive before the head.
         let error = match timeout(BOUND, response).await.unwrap() {
             Err(error) => error,
@@ -248,9 +249,12 @@ async fn an_uncompressed_response_is_compressed_if_accepted() {
     });
     let gateway = start(plain, &[]);
     let (client, _task) = connect(&gateway).await;
-    let asked = request("GET", "/", &[("accept-encoding", "gzip")]);
-    let (parts, mut body) =
-        timeout(BOUND, ask(&client, asked, true).await.0).await.unwrap().unwrap().into_parts();
+    let request_head = request("GET", "/", &[("accept-encoding", "gzip")]);
+    let (parts, mut body) = timeout(BOUND, send_request(&client, request_head, true).await.0)
+        .await
+        .unwrap()
+        .unwrap()
+        .into_parts();
     assert_eq!(parts.headers["content-encoding"], "gzip");
     assert!(!parts.headers.contains_key("transfer-encoding"));
     let mut bytes = 0;
@@ -262,9 +266,9 @@ async fn an_uncompressed_response_is_compressed_if_accepted() {
 
 #[tokio::test]
 async fn a_connection_closed_without_a_response_is_retried_elsewhere() {
-    let (broken, well) = (upstream(|_, _| ()), upstream(echo));
-    let routes = format!("/ {broken},{well}");
-    let gateway = start(well, &[("GATEWAY_ROUTES", &routes)]);
+    let (broken, healthy) = (upstream(|_, _| ()), upstream(echo));
+    let routes = format!("/ {broken},{healthy}");
+    let gateway = start(healthy, &[("GATEWAY_ROUTES", &routes)]);
     let (client, _task) = connect(&gateway).await;
     for _ in 0..10 {
         assert_eq!(get(&client, "/").await.status, 200);
@@ -287,119 +291,6 @@ async fn a_large_response_is_complete_through_a_small_window() {
     assert!(!large.fields.contains_key("transfer-encoding"));
 }
 
-/// An upstream that sends events on command, and reports when the gateway disconnects.
-fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
-    let (go, goes_on) = channel::<()>();
-    let (gone, is_gone) = channel();
-    let goes_on = std::sync::Mutex::new(goes_on);
-    let address = upstream(move |stream, _| {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
-                    Transfer-Encoding: chunked\r\n\r\n";
-        stream.write_all(head.as_bytes()).unwrap();
-        for (count, ()) in goes_on.lock().unwrap().iter().take(3).enumerate() {
-            stream.write_all(format!("9\r\ndata: {count}\n\n\r\n").as_bytes()).unwrap();
-        }
-        // The gateway sends nothing, so this waits for its disconnect.
-        let _ = stream.read(&mut [0]);
-        let _ = gone.send(());
-    });
-    (address, go, is_gone)
-}
-
-async fn hear(gateway: &Service, go: &Sender<()>) -> (RecvStream, tokio::task::JoinHandle<bool>) {
-    let (client, task) = connect(gateway).await;
-    let asked = request("GET", "/stats/stream", &[("accept", "text/event-stream")]);
-    let (response, _) = ask(&client, asked, true).await;
-    let response = timeout(BOUND, response).await.unwrap().unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    let mut body = response.into_body();
-    for count in 0..3 {
-        // The next event is not sent before this one arrives.
-        go.send(()).unwrap();
-        let event = piece(&mut body).await.unwrap().unwrap();
-        assert_eq!(event, format!("data: {count}\n\n"));
-    }
-    (body, task)
-}
-
-#[tokio::test]
-async fn events_are_forwarded_immediately_and_end_with_the_gateway() {
-    let (upstream, go, _is_gone) = events();
-    let mut gateway = start(upstream, &[]);
-    let (mut body, task) = hear(&gateway, &go).await;
-    gateway.terminate();
-    while let Some(piece) = piece(&mut body).await {
-        assert_eq!(piece.unwrap(), "", "it did not end as it should");
-    }
-    assert!(timeout(BOUND, task).await.unwrap().unwrap(), "there was no GOAWAY");
-    let ended = gateway.end();
-    assert_eq!(ended.code, Some(0));
-    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
-}
-
-#[tokio::test]
-async fn resetting_a_stream_closes_its_upstream_connection() {
-    let (upstream, go, is_gone) = events();
-    let gateway = start(upstream, &[]);
-    let (body, _task) = hear(&gateway, &go).await;
-    // Resets only the stream.
-    drop(body);
-    let gone = tokio::task::spawn_blocking(move || is_gone.recv_timeout(BOUND));
-    assert!(gone.await.unwrap().is_ok(), "the upstream still has a viewer");
-}
-
-#[tokio::test]
-async fn streams_that_are_reset_are_canceled() {
-    let (begun, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (all, count) = (begun.clone(), open.clone());
-    let gateway = start(
-        upstream(move |stream, _| {
-            all.fetch_add(1, Ordering::SeqCst);
-            count.fetch_add(1, Ordering::SeqCst);
-            // No response; waits for the disconnect.
-            let _ = stream.read(&mut [0]);
-            count.fetch_sub(1, Ordering::SeqCst);
-        }),
-        &[],
-    );
-    // More than the stream limit: streams that are reset make room for others.
-    for _ in 0..3 {
-        let (client, _task) = connect(&gateway).await;
-        let mut responses = Vec::new();
-        let before = begun.load(Ordering::SeqCst);
-        for number in 0..100 {
-            // Requests for the same target would be coalesced.
-            let asked = request("GET", &format!("/{number}"), &[]);
-            responses.push(ask(&client, asked, true).await);
-        }
-        until(|| begun.load(Ordering::SeqCst) == before + 100).await;
-        assert_eq!(open.load(Ordering::SeqCst), 100);
-        drop(responses);
-        until(|| open.load(Ordering::SeqCst) == 0).await;
-        assert_eq!(get(&client, "/healthz").await.status, 200, "the connection goes on");
-    }
-    // At maximum speed: the gateway may close the connection for it, but nothing else.
-    let (client, _task) = connect(&gateway).await;
-    for number in 0..1000 {
-        let Ok(Ok(mut client)) = timeout(BOUND, client.clone().ready()).await else { break };
-        let asked = request("GET", &format!("/{number}"), &[]);
-        let Ok((_, mut body)) = client.send_request(asked, true) else { break };
-        body.send_reset(Reason::CANCEL);
-        tokio::task::yield_now().await;
-    }
-    until(|| open.load(Ordering::SeqCst) == 0).await;
-    assert_eq!(gateway.get("/healthz").status, 200);
-}
-
-/// Waits until the condition is true.
-async fn until(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < BOUND, "it did not come about");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_hundred_requests_are_in_flight_concurrently() {
     let together = Arc::new(Barrier::new(100));
@@ -415,7 +306,7 @@ async fn a_hundred_requests_are_in_flight_concurrently() {
     let mut responses = Vec::new();
     for number in 0..100 {
         let path = format!("/{number}");
-        responses.push((ask(&client, request("GET", &path, &[]), true).await.0, path));
+        responses.push((send_request(&client, request("GET", &path, &[]), true).await.0, path));
     }
     for (response, path) in responses {
         let answer = answer(response).await;
@@ -465,7 +356,7 @@ async fn an_upstream_may_respond_before_the_body_is_complete() {
     });
     let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
     let (client, _task) = connect(&gateway).await;
-    let (response, mut body) = ask(&client, request("POST", "/x", &[]), false).await;
+    let (response, mut body) = send_request(&client, request("POST", "/x", &[]), false).await;
     let sending = tokio::spawn(async move {
         for _ in 0..1000 {
             body.reserve_capacity(16 * 1024);
@@ -495,7 +386,7 @@ async fn early_hints_precede_the_response() {
     });
     let gateway = start(upstream, &[]);
     let (client, _task) = connect(&gateway).await;
-    let (mut response, _) = ask(&client, request("GET", "/x", &[]), true).await;
+    let (mut response, _) = send_request(&client, request("GET", "/x", &[]), true).await;
     let hint = std::future::poll_fn(|context| response.poll_informational(context));
     let hint = timeout(BOUND, hint).await.unwrap().unwrap().unwrap();
     assert_eq!(hint.status().as_u16(), 103);
@@ -522,7 +413,7 @@ async fn a_client_with_a_window_of_one_byte_gets_no_extra_time() {
             .unwrap();
         tokio::spawn(connection);
         let client = client.ready().await.unwrap();
-        let (response, _) = ask(&client, request("GET", "/x", &[]), true).await;
+        let (response, _) = send_request(&client, request("GET", "/x", &[]), true).await;
         let mut body = timeout(BOUND, response).await.unwrap().unwrap().into_body();
         let begun = Instant::now();
         let mut taken = 0;
@@ -571,7 +462,8 @@ async fn the_attributes_of_a_route_apply_to_http_2() {
             let length = bytes.to_string();
             let known = [("content-length", &*length)];
             let sent = if is_known { &known[..] } else { &[] };
-            let (response, mut body) = ask(&client, request("POST", "/x", sent), false).await;
+            let (response, mut body) =
+                send_request(&client, request("POST", "/x", sent), false).await;
             body.send_data("x".repeat(bytes).into(), true).unwrap();
             assert_eq!(answer(response).await.status, status, "{bytes} {is_known}");
         }

@@ -1,0 +1,99 @@
+//! Shutdown after SIGTERM.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use testing::BOUND;
+
+use super::{between, echo, start, unused_address, upstream};
+
+#[test]
+fn sigterm_ends_an_idle_gateway_immediately() {
+    let mut gateway = between(echo("stats"), echo("frontend"));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    gateway.terminate();
+    assert!(client.is_closed());
+    let ended = gateway.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(2), "{ended:?}");
+}
+
+#[test]
+fn sigterm_lets_a_request_in_flight_end() {
+    let (arrived, arrival) = channel();
+    let (go, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let stats = upstream(move |_, stream| {
+        arrived.send(()).unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+    });
+    let mut gateway = between(stats, unused_address());
+    let mut client = gateway.connect();
+    client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+    arrival.recv_timeout(BOUND).unwrap();
+    let mut idle = gateway.connect();
+    idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+    gateway.terminate();
+    assert!(idle.is_closed());
+    go.send(()).unwrap();
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text()), (200, "ok"));
+    assert_eq!(answer.field("connection"), Some("close"));
+    assert_eq!(gateway.end().code, Some(0));
+}
+
+#[test]
+fn an_endless_response_is_aborted_after_the_drain_time() {
+    let gateway = start(&[
+        ("GATEWAY_STATS", &endless("text/plain").to_string()),
+        ("GATEWAY_FRONTEND", &unused_address().to_string()),
+        ("DRAIN_SECONDS", "1"),
+    ]);
+    let mut client = gateway.connect();
+    client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("data: 1\n\n");
+    let ended = gateway.stop();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let took = ended.took;
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
+    // Requested as an event stream, or detected by the response.
+    for accept in ["Accept: text/event-stream\r\n", ""] {
+        let gateway = between(endless("text/event-stream; charset=utf-8"), unused_address());
+        let mut client = gateway.connect();
+        client.send(&format!("GET /stats/stream HTTP/1.1\r\nHost: a\r\n{accept}\r\n"));
+        client.read_until("data: 1\n\n");
+        let ended = gateway.stop();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.took < Duration::from_millis(900), "{ended:?}");
+        assert!(!ended.log.contains("drain time exceeded"), "{ended:?}");
+        let mut rest = String::new();
+        client.reader.read_to_string(&mut rest).unwrap();
+        assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest:?}");
+    }
+}
+
+/// An upstream with endless responses.
+fn endless(kind: &'static str) -> SocketAddr {
+    upstream(move |_, stream| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        while stream.write_all(b"9\r\ndata: 1\n\n\r\n").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        false
+    })
+}

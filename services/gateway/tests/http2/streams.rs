@@ -1,0 +1,131 @@
+//! Event streams, and streams that the client resets.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use h2::{Reason, RecvStream};
+use http::StatusCode;
+use testing::{BOUND, Service};
+use tokio::time::timeout;
+
+use super::{connect, get, piece, request, send_request, start, upstream};
+
+/// An upstream that sends events on command, and reports when the gateway disconnects.
+fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
+    let (go, goes_on) = channel::<()>();
+    let (gone, is_gone) = channel();
+    let goes_on = std::sync::Mutex::new(goes_on);
+    let address = upstream(move |stream, _| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        for (count, ()) in goes_on.lock().unwrap().iter().take(3).enumerate() {
+            stream.write_all(format!("9\r\ndata: {count}\n\n\r\n").as_bytes()).unwrap();
+        }
+        // The gateway sends nothing, so this waits for its disconnect.
+        let _ = stream.read(&mut [0]);
+        let _ = gone.send(());
+    });
+    (address, go, is_gone)
+}
+
+async fn open_stream(
+    gateway: &Service,
+    go: &Sender<()>,
+) -> (RecvStream, tokio::task::JoinHandle<bool>) {
+    let (client, task) = connect(gateway).await;
+    let request_head = request("GET", "/stats/stream", &[("accept", "text/event-stream")]);
+    let (response, _) = send_request(&client, request_head, true).await;
+    let response = timeout(BOUND, response).await.unwrap().unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body();
+    for count in 0..3 {
+        // The next event is not sent before this one arrives.
+        go.send(()).unwrap();
+        let event = piece(&mut body).await.unwrap().unwrap();
+        assert_eq!(event, format!("data: {count}\n\n"));
+    }
+    (body, task)
+}
+
+#[tokio::test]
+async fn events_are_forwarded_immediately_and_end_with_the_gateway() {
+    let (upstream, go, _is_gone) = events();
+    let mut gateway = start(upstream, &[]);
+    let (mut body, task) = open_stream(&gateway, &go).await;
+    gateway.terminate();
+    while let Some(piece) = piece(&mut body).await {
+        assert_eq!(piece.unwrap(), "", "it did not end as it should");
+    }
+    assert!(timeout(BOUND, task).await.unwrap().unwrap(), "there was no GOAWAY");
+    let ended = gateway.end();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+}
+
+#[tokio::test]
+async fn resetting_a_stream_closes_its_upstream_connection() {
+    let (upstream, go, is_gone) = events();
+    let gateway = start(upstream, &[]);
+    let (body, _task) = open_stream(&gateway, &go).await;
+    // Resets only the stream.
+    drop(body);
+    let gone = tokio::task::spawn_blocking(move || is_gone.recv_timeout(BOUND));
+    assert!(gone.await.unwrap().is_ok(), "the upstream still has a viewer");
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_are_canceled() {
+    let (begun, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (all, count) = (begun.clone(), open.clone());
+    let gateway = start(
+        upstream(move |stream, _| {
+            all.fetch_add(1, Ordering::SeqCst);
+            count.fetch_add(1, Ordering::SeqCst);
+            // No response; waits for the disconnect.
+            let _ = stream.read(&mut [0]);
+            count.fetch_sub(1, Ordering::SeqCst);
+        }),
+        &[],
+    );
+    // More than the stream limit: streams that are reset make room for others.
+    for _ in 0..3 {
+        let (client, _task) = connect(&gateway).await;
+        let mut responses = Vec::new();
+        let before = begun.load(Ordering::SeqCst);
+        for number in 0..100 {
+            // Requests for the same target would be coalesced.
+            let request_head = request("GET", &format!("/{number}"), &[]);
+            responses.push(send_request(&client, request_head, true).await);
+        }
+        until(|| begun.load(Ordering::SeqCst) == before + 100).await;
+        assert_eq!(open.load(Ordering::SeqCst), 100);
+        drop(responses);
+        until(|| open.load(Ordering::SeqCst) == 0).await;
+        assert_eq!(get(&client, "/healthz").await.status, 200, "the connection goes on");
+    }
+    // At maximum speed: the gateway may close the connection for it, but nothing else.
+    let (client, _task) = connect(&gateway).await;
+    for number in 0..1000 {
+        let Ok(Ok(mut client)) = timeout(BOUND, client.clone().ready()).await else { break };
+        let request_head = request("GET", &format!("/{number}"), &[]);
+        let Ok((_, mut body)) = client.send_request(request_head, true) else { break };
+        body.send_reset(Reason::CANCEL);
+        tokio::task::yield_now().await;
+    }
+    until(|| open.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(gateway.get("/healthz").status, 200);
+}
+
+/// Waits until the condition is true.
+async fn until(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < BOUND, "it did not come about");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

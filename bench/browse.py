@@ -14,9 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 from conftest import CHROMIUM_FLAGS
+from dashboard import WATCH, drag, wait_for_sequence, wait_until_live
 from fake_backend import FakeBackend
 from playwright.sync_api import sync_playwright
-from test_dashboard import WATCH, drag, wait_for_sequence, wait_until_live
 
 CORES = 64
 LOADS = 3

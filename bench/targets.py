@@ -139,7 +139,7 @@ TESTED = (
         "`services/stats/src/collect`, `fixtures/`",
     ),
     ("stats", "compared with psutil: CPU within 2 points, memory within 1", "`e2e/test_psutil.py`"),
-    ("page", "no memory growth in ten minutes of ticks", "`e2e/test_dashboard.py -k flat`"),
+    ("page", "no memory growth in ten minutes of ticks", "`e2e/page/test_speed.py -k flat`"),
     (
         "gateway",
         "hostile requests: none reaches another origin",

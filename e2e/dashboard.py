@@ -170,6 +170,16 @@ def hover(page, name, share):
     settled(page)
 
 
+def drag(page, name, begin, end, steps=8):
+    plot(page, name).scroll_into_view_if_needed()
+    hover(page, name, begin)
+    page.mouse.down()
+    for step in range(1, steps + 1):
+        hover(page, name, begin + (end - begin) * step / steps)
+    page.mouse.up()
+    settled(page)
+
+
 def picture(page, name):
     ARTIFACTS.mkdir(exist_ok=True)
     page.screenshot(path=ARTIFACTS / f"dashboard-{name}.png")

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import fake_backend
+import fake_samples
 
 DIST = Path(__file__).parent.parent / "services" / "frontend" / "app" / "dist"
 
@@ -63,7 +64,7 @@ class Member:
 
     def minute(self):
         times = [self.since + (self.sequence + second - 59) * 1000 for second in range(60)]
-        cpu = [fake_backend.wave(second, 30, 5, 60) for second in range(60)]
+        cpu = [fake_samples.wave(second, 30, 5, 60) for second in range(60)]
         told = {"instance": self.instance, "times_unix_ms": times, "cpu": cpu, "ram": cpu}
         return f"{self.address} minute " + json.dumps(told, separators=(",", ":"))
 
@@ -198,12 +199,12 @@ class Handler(fake_backend.Handler):
         scene.instance = member.instance
         sequence = member.sequence + 1
         if path == "stats":
-            told = fake_backend.sample(scene, sequence, now_ms())
+            told = fake_samples.sample(scene, sequence, now_ms())
             self.answer(200, "application/json", json.dumps(told).encode())
         elif path == "stats/stream":
             self.stream_from(Sampler(scene))
         elif path == "stats/history":
-            told = fake_backend.history(scene, sequence, now_ms(), 600, 1)
+            told = fake_samples.history(scene, sequence, now_ms(), 600, 1)
             self.answer(200, "application/json", json.dumps(told).encode())
         else:
             self.answer(404, "text/plain", b"not found\n")
@@ -255,7 +256,7 @@ class Sampler:
     def run(self):
         sequence = 1
         while True:
-            told = json.dumps(fake_backend.sample(self.scene, sequence, now_ms()))
+            told = json.dumps(fake_samples.sample(self.scene, sequence, now_ms()))
             self.viewer.put(f"event: sample\ndata: {told}\n\n")
             sequence += 1
             if self.stop.wait(0.5):

@@ -19,7 +19,7 @@ from dashboard import (
     wait_for_sequence,
     wait_until_live,
 )
-from fake_backend import traffic
+from fake_samples import traffic
 
 
 def many_interfaces(sample):

@@ -43,8 +43,15 @@ MOST_REPEATED = 5
 OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
 PAGE_FOLDER = "page"
-# Tests of the page, which have a made-up service behind it.
-PAGES = ("dashboard", "fleet_page")
+# Tests of the page, which have a made-up service behind it, by part. Each part takes about five minutes.
+PAGE_TESTS = {
+    "page": ("absurd", "connection", "live", "notifications", "outages", "replicas", "speed", "status", "tabs"),
+    "panels": (
+        *("accessibility", "chart_views", "charts", "downloads", "incidents", "levels", "preferences", "report"),
+        *("scopes", "screens", "states", "tables"),
+        *("fleet_looks", "fleet_members", "fleet_stream", "fleet_table"),
+    ),
+}
 
 
 class TestsFailed(Exception):
@@ -261,13 +268,18 @@ def bench() -> None:
 
 
 def page() -> None:
-    """The page in a browser, with the real frontend and made-up figures."""
-    pytest("page", ["e2e/test_dashboard.py", "--browser", browser()])
+    """The page in a browser, with the real frontend and made-up figures: connection, faults, and speed."""
+    in_browser("page")
 
 
 def panels() -> None:
-    """The same by subject: connection, charts, states, tables, and the page of a fleet."""
-    pytest("panels", [f"e2e/{PAGE_FOLDER}", "e2e/test_fleet_page.py", "--browser", browser()])
+    """The content of the page: charts, states, tables, files, looks, and the page of a fleet."""
+    in_browser("panels")
+
+
+def in_browser(name: str) -> None:
+    files = [f"e2e/{PAGE_FOLDER}/test_{subject}.py" for subject in PAGE_TESTS[name]]
+    pytest(name, [*files, "--browser", browser()])
 
 
 def gateway() -> None:
@@ -326,7 +338,7 @@ FULL = tuple(name for name in PARTS if name != "smoke")
 def system(kind: str, *more: str) -> None:
     """The black-box tests of the running system in one of its two forms."""
     os.environ["STACK"] = kind
-    apart = [f"--ignore=e2e/test_{name}.py" for name in (*OWN_PROCESSES, *PAGES)]
+    apart = [f"--ignore=e2e/test_{name}.py" for name in OWN_PROCESSES]
     # The rehearsal has scripts of its own there.
     apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, PAGE_FOLDER, "deploy")]
     if kind == "processes" and toolchain.engine():

@@ -115,8 +115,22 @@ class Parts(unittest.TestCase):
         """Whatever lies under e2e is either run with the running system or named as a part of its own."""
         folders = {path.name for path in (parts.ROOT / "e2e").iterdir() if list(path.glob("**/test_*.py"))}
         self.assertEqual(folders - {"deploy"}, {*parts.OWN_FOLDERS, parts.PAGE_FOLDER})
-        for name in (*parts.OWN_PROCESSES, *parts.PAGES):
+        for name in parts.OWN_PROCESSES:
             self.assertTrue((parts.ROOT / "e2e" / f"test_{name}.py").is_file(), name)
+
+    def test_every_test_of_the_page_belongs_to_one_part(self) -> None:
+        selected: list[str] = []
+
+        def pytest(_name: str, arguments: list[str]) -> None:
+            selected.extend(each for each in arguments if each.startswith("e2e/"))
+
+        with mock.patch.object(parts, "pytest", pytest), mock.patch.object(parts, "browser", lambda: "chromium"):
+            for name in parts.PAGE_TESTS:
+                parts.PARTS[name].run()
+        folder = parts.ROOT / "e2e" / parts.PAGE_FOLDER
+        files = [str(path.relative_to(parts.ROOT)) for path in folder.rglob("test_*.py")]
+        # A file in two parts would be in this list twice.
+        self.assertEqual(sorted(selected), sorted(files))
 
     @unittest.skipIf(importlib.util.find_spec("pytest") is None, "pytest is not installed here")
     def test_pytest_finds_the_tests_of_every_package(self) -> None:

@@ -1,0 +1,149 @@
+"""Views of the charts: exact values, pause, zoom, ranges, links and tables."""
+
+import re
+
+import pytest
+from conftest import eventually
+from dashboard import (
+    CHARTS,
+    NONSENSE,
+    TOO_WIDE,
+    backend,
+    button,
+    drag,
+    drawn,
+    frontend,
+    hover,
+    opened,
+    panel,
+    picture,
+    plot,
+    settled,
+    wait_for_sequence,
+)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_pointer_on_a_chart_gets_exact_values_and_their_time(opened, name):
+    page = opened()
+    plot(page, name).scroll_into_view_if_needed()
+    texts = []
+    for share in (0.3, 0.7):
+        hover(page, name, share)
+        texts.append(panel(page, name).inner_text())
+        assert re.search(r"\d{1,2}[:.]\d{2}[:.]\d{2}", texts[-1]), texts[-1]
+    assert texts[0] != texts[1]
+
+
+def test_a_chart_is_read_with_the_arrow_keys(opened):
+    page = opened()
+    chart = panel(page, "cpu").locator('.plot[tabindex="0"], .plot [tabindex="0"]').first
+    chart.focus()
+    texts = []
+    for key in ("ArrowLeft", "ArrowLeft", "Home", "End"):
+        page.keyboard.press(key)
+        settled(page)
+        texts.append(panel(page, "cpu").inner_text())
+        assert re.search(r"\d{1,2}[:.]\d{2}[:.]\d{2}", texts[-1]), texts[-1]
+    assert texts[1] != texts[2] != texts[3]
+
+
+def test_pause_holds_the_charts_and_goes_on(opened, backend):
+    page = opened()
+    button(page, "pause").click()
+    before = drawn(page, "load")
+    backend.tick(5)
+    page.wait_for_timeout(500)
+    assert drawn(page, "load") == before
+    button(page, "pause").click()
+    backend.tick()
+    eventually(lambda: drawn(page, "load") != before)
+
+
+def test_a_drag_zooms_every_chart_and_escape_leads_back(opened):
+    page = opened()
+    before = {name: drawn(page, name) for name in ("cpu", "load")}
+    drag(page, "cpu", 0.3, 0.6)
+    page.mouse.move(1, 1)
+    for name, was in before.items():
+        assert drawn(page, name) != was, name
+    zoomed = drawn(page, "load")
+    plot(page, "cpu").dblclick() if not escape(page) else None
+    eventually(lambda: drawn(page, "load") != zoomed)
+
+
+def escape(page):
+    """Presses Escape on a chart. True, since the page has this key."""
+    panel(page, "cpu").locator('.plot[tabindex="0"], .plot [tabindex="0"]').first.focus()
+    page.keyboard.press("Escape")
+    return True
+
+
+def test_a_gap_is_drawn_as_a_gap(opened, backend):
+    starts = """(paths) => paths.map((path) => path.getAttribute("d") || "")
+      .join("").split(/[Mm]/).length - 1"""
+    whole = plot(opened(), "load").locator("path").evaluate_all(starts)
+    backend.scene.gap = range(200, 300)
+    torn = plot(opened(), "load").locator("path").evaluate_all(starts)
+    assert torn > whole
+
+
+def test_a_day_is_fetched_when_it_is_asked_for(opened, backend):
+    page = opened()
+    with page.expect_response(lambda answer: "/stats/history" in answer.url) as answer:
+        button(page, "range-24h").click()
+    assert "seconds=86400" in answer.value.url
+    page.wait_for_function("location.hash.includes('range=24h')")
+    plot(page, "cpu").scroll_into_view_if_needed()
+
+    def told():
+        hover(page, "load", 0.5)
+        return panel(page, "load").inner_text().lower()
+
+    eventually(lambda: re.search(r"\bmin|\u2013|to\b|max", told()))
+    picture(page, "day")
+    assert page.evaluate(NONSENSE) == []
+
+
+def test_a_link_carries_the_view(opened, backend):
+    page = opened("/#range=1h&panel=network")
+    assert any("seconds=3600" in path for path in backend.asked)
+    assert button(page, "range-1h").get_attribute("aria-current") == "true"
+    assert page.evaluate(
+        """() => { const box = document.querySelector('[data-panel="network"]')
+          .getBoundingClientRect(); return box.top < innerHeight && box.bottom > 0; }"""
+    )
+
+
+def test_an_empty_history_is_no_fault(opened, backend):
+    backend.scene.change_history = lambda history: {**history, "time_unix_ms": [], "series": {}}
+    page = opened()
+    assert page.evaluate(NONSENSE) == []
+    backend.tick(3)
+    wait_for_sequence(page, backend.sequence)
+
+
+@pytest.mark.parametrize("cores", [1, 64, 512])
+def test_every_number_of_cores_has_its_picture(opened, backend, cores):
+    backend.scene.cores = cores
+    page = opened()
+    backend.tick(3)
+    wait_for_sequence(page, backend.sequence)
+    cells = panel(page, "cores")
+    cells.scroll_into_view_if_needed()
+    assert cells.bounding_box()["height"] > 20
+    assert page.evaluate(TOO_WIDE) == []
+    assert page.evaluate(NONSENSE) == []
+    picture(page, f"cores-{cores}")
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_behind_every_chart_is_a_table(opened, name):
+    page = opened()
+    button(page, f"table-{name}").click()
+    table = panel(page, name).locator("table").first
+    table.wait_for(state="visible")
+    assert table.locator("tr").count() > 5
+    assert table.locator("th").count() >= 2
+    button(page, f"table-{name}").click()
+    table.wait_for(state="hidden")

@@ -1,0 +1,33 @@
+"""Figures and charts as files, and on the clipboard."""
+
+import csv
+import io
+import json
+import xml.etree.ElementTree
+
+from dashboard import backend, button, frontend, opened
+
+
+def test_what_is_shown_can_be_taken_away(opened):
+    page = opened(accept_downloads=True)
+
+    def downloaded(name):
+        with page.expect_download() as download:
+            button(page, name).click()
+        with open(download.value.path(), encoding="utf-8") as file:
+            return file.read()
+
+    rows = list(csv.DictReader(io.StringIO(downloaded("download-csv"))))
+    assert len(rows) > 500
+    assert "time_unix_ms" in rows[0] and float(rows[-1]["cpu"]) >= 0
+    told = json.loads(downloaded("download-json"))
+    assert "0123456789abcdef" in json.dumps(told)
+    picture_of = xml.etree.ElementTree.fromstring(downloaded("download-svg-cpu"))
+    assert picture_of.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_the_figures_can_be_copied(opened):
+    page = opened(permissions=["clipboard-read", "clipboard-write"])
+    button(page, "copy-json").click()
+    page.wait_for_timeout(300)
+    assert json.loads(page.evaluate("navigator.clipboard.readText()"))

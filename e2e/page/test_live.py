@@ -1,0 +1,60 @@
+"""Ticks on the page: at once, often, and in a hidden tab."""
+
+import re
+import time
+
+from dashboard import CHARTS, NOTICE_MS, backend, button, frontend, opened, plot, wait_for_sequence
+
+
+def test_a_tick_is_seen_at_once(opened, backend):
+    page = opened()
+    backend.scene.change = lambda sample: {**sample, "cpu": 87.6}
+    begun = time.monotonic()
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert time.monotonic() - begun < 1
+    assert re.search(r"8[78]", button(page, "cpu").inner_text())
+
+
+def test_the_history_is_there_with_the_first_figures(opened):
+    page = opened()
+    for name in CHARTS:
+        lengths = (
+            plot(page, name)
+            .locator("path")
+            .evaluate_all("(paths) => paths.map((path) => (path.getAttribute('d') || '').length)")
+        )
+        assert max(lengths, default=0) > 500, name
+
+
+def test_ticks_ten_times_a_second_are_all_taken(opened, backend):
+    page = opened()
+    with backend.ticking(0.1):
+        page.wait_for_timeout(2000)
+    wait_for_sequence(page, backend.sequence)
+    assert backend.sequence >= 15
+
+
+def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened, backend):
+    page = opened()
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      Object.defineProperty(document, "visibilityState",
+        { configurable: true, get: () => (hidden ? "hidden" : "visible") });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hide, True)
+    page.evaluate("""() => {
+      window.changes = 0;
+      new MutationObserver((list) => (changes += list.length)).observe(
+        document.querySelector(".page"),
+        { subtree: true, childList: true, attributes: true, characterData: true });
+    }""")
+    backend.scene.change = lambda sample: {**sample, "cpu": 91.0}
+    backend.tick(3)
+    page.wait_for_timeout(700)
+    assert page.evaluate("changes") == 0
+    assert "91" in page.title()
+    page.evaluate(hide, False)
+    page.wait_for_function("changes > 0", timeout=NOTICE_MS)
+    wait_for_sequence(page, backend.sequence)

@@ -1,0 +1,44 @@
+"""The viewer's theme, units and notation of numbers."""
+
+import re
+
+from conftest import eventually
+from dashboard import backend, button, frontend, opened, settled, wait_until_live
+
+
+def test_the_theme_is_the_viewers_and_survives_a_reload(opened):
+    page = opened(color_scheme="light")
+    ground = (
+        "getComputedStyle(document.querySelector('.page')).backgroundColor + "
+        "getComputedStyle(document.body).backgroundColor + "
+        "getComputedStyle(document.documentElement).backgroundColor"
+    )
+    theme = "document.querySelector('.page').dataset.theme"
+    light = page.evaluate(ground)
+    for _ in range(3):
+        button(page, "theme").click()
+        settled(page)
+        if page.evaluate(theme) == "dark":
+            break
+    assert page.evaluate(theme) == "dark"
+    eventually(lambda: page.evaluate(ground) != light)
+    page.reload()
+    wait_until_live(page)
+    assert page.evaluate(theme) == "dark"
+    assert page.evaluate(ground) != light
+
+
+def test_units_are_binary_or_decimal_by_choice(opened):
+    page = opened()
+    assert re.search(r"\d\s?[KMGT]iB", page.locator("main").inner_text())
+    button(page, "units").click()
+    settled(page)
+    words = page.locator("main").inner_text()
+    assert re.search(r"\d\s?[kMGT]B", words)
+    assert not re.search(r"\d\s?[KMGT]iB", words)
+
+
+def test_numbers_are_written_as_the_viewer_writes_them(opened, backend):
+    backend.scene.change = lambda sample: {**sample, "cpu": 12.5, "load": [1.25, 1.5, 0.75]}
+    page = opened(locale="de-DE")
+    assert "1,25" in page.locator("main").inner_text()

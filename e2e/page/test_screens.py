@@ -1,0 +1,41 @@
+"""The page on phones, desktops, wall screens and paper."""
+
+import re
+
+import pytest
+from dashboard import SIZES, TILES, TOO_WIDE, backend, frontend, opened, picture, settled, wait_for_sequence
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES, ids=SIZES)
+def test_it_fits_every_screen(opened, backend, scheme, size):
+    width, height = SIZES[size]
+    page = opened(color_scheme=scheme, viewport={"width": width, "height": height})
+    backend.tick(3)
+    wait_for_sequence(page, backend.sequence)
+    assert page.evaluate(TOO_WIDE) == []
+    if size == "wall":
+        # The page uses most of a wall screen.
+        assert page.locator("main").bounding_box()["width"] > 0.6 * width
+    picture(page, f"{scheme}-{width}")
+
+
+def test_paper_is_white_and_has_no_buttons(opened):
+    page = opened(color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    settled(page)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    numbers = [float(number) for number in re.findall(r"[\d.]+", ground)]
+    assert min(numbers[:3]) > 230 or numbers[3:] == [0], ground
+    assert page.locator("button").filter(visible=True).count() == 0
+    picture(page, "print")
+
+
+def test_a_wall_screen_has_figures_and_nothing_else(opened, backend):
+    page = opened("/?kiosk", viewport={"width": 1920, "height": 1080})
+    for name in TILES:
+        assert page.locator(f'[data-tile="{name}"]').is_visible(), name
+    assert page.locator("button").filter(visible=True).count() == 0
+    assert page.locator("[data-panel]").filter(visible=True).count() == 0
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    picture(page, "kiosk")

@@ -1,4 +1,4 @@
-"""The model of .github/workflows, by which rules.py checks them and e2e/deploy/runner.py executes them.
+"""The model of .github/workflows, by which rules.py checks them and e2e/deploy/workflow_run.py executes them.
 
 It needs PyYAML, which `make tools` installs beside actionlint and zizmor.
 """

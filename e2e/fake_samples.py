@@ -150,13 +150,23 @@ def history(scene, sequence, time_unix_ms, seconds, step):
         if step > 1:
             told[name]["minimum"] = [round(value * 0.7, 2) for value in mean]
             told[name]["maximum"] = [round(value * 1.2, 2) for value in mean]
-    return {
+    past = {
         "instance": scene.instance,
         "sequence": sequence,
         "step_seconds": step,
         "time_unix_ms": times,
         "series": told,
     }
+    if step == 1 and times:
+        past["cores"] = core_history(scene, times)
+    return past
+
+
+def core_history(scene, times):
+    """The cores in rows of ten seconds, as the service sends them."""
+    ends = sorted({min(-(-at // 10_000) * 10_000, times[-1]) for at in times})
+    busy = [[round(shares(end / 1000, core)["busy"]) for core in range(scene.cores)] for end in ends]
+    return {"step_seconds": 10, "time_unix_ms": ends, "busy": busy}
 
 
 def figures(scene, time_unix_ms):

@@ -133,6 +133,10 @@ def test_the_history_of_a_stream_fits_the_samples_behind_it(service):
     assert times[-1] < sample.data["time_unix_ms"]
     assert set(rows["series"]) >= {"cpu", "ram"}
     assert {len(series["mean"]) for series in rows["series"].values()} == {len(times)}
+    cores = rows["cores"]
+    assert len(cores["busy"]) == len(cores["time_unix_ms"]) >= 1
+    assert {len(row) for row in cores["busy"]} == {len(sample.data["processors"]["cores"])}
+    assert all(0 <= busy <= 100 for row in cores["busy"] for busy in row)
 
 
 def test_a_viewer_that_comes_back_misses_nothing_and_gets_nothing_twice(service):

@@ -3,7 +3,18 @@
 import re
 import time
 
-from dashboard import CHARTS, NOTICE_MS, backend, button, frontend, opened, plot, wait_for_sequence
+from conftest import eventually
+from dashboard import (
+    CHARTS,
+    NOTICE_MS,
+    backend,
+    button,
+    frontend,
+    opened,
+    panel,
+    plot,
+    wait_for_sequence,
+)
 
 
 def test_a_tick_is_seen_at_once(opened, backend):
@@ -25,6 +36,18 @@ def test_the_history_is_there_with_the_first_figures(opened):
             .evaluate_all("(paths) => paths.map((path) => (path.getAttribute('d') || '').length)")
         )
         assert max(lengths, default=0) > 500, name
+
+
+def test_the_heat_map_is_full_with_the_first_figures(opened):
+    page = opened()
+    painted = """(canvas) => {
+      const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, 1);
+      let count = 0;
+      for (let column = 0; column < width; column++) count += data[column * 4 + 3] > 0;
+      return count / width;
+    }"""
+    canvas = panel(page, "cores").locator("canvas")
+    eventually(lambda: canvas.evaluate(painted) > 0.95)
 
 
 def test_ticks_ten_times_a_second_are_all_taken(opened, backend):

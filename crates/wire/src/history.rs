@@ -20,6 +20,21 @@ pub struct History {
     pub time_unix_ms: Vec<u64>,
     /// The figures, by name; each has the unit in its name or that of the sample's field.
     pub series: BTreeMap<String, Series>,
+    /// Busy time of each processor; absent unless the rows are samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<CoreHistory>,
+}
+
+/// Busy time of each processor in the last 10 minutes, in rows of their own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CoreHistory {
+    /// Length of a row, seconds.
+    pub step_seconds: u32,
+    /// End of each row, milliseconds since the Unix epoch.
+    pub time_unix_ms: Vec<u64>,
+    /// For each row the mean of each processor, percent, in the order of a sample's `cores`.
+    pub busy: Vec<Vec<u8>>,
 }
 
 /// One figure over the rows; null where it was not known.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alert::{Alert, Event, EventKind, Events, State, Subject, TopHistory, TopProcess, Unit};
 pub use container::{Container, Task, TaskContainer};
-pub use history::{History, Series};
+pub use history::{CoreHistory, History, Series};
 pub use host::{
     Core, Disk, Filesystem, Memory, Network, Pressure, Process, Processes, Processors, Shares,
     Stall, Stalls, Top, Traffic,

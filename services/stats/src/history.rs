@@ -2,17 +2,20 @@
 //!
 //! It has every sample of the last 10 minutes, and the minimum, mean and maximum of every minute of
 //! the last 24 hours. The memory is reserved once and never grows: 600 rows of 112 bytes and 1440
-//! rows of 376 bytes, 608,640 bytes in total. An unused row takes only address space.
+//! rows of 376 bytes, 608,640 bytes in total. An unused row takes only address space. The rows of
+//! single processors come in addition (`cores.rs`).
 //!
 //! Rows are always sorted by time. Queries select them by time, counted back from the newest row,
 //! and never by index: after a pause, old rows are not reported as recent ones.
 
+mod cores;
 pub(crate) mod format;
 mod metrics;
 pub(crate) mod persistence;
 
 use std::collections::VecDeque;
 
+use self::cores::CoreLog;
 use self::metrics::{COUNT, METRICS};
 
 pub(crate) use self::metrics::{outer_networks, whole_disks};
@@ -46,6 +49,7 @@ pub(crate) struct History {
     seconds: VecDeque<Second>,
     /// At most [`MINUTE_ROWS`]; the newest is incomplete and contains the newest sample.
     minutes: VecDeque<Row>,
+    cores: CoreLog,
 }
 
 /// One sample.
@@ -86,6 +90,7 @@ impl History {
             sequence: 0,
             seconds: VecDeque::with_capacity(SECOND_ROWS),
             minutes: VecDeque::with_capacity(MINUTE_ROWS),
+            cores: CoreLog::default(),
         }
     }
 
@@ -102,6 +107,7 @@ impl History {
         self.instance.clone_from(&sample.instance);
         self.sequence = sample.sequence;
         self.drop_from(sample.time_unix_ms);
+        self.cores.push(sample);
         let second = Second {
             time_unix_ms: sample.time_unix_ms,
             sequence: sample.sequence,
@@ -171,6 +177,7 @@ impl History {
             step_seconds: 1,
             time_unix_ms: rows.clone().map(|row| row.time_unix_ms).collect(),
             series: series.collect(),
+            cores: self.cores.last(seconds, newest),
         }
     }
 
@@ -211,6 +218,7 @@ impl History {
             // The newest row is incomplete, so it ends at the newest sample.
             time_unix_ms: sums.iter().map(|row| row.end_unix_ms.min(newest)).collect(),
             series: series.collect(),
+            cores: None,
         }
     }
 

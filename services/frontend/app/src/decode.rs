@@ -61,7 +61,7 @@ pub(crate) struct Row {
     pub(crate) values: [f32; CHARTED],
     /// Minimum and maximum of each metric, if the row covers several samples.
     pub(crate) bounds: Option<Box<[[f32; CHARTED]; 2]>>,
-    /// Busy time of each processor in percent; empty in a history.
+    /// Busy time of each processor in percent; empty if it is unknown.
     pub(crate) cores: Vec<u8>,
 }
 
@@ -132,7 +132,26 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
             }
         }
     }
+    if let Some(cores) = fields.get("cores") {
+        add_cores(&cores, &mut rows);
+    }
     Some(History { instance: fields.text_at("instance"), rows })
+}
+
+/// Adds the busy time of each processor to the rows, from rows of their own length.
+fn add_cores(fields: &impl Fields, rows: &mut [Row]) -> Option<()> {
+    let mut rows = rows.iter_mut().peekable();
+    let busy = fields.get("busy")?.list();
+    for (time_ms, busy) in numbers_of(&fields.get("time_unix_ms")?).zip(&busy) {
+        let busy: Vec<_> = busy.list().iter().map(|value| whole(value.number())).collect();
+        let start_ms = time_ms - fields.number_at("step_seconds")? * 1_000.0;
+        while let Some(row) = rows.next_if(|row| row.time_ms <= time_ms) {
+            if row.time_ms > start_ms {
+                row.cores.clone_from(&busy);
+            }
+        }
+    }
+    Some(())
 }
 
 impl Reading {
@@ -408,6 +427,18 @@ pub(crate) mod tests {
         // The busiest disk (`dm-0`) is first.
         assert_eq!(reading.tables[disks][1][0], Cell::Text("sdb".to_owned()));
         assert_eq!(reading.tables[disks][1][3], Cell::Number(60.0));
+    }
+
+    #[test]
+    fn a_history_has_the_processors_of_the_rows_that_its_longer_rows_cover() {
+        let value = json!({
+            "instance": "a", "step_seconds": 1, "series": {},
+            "time_unix_ms": [9_000, 10_000, 11_000, 20_000, 30_500],
+            "cores": {"step_seconds": 10, "time_unix_ms": [10_000, 20_000], "busy": [[1, 2], [3, 4]]},
+        });
+        let cores: Vec<_> =
+            history(&value).unwrap().rows.into_iter().map(|row| row.cores).collect();
+        assert_eq!(cores, [vec![1, 2], vec![1, 2], vec![3, 4], vec![3, 4], vec![]]);
     }
 
     #[test]

@@ -169,10 +169,10 @@ fn empty_values() -> BTreeMap<&'static str, Value> {
         };
     }
     empty! {
-        Alert Container Core Disk Event Events Filesystem History Memory Minute Network Pressure
-        Process Processes Processors Sample Scope Series Shares Stall Stalls Summary SummaryDisk
-        SummaryLimits SummaryNetwork SummaryPressure Task TaskContainer Top TopHistory TopProcess
-        Traffic
+        Alert Container Core CoreHistory Disk Event Events Filesystem History Memory Minute Network
+        Pressure Process Processes Processors Sample Scope Series Shares Stall Stalls Summary
+        SummaryDisk SummaryLimits SummaryNetwork SummaryPressure Task TaskContainer Top TopHistory
+        TopProcess Traffic
     }
 }
 
@@ -261,6 +261,11 @@ fn full_history() -> Value {
     to_value(wire::History {
         time_unix_ms: vec![1],
         series: BTreeMap::from([("cpu".into(), series)]),
+        cores: Some(wire::CoreHistory {
+            step_seconds: 10,
+            time_unix_ms: vec![1],
+            busy: vec![vec![1]],
+        }),
         ..wire::History::default()
     })
     .unwrap()

@@ -1,30 +1,30 @@
-//! The hosts that a service answers (RFC 9110, sections 7.2 and 15.5.20).
+//! Host names that a service accepts (RFC 9110, sections 7.2 and 15.5.20).
 //!
-//! A service that is reached on loopback answers loopback's own names only, unless configured
-//! otherwise: a page of the internet may point a name of its own at 127.0.0.1 (DNS rebinding), and
-//! the browser then sends that name in `Host`.
+//! By default, a service on loopback accepts only the names of loopback. Otherwise a page on the
+//! internet could point a name of its own at 127.0.0.1 (DNS rebinding); the browser then sends that
+//! name in `Host`.
 
 use core::net::IpAddr;
 use std::fmt;
 
-/// The names under which a service on loopback is reached.
+/// Names of a service on loopback.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// The setting, as configured.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostList {
-    /// In lower case; `*.` at the beginning stands for one or more labels.
+    /// Names in lower case. A leading `*.` stands for one or more labels.
     names: Vec<String>,
-    /// `*` is among them.
+    /// Whether the list contains `*`.
     any: bool,
 }
 
-/// The hosts in force.
+/// The effective host names.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Hosts {
     /// Every host.
     Any,
-    /// These alone.
+    /// These hosts only.
     Only(Vec<String>),
 }
 
@@ -33,7 +33,7 @@ impl HostList {
     pub const EXPECTED: &str =
         "host names without ports such as example.org, *.example.org, or * for any";
 
-    /// Parses `example.org, *.example.org`, names without ports, or `*` for every host.
+    /// Parses names without ports, such as `example.org, *.example.org`, or `*` for every host.
     pub fn parse(text: &str) -> Option<Self> {
         let mut list = Self::default();
         for name in text.split(',') {
@@ -55,7 +55,7 @@ impl HostList {
 }
 
 impl HostList {
-    /// The same without `*`.
+    /// The same list without `*`.
     #[must_use]
     pub fn named(&self) -> Self {
         Self { any: false, ..self.clone() }
@@ -84,14 +84,14 @@ impl Hosts {
         Self::Only(hosts)
     }
 
-    /// Whether a request with these values of its Host field lines is answered: it has one, as
-    /// browsers always do, or none, as programs that speak HTTP/1.0 may. An authority in its target
-    /// counts as one.
+    /// Whether a request with these values of its Host field lines is accepted. Every value must be
+    /// accepted. No value is accepted too, because HTTP/1.0 clients may send none; browsers always
+    /// send one. The authority of the request target counts as a value.
     pub fn answer<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> bool {
         hosts.into_iter().all(|host| self.contain(host))
     }
 
-    /// Whether the value of a Host field, with or without a port, is answered.
+    /// Whether the value of a Host field, with or without a port, is accepted.
     pub fn contain(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
@@ -109,7 +109,8 @@ impl fmt::Display for Hosts {
     }
 }
 
-/// Whether a host, perhaps with a port, is the name, or below it where that begins with `*.`.
+/// Whether a host, with an optional port, equals the name, or is below it if the name begins with
+/// `*.`.
 fn matches(name: &str, host: &str) -> bool {
     let host = match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => &host[..colon],

@@ -1,5 +1,5 @@
-//! HTTP semantics (RFC 9110) without I/O, clock or runtime: values in, values out. Shared by the
-//! services, so that the same field means the same in each of them.
+//! HTTP semantics (RFC 9110) as pure functions, without I/O, clock or runtime. All services share
+//! them, so that a header field has the same meaning in each service.
 
 pub mod hosts;
 pub mod negotiation;

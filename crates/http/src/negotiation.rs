@@ -2,15 +2,15 @@
 //! 12.5.3).
 //!
 //! All functions take the lines of a field, which form one list. A member with a malformed weight
-//! is ignored, as if it was not sent.
+//! is ignored.
 
-/// The greatest weight, in thousandths; that of a member without one.
+/// The maximum weight, in thousandths, which is also the default.
 pub const FULL: u16 = 1000;
 
-/// How much a client prefers something: the more, the greater.
+/// Preference of a client. A greater value is preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quality {
-    /// The weight that it gave, in thousandths; never 0.
+    /// The weight in thousandths; never 0.
     pub thousandths: u16,
     /// The precision of the matching range.
     pub exactness: u8,
@@ -21,20 +21,20 @@ pub struct Quality {
 pub struct Member<'a> {
     /// The text before the first semicolon: a media range, or a content coding.
     pub name: &'a str,
-    /// Its weight, in thousandths.
+    /// The weight, in thousandths.
     pub thousandths: u16,
-    /// It has parameters beside its weight.
+    /// Whether it has parameters besides the weight.
     pub has_parameters: bool,
 }
 
-/// The members of a list that can be read.
+/// The valid members of a list.
 pub fn members<'a>(lines: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = Member<'a>> {
     lines.into_iter().flat_map(|line| split(line, ',')).filter_map(member)
 }
 
-/// How much the client prefers a media type without parameters, such as `text/plain`; none when it
-/// does not accept it. The most exact range that matches decides, and parameters of ranges do not
-/// matter. A client that names nothing accepts everything.
+/// Preference of the client for a media type without parameters, such as `text/plain`; `None` if
+/// the client does not accept it. The most specific matching range applies, and parameters of
+/// ranges are ignored. An empty list accepts everything.
 pub fn media_type<'a>(
     accept: impl IntoIterator<Item = &'a str>,
     media_type: &str,
@@ -66,16 +66,16 @@ pub fn media_type<'a>(
     }
 }
 
-/// The weight of a media type that is named exactly, in thousandths; 0 where it is not.
+/// The weight of a media type that the list contains exactly, in thousandths; otherwise 0.
 pub fn named<'a>(accept: impl IntoIterator<Item = &'a str>, media_type: &str) -> u16 {
     let named = members(accept).filter(|member| member.name.eq_ignore_ascii_case(media_type));
     named.map(|member| member.thousandths).max().unwrap_or(0)
 }
 
-/// The weight of a content coding, in thousandths; 0 where the client does not accept it. `identity`
-/// is acceptable unless it is refused, but less than anything named. Of what is said twice, the
-/// smaller weight counts, so that a client never gets what it may have refused. Codings have no
-/// parameters; a member with some is ignored.
+/// The weight of a content coding, in thousandths; 0 if the client does not accept it. `identity`
+/// is acceptable unless it is excluded, with a lower weight than any listed coding. Of duplicates,
+/// the smallest weight applies, so that a client never receives a coding that it may have excluded.
+/// Codings have no parameters; a member with parameters is ignored.
 pub fn coding<'a>(accept: impl IntoIterator<Item = &'a str>, coding: &str) -> u16 {
     let (mut own, mut any) = (None::<u16>, None::<u16>);
     for member in members(accept).filter(|member| !member.has_parameters) {
@@ -92,7 +92,7 @@ pub fn coding<'a>(accept: impl IntoIterator<Item = &'a str>, coding: &str) -> u1
     own.or(any).unwrap_or(silent)
 }
 
-/// RFC 9110, section 8.4.1: names in any case, with the old names of two of them.
+/// RFC 9110, section 8.4.1: names are case-insensitive, and two codings have an older name.
 fn is_coding(name: &str, coding: &str) -> bool {
     let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
     is(coding) || (coding == "gzip" && is("x-gzip")) || (coding == "compress" && is("x-compress"))
@@ -105,7 +105,7 @@ fn member(text: &str) -> Option<Member<'_>> {
     for part in parts {
         let value = part.strip_prefix(['q', 'Q']).and_then(|rest| rest.strip_prefix('='));
         match value {
-            // What follows the weight belonged to an extension that is obsolete.
+            // Parameters after the weight belong to an obsolete extension.
             Some(value) if weight.is_none() => weight = Some(thousandths(value)?),
             _ => has_parameters = true,
         }
@@ -113,7 +113,7 @@ fn member(text: &str) -> Option<Member<'_>> {
     Some(Member { name, thousandths: weight.unwrap_or(FULL), has_parameters })
 }
 
-/// A weight: `0` or `1`, and up to three digits behind a point, which must be zeros behind `1`.
+/// A weight: `0` or `1`, and up to three decimals, which must be zeros after `1`.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     if digits.len() > 3 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -129,7 +129,7 @@ fn thousandths(text: &str) -> Option<u16> {
     }
 }
 
-/// The parts between separators that are not inside quotes.
+/// The parts between separators outside quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

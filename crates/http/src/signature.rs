@@ -1,6 +1,6 @@
-//! Signatures of requests by HMAC-SHA-256 with a shared secret, in the fields of RFC 9421 (HTTP
-//! Message Signatures). One form of them: method and path are covered, and the time of the
-//! signature is a parameter.
+//! Request signatures by HMAC-SHA-256 with a shared secret, in the header fields of RFC 9421 (HTTP
+//! Message Signatures). Only one form is supported: it covers method and path, and has the time of
+//! the signature as a parameter.
 //!
 //! ```text
 //! Signature-Input: sig=("@method" "@path");created=1795000000;alg="hmac-sha256"
@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The field with what is covered.
+/// The field with the covered components and the parameters.
 pub const INPUT: &str = "signature-input";
 
 /// The field with the signature.
@@ -26,11 +26,11 @@ pub const ACCEPTED: &str = "sig=(\"@method\" \"@path\");created;alg=\"hmac-sha25
 /// The covered components.
 const COVERED: &str = "(\"@method\" \"@path\")";
 
-/// Characters of a secret: 16 random ones of the base64 alphabet are 96 bits, too many to be found
-/// from a captured signature.
+/// Minimum length of a secret, characters. 16 random characters of the base64 alphabet are 96 bits,
+/// which cannot be found by brute force from a captured signature.
 const SHORTEST: usize = 16;
 
-/// Bytes of a secret, and of a field.
+/// Maximum length of a secret and of a field, bytes.
 const LONGEST: usize = 512;
 
 /// A shared secret. It is never printed.
@@ -40,27 +40,28 @@ pub struct Key(Box<[u8]>);
 /// The values of the two fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
-    /// Of `Signature-Input`.
+    /// Value of `Signature-Input`.
     pub input: String,
-    /// Of `Signature`.
+    /// Value of `Signature`.
     pub signature: String,
 }
 
-/// Why a signature proves nothing.
+/// Reason for which a signature is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// The fields have another form than the one that is accepted.
+    /// The fields do not have the supported form.
     Form,
-    /// No key made it.
+    /// No key matches the signature.
     Wrong,
 }
 
 impl Key {
-    /// Reads secrets, one a line; blank lines and white space around a secret do not count. Several
-    /// allow a change of the secret without a moment in which none is right.
+    /// Parses secrets, one per line. Blank lines and white space around a secret are ignored.
+    /// Several secrets allow rotation without an interruption.
     ///
     /// # Errors
-    /// A clause for every line that is no secret, by its number, without its content.
+    /// Returns a clause for every invalid line, with the number of the line and without its
+    /// content.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, Vec<String>> {
         let (mut keys, mut faults) = (Vec::new(), Vec::new());
         let lines = text.lines().map(str::trim).enumerate();
@@ -82,8 +83,8 @@ impl Key {
         if faults.is_empty() { Ok(keys) } else { Err(faults) }
     }
 
-    /// Signs a request with this method and path, as they are sent, at this time in seconds since
-    /// 1970.
+    /// Signs a request with this method and path, exactly as sent, and this time in seconds since
+    /// the Unix epoch.
     pub fn sign(&self, method: &str, path: &str, created: u64) -> Signed {
         let params = format!("{COVERED};created={created};alg=\"hmac-sha256\"");
         let code = self.code(&base(method, path, &params)).map(|it| it.finalize().into_bytes());
@@ -92,7 +93,7 @@ impl Key {
     }
 
     fn code(&self, base: &str) -> Option<Hmac<Sha256>> {
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         let mut code = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
         code.update(base.as_bytes());
         Some(code)
@@ -105,11 +106,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Checks a signature of a request with this method and path: the time at which it was made, in
-/// seconds since 1970. Every key is compared to its end, in constant time.
+/// Verifies the signature of a request with this method and path. Returns the time of the signature
+/// in seconds since the Unix epoch. All keys are tried, each in constant time.
 ///
 /// # Errors
-/// The fields have another form, or the signature is of another request or secret.
+/// The fields do not have the supported form, or the signature is for another request or made with
+/// another secret.
 pub fn verify(
     keys: &[Key],
     method: &str,
@@ -125,7 +127,7 @@ pub fn verify(
     if is_right { Ok(created) } else { Err(Invalid::Wrong) }
 }
 
-/// The parameters as they are signed, the time among them, and the code.
+/// The signature parameters as text, the time of the signature, and the code.
 fn parse<'a>(input: &'a str, signature: &str) -> Option<(&'a str, u64, Vec<u8>)> {
     if input.len() > LONGEST || signature.len() > LONGEST {
         return None;
@@ -145,14 +147,14 @@ fn parse<'a>(input: &'a str, signature: &str) -> Option<(&'a str, u64, Vec<u8>)>
                 created = digits.parse().ok();
             }
             ("alg", "\"hmac-sha256\"") => {}
-            // Others could change the meaning: `expires`.
+            // Other parameters, such as `expires`, could change the meaning.
             _ => return None,
         }
     }
     Some((params, created?, code))
 }
 
-/// Digits of a time in seconds.
+/// Whether the text is a time in seconds: 1 to 15 digits.
 fn is_number(digits: &str) -> bool {
     (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 /// Delay of the next attempt when the process has no file descriptor left (`accept(2)`, EMFILE).
 const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait for a permit before more room is made.
+/// Wait for a permit before `make_room` is called again.
 const NO_PLACE_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections up to a limit; further connections wait in the kernel's backlog.
+/// Accepts connections up to a limit. Further connections wait in the kernel's backlog.
 pub struct Acceptor {
     listener: TcpListener,
     permits: Permits,
@@ -28,35 +28,34 @@ pub struct Permits {
     all: u32,
 }
 
-/// The permit of a connection; it is free again when this is dropped.
+/// The permit of a connection, which is released on drop.
 pub struct Permit {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Acceptor {
-    /// An acceptor of at most `connections` at once.
+    /// An acceptor for at most `connections` simultaneous connections.
     pub fn new(listener: TcpListener, connections: u32) -> Self {
         let semaphore = Arc::new(Semaphore::new(connections as usize));
         Self { listener, permits: Permits { semaphore, all: connections } }
     }
 
-    /// Where to ask how many connections are open, now and when the acceptor is gone.
+    /// A handle to the permits that counts open connections, also after the acceptor is dropped.
     pub fn permits(&self) -> Permits {
         self.permits.clone()
     }
 
-    /// The next connection, when there is a permit for it. Its small answers go out at once instead
-    /// of waiting for the client's acknowledgement (`TCP_NODELAY`).
+    /// Accepts the next connection after a permit is available. `TCP_NODELAY` is set, so small
+    /// responses do not wait for the client's acknowledgement.
     pub async fn accept(&self) -> (TcpStream, SocketAddr, Permit) {
-        // The semaphore is never closed, so there always is a permit in the end.
+        // The semaphore is never closed, so a permit eventually becomes available.
         let permit = Permit { _permit: self.permits.semaphore.clone().acquire_owned().await.ok() };
         let (stream, peer) = self.next().await;
         (stream, peer, permit)
     }
 
-    /// Like [`Acceptor::accept`], but a connection that finds no permit has room made for it:
-    /// `make_room` is called until there is a permit. One connection more than there are places is
-    /// held meanwhile.
+    /// Like [`Acceptor::accept`], but accepts the connection first. Without a permit, `make_room`
+    /// is called until one is available; meanwhile one connection above the limit is open.
     pub async fn accept_making_room(
         &self,
         make_room: impl Fn(),
@@ -77,7 +76,7 @@ impl Acceptor {
     async fn next(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                // An error of the option means that the peer is gone already.
+                // An error of the option means that the peer has already disconnected.
                 Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => return (stream, peer),
                 Ok(_) => {}
                 Err(error) => pause_after(&error).await,
@@ -87,20 +86,21 @@ impl Acceptor {
 }
 
 impl Permits {
-    /// Connections that are open.
+    /// Number of open connections.
     pub fn taken(&self) -> usize {
         self.all as usize - self.semaphore.available_permits()
     }
 
     /// Waits until no connection is open.
     pub async fn all_free(&self) {
-        // An error would mean that the semaphore was closed, which does not happen.
+        // The semaphore is never closed, so there is no error.
         let _ = self.semaphore.acquire_many(self.all).await;
     }
 }
 
-/// A connection that was reset before it was accepted is no fault of the service; without file
-/// descriptors the same error would come back at once and burn a core.
+/// Pauses after an accept error. A connection that was reset before it was accepted is not a fault
+/// of the service and needs no pause. Without free file descriptors, the same error would repeat at
+/// once and keep a core busy.
 async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
         return;

@@ -1,4 +1,4 @@
-//! One connection: hyper reads the requests and writes the responses until a response is an event
+//! One connection. hyper reads the requests and writes the responses, until a response is an event
 //! stream, which is written without hyper.
 
 use std::convert::Infallible;
@@ -25,8 +25,8 @@ use crate::events::{Asked, Viewer};
 #[derive(Default)]
 struct Shared {
     stream: Mutex<Option<(Response<Viewer>, Asked)>>,
-    /// Whether bytes of an earlier answer wait for the client. hyper does not report it, and would
-    /// drop them when it gives the socket back.
+    /// Whether bytes of an earlier response wait for the client. hyper does not report it, and
+    /// would drop them when it returns the socket.
     blocked: AtomicBool,
 }
 
@@ -39,8 +39,8 @@ struct Socket {
 /// A new event stream and its socket.
 pub(crate) type Begun = (TcpStream, Response<Viewer>, Asked);
 
-/// Answers the requests of one connection until it ends, or until an answer is an event stream.
-/// After `stopping` it answers the request in flight and no other.
+/// Handles the requests of one connection until it ends, or until a response is an event stream.
+/// After `stopping` resolves, it completes only the request in flight.
 pub(crate) async fn answer<H, F, B>(
     http: http1::Builder,
     stream: TcpStream,
@@ -128,7 +128,7 @@ impl Write for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// Called by hyper when it has nothing more to write.
+    /// hyper calls it when everything is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.shared.blocked.store(false, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_flush(context)

@@ -1,8 +1,10 @@
-//! Event streams for very many viewers: a socket and a position for each, and no other state.
+//! Event streams for very many viewers. Each viewer has a socket and a position, and no other
+//! state.
 //!
-//! hyper keeps 8 KiB of read buffer and its own state for as long as an answer lasts. Once a
-//! request is answered by [`Viewer`], none of it is needed any more: the connection is taken out of
-//! hyper, and a task of a few hundred bytes writes what the publisher has framed once for all.
+//! hyper keeps a read buffer of 8 KiB and its own state for the whole duration of a response. A
+//! response with a [`Viewer`] as its body needs none of it: the connection is taken out of hyper,
+//! and a task of a few hundred bytes writes the chunks that the publisher framed once for all
+//! viewers.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Write as _};
@@ -21,18 +23,19 @@ use tokio::time::timeout;
 use crate::acceptor::Permit;
 use crate::gzip::{self, Chain, Link};
 
-/// Longest time without write progress. A mobile network or a sleeping laptop needs seconds to
-/// return; a viewer that needs longer reconnects.
+/// Maximum time without write progress. A mobile network or a sleeping laptop needs seconds to
+/// recover; a viewer that needs longer reconnects.
 const ACCEPTS_NOTHING: Duration = Duration::from_secs(30);
 
 /// Send buffer of a viewer that does not read, bytes. The kernel's own limit is megabytes, and the
 /// events would be stale when they are read. About ten events fit.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Limit of bytes that a viewer may send after its request; further requests are not answered.
+/// Maximum number of bytes that a viewer can send after its request. Further requests on the
+/// connection get no response.
 const SAID_BYTES: usize = 16 * 1024;
 
-/// The chunk after the last one (RFC 9112, section 7.1).
+/// The last chunk, which is empty (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Keeps proxies and NATs from closing a silent connection; a comment to the viewer (WHATWG HTML,
@@ -44,11 +47,11 @@ pub struct Publisher {
     newest: watch::Sender<Newest>,
     audience: Audience,
     compressed: Audience,
-    /// While there are viewers of the compressed form.
+    /// Present while there are viewers of the compressed form.
     chain: Option<Box<Chain>>,
 }
 
-/// Where streams of one publisher's events begin.
+/// Source of streams with the events of one publisher.
 #[derive(Clone)]
 pub struct Feed {
     newest: watch::Receiver<Newest>,
@@ -56,13 +59,13 @@ pub struct Feed {
     compressed: Audience,
 }
 
-/// Counts the viewers: each has a copy of what is inside, and nothing else has one.
+/// Reference count of viewers: each viewer holds a clone of the inner value, and nothing else does.
 type Audience = Arc<Arc<()>>;
 
-/// The body of an answer that is an event stream. A viewer that reads slowly misses events and gets
-/// the newest next: it has no queue.
+/// The body of a response that is an event stream. It has no queue: a viewer that reads slowly
+/// misses events and receives the newest one next.
 pub struct Viewer {
-    /// The last one comes first.
+    /// In reverse order.
     preamble: Vec<Chunk>,
     sequence: u64,
     beats: u64,
@@ -96,12 +99,12 @@ impl Gzip {
     }
 }
 
-/// A piece of an event stream with its chunk framing around it, made once for all viewers.
+/// A part of an event stream with its chunk framing, created once for all viewers.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
     framed: Bytes,
     text: (usize, usize),
-    /// Its text compressed alone, framed: made when it is first needed.
+    /// The text compressed separately and framed, created on first use.
     alone: Arc<OnceLock<Bytes>>,
 }
 
@@ -115,7 +118,7 @@ impl PartialEq for Chunk {
 struct Newest {
     sequence: u64,
     event: Chunk,
-    /// The event in the chain, if there were viewers of the compressed form, and its block.
+    /// The event in the chain and its block, if there were viewers of the compressed form.
     link: Option<(Link, Chunk)>,
     /// Number of heartbeats after the event above.
     beats: u64,
@@ -129,7 +132,7 @@ pub(crate) struct Asked {
     chunked: bool,
 }
 
-/// A feed without events, and its publishing end.
+/// Creates a feed without events, and its publishing end.
 pub fn feed() -> (Publisher, Feed) {
     let newest = Newest { heartbeat: Chunk::new(HEARTBEAT), ..Newest::default() };
     let (sender, newest) = watch::channel(newest);
@@ -144,10 +147,10 @@ pub fn feed() -> (Publisher, Feed) {
 }
 
 impl Publisher {
-    /// Sends this event to every viewer that has none of this sequence or a later one.
+    /// Sends this event to every viewer that has not received this sequence or a later one.
     ///
-    /// Call it on the thread that serves: to wake ten thousand viewers from another one costs a
-    /// system call for each.
+    /// Must be called on the thread that runs the connections: waking ten thousand viewers from
+    /// another thread takes one system call per viewer.
     pub fn publish(&mut self, sequence: u64, event: Chunk) {
         let link = if Arc::strong_count(&*self.compressed) > 1 {
             let link = self.chain.get_or_insert_default().next(&event.text());
@@ -166,24 +169,25 @@ impl Publisher {
         });
     }
 
-    /// Sends a comment to every viewer that has the newest event: for when there was none for long.
+    /// Sends a comment to every viewer that has the newest event. It keeps connections open while
+    /// there are no events.
     pub fn heartbeat(&mut self) {
-        // Its text stands between two events, and so would refer to the wrong places.
+        // The comment shifts the positions to which later blocks of the chain refer.
         if let Some(chain) = &mut self.chain {
             chain.restart();
         }
         self.newest.send_modify(|newest| newest.beats += 1);
     }
 
-    /// Whether there is a viewer: an event without receivers need not be encoded.
+    /// Whether there is a viewer. An event without receivers does not need to be encoded.
     pub fn has_viewers(&self) -> bool {
         Arc::strong_count(&*self.audience) > 1
     }
 }
 
 impl Feed {
-    /// A stream that begins with `preamble` and continues with the newest event after `sequence`;
-    /// after 0, that is the newest there is.
+    /// A stream that begins with `preamble` and continues with the newest event after `sequence`.
+    /// With 0, it continues with the newest event.
     pub fn viewer(&self, mut preamble: Vec<Chunk>, sequence: u64) -> Viewer {
         preamble.reverse();
         let beats = self.newest.borrow().beats;
@@ -201,8 +205,8 @@ impl Feed {
 }
 
 impl Chunk {
-    /// Frames this text, which is one or more whole events. An empty text is no chunk at all, for
-    /// that would end the stream.
+    /// Frames this text, which contains one or more whole events. An empty text results in no
+    /// chunk, because an empty chunk would end the stream.
     pub fn new(text: &[u8]) -> Self {
         if text.is_empty() {
             return Self::default();
@@ -213,14 +217,14 @@ impl Chunk {
         Self { framed, text, alone: Arc::default() }
     }
 
-    /// A chunk that has its framing already.
+    /// A chunk from bytes that are already framed.
     fn from_framed(framed: Bytes) -> Self {
         let head = framed.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let text = (head, framed.len().saturating_sub(2).max(head));
         Self { framed, text, alone: Arc::default() }
     }
 
-    /// Compressed, without reference to anything before it.
+    /// The chunk compressed without reference to earlier text.
     fn alone(&self) -> Self {
         let framed = || Self::new(&gzip::block(&self.text(), Compression::default())).framed;
         Self::from_framed(self.alone.get_or_init(framed).clone())
@@ -237,7 +241,7 @@ impl Chunk {
 }
 
 impl Viewer {
-    /// The same stream in gzip: the answer then needs `Content-Encoding: gzip`.
+    /// The same stream in gzip. The response then needs `Content-Encoding: gzip`.
     #[must_use]
     pub fn gzip(mut self) -> Self {
         self.gzip = Some(Gzip {
@@ -249,7 +253,7 @@ impl Viewer {
         self
     }
 
-    /// The next piece; none when the publisher was dropped.
+    /// The next chunk, or `None` after the publisher was dropped.
     ///
     /// Cancel safe.
     pub async fn next(&mut self) -> Option<Chunk> {
@@ -263,13 +267,13 @@ impl Viewer {
         }
     }
 
-    /// The head of the compressed form.
+    /// The header of the compressed form.
     fn begin(&mut self) -> Option<Chunk> {
         self.gzip.as_mut()?.has_begun = true;
         Some(Chunk::new(gzip::HEAD))
     }
 
-    /// The tail of the stream, once.
+    /// The trailer of the stream, once.
     pub(crate) fn end(&mut self) -> Option<Chunk> {
         let gzip = self.gzip.as_mut().filter(|gzip| !gzip.has_ended)?;
         gzip.has_ended = true;
@@ -320,12 +324,12 @@ impl Asked {
     }
 }
 
-/// The head of an answer, to the empty line that ends it. The connection closes behind the stream,
-/// which marks the end for a client without chunked encoding (HTTP/1.0).
+/// The header section of a response, including the empty line that ends it. The connection closes
+/// after the stream, which marks the end for a client without chunked encoding (HTTP/1.0).
 pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     let reason = status.canonical_reason().unwrap_or_default();
-    // Writing into a vector cannot fail.
+    // Writing to a vector cannot fail.
     let _ = write!(head, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
     for (name, value) in fields {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -340,9 +344,11 @@ pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<
     head
 }
 
-/// Writes a stream until its publisher or its viewer goes; then its permit is free.
+/// Writes a stream until its publisher is dropped or its viewer disconnects, then releases the
+/// permit.
 ///
-/// This is a viewer's task, so its size counts. Parameters of an `async fn` would be in it twice.
+/// This is the task of a viewer, so its size matters. The parameters of an `async fn` would be in
+/// it twice.
 pub(crate) async fn write(
     stream: TcpStream,
     head: Vec<u8>,
@@ -351,15 +357,15 @@ pub(crate) async fn write(
     permit: Permit,
 ) {
     let _held = &permit;
-    // Without this bound the kernel holds more, and nothing else is different.
+    // Without this limit the kernel buffers more; an error has no other effect.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let mut sent = send(&stream, head.into()).await;
     let mut said = 0;
     while sent.is_ok() && !asked.head_only {
         let next = tokio::select! {
             biased;
-            // First, because what is unread when the socket closes would reset the connection, and
-            // the last chunk could be lost.
+            // Checked first: unread data resets the connection when the socket closes, and the last
+            // chunk could be lost.
             () = poll_fn(|context| poll_left(&stream, &mut said, context)) => return,
             next = viewer.next() => next,
         };
@@ -377,14 +383,14 @@ pub(crate) async fn write(
     }
 }
 
-/// Writes all of it to the socket.
+/// Writes all bytes to the socket.
 async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(&bytes) {
             Ok(count) => bytes.advance(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let writable = poll_fn(|context| stream.poll_write_ready(context));
-                // In a box, because hardly any viewer ever needs it.
+                // Boxed, because few viewers need it.
                 Box::pin(timeout(ACCEPTS_NOTHING, writable)).await??;
             }
             Err(error) => return Err(error),
@@ -393,11 +399,11 @@ async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
     Ok(())
 }
 
-/// Ready when the viewer has closed its side, or has sent too many bytes after its request
-/// (`said`).
+/// Ready when the viewer has closed its side of the connection, or has sent more than
+/// [`SAID_BYTES`] after its request (counted in `said`).
 ///
-/// It takes the place of hyper's task in the socket's list of those to wake, which would otherwise
-/// keep that task's memory.
+/// It replaces the waker of hyper's task in the socket, which would otherwise keep the memory of
+/// that task.
 fn poll_left(stream: &TcpStream, said: &mut usize, context: &mut Context<'_>) -> Poll<()> {
     while *said <= SAID_BYTES && ready!(stream.poll_read_ready(context)).is_ok() {
         let mut bytes = [0; 1024];

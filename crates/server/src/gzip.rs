@@ -1,25 +1,26 @@
-//! Event streams in gzip, each event compressed once for all viewers. Without I/O.
+//! Event streams in gzip; each event is compressed once for all viewers. Without I/O.
 //!
-//! A gzip stream (RFC 1952) is a head, blocks of deflate (RFC 1951) and a tail. Blocks that end at
-//! a byte can be written by different encoders, as long as none refers to text that the viewer's
-//! decoder has not seen. So a viewer gets one of two forms of an event: its block in the chain,
-//! which refers to the events before it, if the viewer has them all since the chain began, or the
-//! event compressed alone. A chain begins again every [`LENGTH`] events, where viewers join it.
+//! A gzip stream (RFC 1952) consists of a header, deflate blocks (RFC 1951) and a trailer.
+//! Different encoders can write blocks that end at a byte boundary, as long as no block refers to
+//! text that the viewer's decoder has not received. So a viewer receives one of two forms of an
+//! event. If it has all events since the chain began, it receives the block in the chain, which
+//! refers to earlier events. Otherwise it receives the event compressed separately. A new chain
+//! begins every [`LENGTH`] events, and viewers join it there.
 
 use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
 
-/// Events of a chain. A viewer that joins or missed an event waits for the next one.
+/// Number of events in a chain. A viewer that joins or missed an event waits for the next chain.
 const LENGTH: u32 = 30;
 
-/// How a stream begins: method deflate, no name, no time, unknown system.
+/// Header of a stream: method deflate, no name, no time, unknown system.
 pub const HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// An empty last block.
+/// An empty final block.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 
-/// Bytes that the marker of a flush takes at most, besides the text.
+/// Maximum size of a flush marker in addition to the text, bytes.
 const FLUSH_BYTES: usize = 64;
 
 /// Compresses events one after another.
@@ -31,9 +32,9 @@ pub struct Chain {
 /// An event in the chain.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// Its block of deflate.
+    /// The deflate block.
     pub block: Bytes,
-    /// It refers to no event before it.
+    /// Whether it refers to no earlier event.
     is_first: bool,
 }
 
@@ -44,7 +45,8 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// The next event; none if it cannot be compressed, after which the chain begins again.
+    /// Compresses the next event. Returns `None` if it cannot be compressed; then a new chain
+    /// begins.
     pub fn next(&mut self, text: &[u8]) -> Option<Link> {
         let is_first = self.events.is_multiple_of(LENGTH);
         if is_first {
@@ -58,7 +60,8 @@ impl Chain {
         Some(Link { block, is_first })
     }
 
-    /// Begins again with the next event: viewers received text that is not in the chain.
+    /// Begins a new chain with the next event, after viewers received text that is not in the
+    /// chain.
     pub fn restart(&mut self) {
         self.events = 0;
     }
@@ -73,14 +76,14 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Takes in text that is sent as its [`block`].
+    /// Records text that is sent as its [`block`].
     pub fn alone(&mut self, text: &[u8]) {
         self.is_in_chain = false;
         self.count(text);
     }
 
-    /// Takes in an event that is sent as its link, if the viewer can read that; otherwise it must be
-    /// sent alone. `is_next` says that the viewer has the event before this one.
+    /// Records an event that is sent as its link, if the viewer can decode the link; otherwise the
+    /// event must be sent separately. `is_next` means that the viewer has the previous event.
     pub fn takes(&mut self, link: &Link, text: &[u8], is_next: bool) -> bool {
         let can_read = link.is_first || (self.is_in_chain && is_next);
         if can_read {
@@ -90,7 +93,7 @@ impl Stream {
         can_read
     }
 
-    /// The end of the stream.
+    /// The final block and the trailer of the stream.
     pub fn tail(&self) -> Bytes {
         let checksum = self.checksum.clone().finalize();
         // The length modulo 2^32 (RFC 1952, section 2.3.1).
@@ -104,7 +107,7 @@ impl Stream {
     }
 }
 
-/// Text compressed without reference to anything before it.
+/// Text compressed without reference to earlier text.
 pub fn block(text: &[u8], compression: Compression) -> Bytes {
     deflated(&mut encoder(compression), text).unwrap_or_else(|| stored(text).into())
 }
@@ -113,7 +116,7 @@ fn encoder(compression: Compression) -> Compress {
     Compress::new(compression, false)
 }
 
-/// The text as blocks that end at a byte.
+/// The text as blocks that end at a byte boundary.
 fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Bytes> {
     let mut block = Vec::with_capacity(text.len() / 2 + FLUSH_BYTES);
     let begun = encoder.total_in();
@@ -121,7 +124,7 @@ fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Bytes> {
         let taken = usize::try_from(encoder.total_in() - begun).ok()?;
         encoder.compress_vec(text.get(taken..)?, &mut block, FlushCompress::Sync).ok()?;
         let taken = usize::try_from(encoder.total_in() - begun).ok()?;
-        // With room left over, everything was flushed.
+        // If space is left, everything was flushed.
         if taken == text.len() && block.len() < block.capacity() {
             return Some(block.into());
         }
@@ -129,7 +132,7 @@ fn deflated(encoder: &mut Compress, text: &[u8]) -> Option<Bytes> {
     }
 }
 
-/// The text in blocks that are not compressed (RFC 1951, section 3.2.4).
+/// The text in uncompressed blocks (RFC 1951, section 3.2.4).
 fn stored(text: &[u8]) -> Vec<u8> {
     let blocks = text.chunks(usize::from(u16::MAX)).map(|part| {
         let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
@@ -148,7 +151,7 @@ mod tests {
     use super::*;
     use crate::{Chunk, Viewer, feed};
 
-    /// Everything that is ready for a viewer.
+    /// Appends everything that is ready for a viewer.
     fn drain(viewer: &mut Viewer, into: &mut Vec<u8>) {
         while let Some(chunk) = viewer.unsent() {
             into.extend(chunk.text());
@@ -162,7 +165,7 @@ mod tests {
     }
 
     fn sample(number: u64) -> Chunk {
-        // Some figures move from tick to tick, most do not.
+        // Some values change from tick to tick, most do not.
         let figure = |at: u64| at * 12_345 + if at.is_multiple_of(4) { number } else { 0 };
         let figures: Vec<_> = (0..40).map(|at| format!("\"field{at}\":{}", figure(at))).collect();
         Chunk::new(
@@ -197,7 +200,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever is missed, joined or silent: a viewer in gzip reads what another one reads.
+        /// A compressed stream has the same text as an uncompressed one for any missed events,
+        /// joins and heartbeats.
         #[test]
         fn both_forms_have_the_same_text(steps in prop::collection::vec(0_u8..10, 1..120)) {
             let (mut publisher, feed) = feed();
@@ -212,7 +216,7 @@ mod tests {
                         pairs.push((viewer, Vec::new(), feed.viewer(past(), number).gzip(), Vec::new()));
                     }
                     1 => publisher.heartbeat(),
-                    // No viewer reads in between.
+                    // No viewer reads in the meantime.
                     2 => {}
                     _ => {
                         number += 1;

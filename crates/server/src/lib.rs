@@ -1,5 +1,6 @@
-//! One hyper accept loop for HTTP/1.1 with limits for connections, the time of a request head and
-//! the drain. It reads neither environment nor signals; both are parameters.
+//! One hyper accept loop for HTTP/1.1 with limits for connections, the time to receive a request's
+//! header section, and the drain time. It does not read the environment or signals; both are
+//! parameters.
 
 mod acceptor;
 mod connection;
@@ -25,13 +26,13 @@ pub use events::{Chunk, Feed, Publisher, Viewer, feed};
 /// Limits of the accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once; more of them wait in the kernel's backlog.
+    /// Maximum number of open connections. Further ones wait in the kernel's backlog.
     pub connections: u32,
-    /// Time from the end of the last answer to the end of the next request's head. It is the
-    /// keep-alive time as well, so it must be longer than that of the clients' pools (the
-    /// gateway's: 15 s), or they use a connection at the moment it closes.
+    /// Time from the end of a response to the end of the next request's header section. It is also
+    /// the keep-alive timeout, so it must be longer than that of the clients' connection pools (15
+    /// s in the gateway). Otherwise they can reuse a connection at the moment it closes.
     pub request_head: Duration,
-    /// Time for requests in flight to end after the shutdown began.
+    /// Time for requests in flight to complete after the shutdown began.
     pub drain: Duration,
 }
 
@@ -45,25 +46,25 @@ impl Default for Limits {
     }
 }
 
-/// How a drain ended.
+/// Result of a drain.
 #[derive(Debug, PartialEq)]
 pub enum Drained {
-    /// Every request was answered.
+    /// Every request was completed.
     Complete,
-    /// The time was up; this many connections were cut off.
+    /// The drain time was exceeded; this number of connections was closed.
     CutOff(usize),
 }
 
-/// Bytes a request's head may have in all; above it hyper answers 431 by itself, without a word. A
-/// handler that wants to say more refuses less: a browser's request through a proxy has about 1
-/// KiB.
+/// Maximum size of a request's header section, bytes. hyper answers a larger one with 431 and no
+/// content. A handler that returns an explanation must use a lower limit. A browser's request
+/// through a proxy has about 1 KiB.
 const HEAD_BYTES: usize = 32 * 1024;
 
 /// The result of a handler. A [`Response`] converts into one.
 pub enum Answer<B> {
     /// A response with a body of this type.
     Whole(Response<B>),
-    /// An event stream. Its connection closes behind it.
+    /// An event stream. The connection closes after it.
     Events(Response<Viewer>),
 }
 
@@ -73,8 +74,8 @@ impl<B> From<Response<B>> for Answer<B> {
     }
 }
 
-/// Accepts connections and hands their requests to `handler`, until `shutdown` resolves; then
-/// closes idle connections, waits for the others at most `limits.drain`, and returns. Event streams
+/// Accepts connections and passes their requests to `handler` until `shutdown` resolves. Then it
+/// closes idle connections, waits for the others up to `limits.drain`, and returns. Event streams
 /// end when their [`Publisher`] is dropped.
 pub async fn run<H, F, B>(
     listener: TcpListener,
@@ -101,7 +102,7 @@ where
             accepted = acceptor.accept() => accepted,
         };
         let mut stopping = stopping.clone();
-        // An error would mean that the loop below has ended, and with it the runtime.
+        // An error means that `run` was dropped; the connection then stops as well.
         let stopping = async move { drop(stopping.changed().await) };
         let connection = connection::answer(http.clone(), stream, handler.clone(), stopping);
         tokio::spawn(async move {
@@ -110,16 +111,16 @@ where
                 Ok(Some((stream, response, asked))) => {
                     let (parts, viewer) = response.into_parts();
                     let head = events::head(parts.status, &parts.headers, asked);
-                    // A task of its own, because this one has hyper's size.
+                    // A separate task, because this one includes the state of hyper.
                     tokio::spawn(events::write(stream, head, viewer, asked, permit));
                 }
-                // A client that disconnects is normal and not a fault of the service.
+                // A disconnected client is not a fault of the service.
                 Err(error) => tracing::debug!(%error, "connection ended early"),
             }
         });
     }
     drop(acceptor);
-    // There is a receiver in this function.
+    // This function still holds a receiver.
     let _ = stop.send(());
     if timeout(limits.drain, permits.all_free()).await.is_ok() {
         return Drained::Complete;

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 const BOUND: Duration = Duration::from_secs(10);
 const REQUEST: &str = "GET /events HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// More than two sockets' buffers hold together.
+/// More bytes than the buffers of two sockets can hold.
 const LARGE_BYTES: usize = 16 * 1024 * 1024;
 
 struct Server {
@@ -34,7 +34,8 @@ struct Server {
     ended: JoinHandle<Drained>,
 }
 
-/// A server of one feed at `/events`, of a large answer at `/large`, and of a small one elsewhere.
+/// A server with one feed at `/events`, a large response at `/large`, and a small one at other
+/// paths.
 async fn server(limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -157,7 +158,7 @@ async fn answers_before_the_stream_arrive_whole_also_when_the_client_is_slow() {
     let server = server(Limits::default()).await;
     let request = "GET /large HTTP/1.1\r\nhost: test\r\n\r\n";
     let mut viewer = server.ask(&format!("{request}{REQUEST}")).await;
-    // hyper has asked for both answers by now, and the first is stuck in it.
+    // hyper has requested both responses by now, and the first is blocked in it.
     sleep(Duration::from_millis(200)).await;
     read_until(&mut viewer, "\r\n\r\n").await;
     let mut large = vec![0; LARGE_BYTES];

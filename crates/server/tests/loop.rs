@@ -28,7 +28,7 @@ struct Server {
     ended: JoinHandle<Drained>,
 }
 
-/// A server whose answers take `delay`.
+/// A server whose responses take `delay`.
 async fn server(limits: Limits, delay: Duration) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -72,7 +72,7 @@ async fn an_idle_connection_does_not_delay_the_end() {
 async fn a_request_in_flight_is_answered_before_the_end() {
     let server = server(Limits::default(), Duration::from_millis(300)).await;
     let stream = ask(server.address, REQUEST).await;
-    // The connection is in the backlog from connect on; send a request that the loop holds.
+    // The connection may still be in the backlog; a request ensures that the loop has accepted it.
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
     let answer = all_of(stream).await;
@@ -114,7 +114,7 @@ async fn malformed_and_oversized_heads_are_the_clients_fault() {
         (&uri, &["414", "431"]),
     ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        // The server may answer and close before it has read everything.
+        // The server may respond and close before it has read everything.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut status = [0; 12];
         timeout(BOUND, stream.read_exact(&mut status)).await.unwrap().unwrap();

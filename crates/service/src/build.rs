@@ -1,18 +1,18 @@
-//! Version, commit and date of a program, as set by the build.
+//! Version, commit and date of a program, set by the build.
 
 use std::fmt;
 
 /// The version, commit and date of a program. [`crate::build!`] creates it.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
-    /// The version in its manifest.
+    /// The version in the manifest.
     pub version: &'static str,
-    /// `COMMIT DATE`; none where the build did not set it, as in development builds.
+    /// `COMMIT DATE`; `None` if the build did not set it, as in development builds.
     made_from: Option<&'static str>,
 }
 
-/// The [`Build`] of the crate in which this stands. `tools/build/build.py` sets `BUILT_FROM` for a
-/// release, and Cargo compiles that one crate again when it changes.
+/// The [`Build`] of the calling crate. `tools/build/build.py` sets `BUILT_FROM` for a release, and
+/// Cargo recompiles only that crate when it changes.
 #[macro_export]
 macro_rules! build {
     () => {
@@ -23,25 +23,25 @@ macro_rules! build {
 const UNKNOWN: &str = "unknown";
 
 impl Build {
-    /// For [`crate::build!`]; `made_from` is a commit, a space, and the date of the commit.
+    /// Used by [`crate::build!`]. `made_from` is a commit, a space, and the date of the commit.
     pub const fn new(version: &'static str, made_from: Option<&'static str>) -> Self {
         Self { version, made_from }
     }
 
-    /// The commit, 40 hexadecimal digits, with `-dirty` behind it when files had changed since.
+    /// The commit, 40 hexadecimal digits, followed by `-dirty` if files have changed since then.
     pub fn commit(&self) -> &'static str {
         self.parts().map_or(UNKNOWN, |(commit, _)| commit)
     }
 
-    /// The date of the commit (RFC 3339, UTC); the time of the build itself would make every build
-    /// another one.
+    /// The date of the commit (RFC 3339, UTC). The time of the build would make builds
+    /// irreproducible.
     pub fn date(&self) -> &'static str {
         self.parts().map_or(UNKNOWN, |(_, date)| date)
     }
 
     /// The body of `GET /healthz`: one JSON object.
     pub fn health(&self) -> String {
-        // Nothing in these has to be escaped: numbers, letters, points and dashes.
+        // The values need no escaping: they contain only digits, letters, dots, colons and dashes.
         format!(
             "{{\"status\":\"ok\",\"version\":\"{}\",\"commit\":\"{}\",\"built\":\"{}\"}}\n",
             self.version,
@@ -55,7 +55,7 @@ impl Build {
     }
 }
 
-/// As `rustc --version` has it: `0.1.0 (COMMIT DATE)`.
+/// Like `rustc --version`: `0.1.0 (COMMIT DATE)`.
 impl fmt::Display for Build {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.made_from {

@@ -1,23 +1,22 @@
 //! The command line: `serve` (the default), `healthcheck`, `--help`, `--version`.
 
-/// The command of the first arguments.
+/// A command of the program.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Command {
-    /// Run the service.
+    /// Runs the service.
     Serve,
-    /// Check the health of the running service at this path.
+    /// Checks the health of the running service at this path.
     HealthCheck { path: String },
-    /// Check the configuration and print the effective settings.
+    /// Checks the configuration and prints the effective settings.
     Check,
-    /// Print how to use the program.
+    /// Prints the usage.
     Help,
-    /// Print name and version.
+    /// Prints the name and the version.
     Version,
 }
 
 impl Command {
-    /// The command of the arguments that follow the program's name, or the message that says
-    /// what is wrong with them.
+    /// Parses the arguments that follow the program's name. An error is a message for the user.
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         let command = match arguments.next().as_deref() {

@@ -1,4 +1,5 @@
-//! Settings from the environment: read once, checked completely, reported all together.
+//! Settings from the environment. They are read once and checked completely, and all faults are
+//! reported together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -13,7 +14,7 @@ pub struct Settings {
     faults: Vec<String>,
 }
 
-/// Everything that is wrong with the configuration, one sentence a line.
+/// All faults of the configuration, one sentence per line.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("{}", .faults.join("\n"))]
 pub struct ConfigError {
@@ -22,8 +23,8 @@ pub struct ConfigError {
 }
 
 impl Settings {
-    /// Settings over the given variables; names that start with `prefix` and an underscore are the
-    /// service's own, and one of them that is not read is a fault.
+    /// Settings from the given variables. Names that start with `prefix` and an underscore belong
+    /// to the service; an unknown one is a fault.
     pub fn new(
         prefix: &'static str,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -36,13 +37,13 @@ impl Settings {
         }
     }
 
-    /// The setting `name`, or `default` when it is unset. `expected` ends the sentence
-    /// "NAME is "value", but must be …".
+    /// The setting `name`, or `default` if it is unset. `expected` completes the sentence "NAME is
+    /// "value", but must be …".
     pub fn get<T: FromStr>(&mut self, name: &'static str, expected: &str, default: T) -> T {
         self.get_with(name, expected, default, |text| text.parse().ok())
     }
 
-    /// Like [`Settings::get`], with a parser of the caller's; `None` from it is a fault.
+    /// Like [`Settings::get`], with a custom parser. `None` from the parser is a fault.
     pub fn get_with<T>(
         &mut self,
         name: &'static str,
@@ -60,8 +61,8 @@ impl Settings {
         })
     }
 
-    /// Like [`Settings::get_with`], with a parser that returns the faults, one clause each:
-    /// for values that are lists.
+    /// Like [`Settings::get_with`], with a parser that returns the faults of a list, one clause
+    /// each.
     pub fn get_or_explain<T>(
         &mut self,
         name: &'static str,
@@ -78,15 +79,15 @@ impl Settings {
         })
     }
 
-    /// Adds a fault that shows only when several settings are seen together.
+    /// Adds a fault of the combination of several settings.
     pub fn reject(&mut self, sentence: String) {
         self.faults.push(sentence);
     }
 
-    /// Checks for unknown names and reports everything that was found.
+    /// Checks for unknown names and reports all faults.
     ///
     /// # Errors
-    /// All faults together, when there is at least one.
+    /// Returns all faults together, if there is at least one.
     pub fn finish(mut self) -> Result<(), ConfigError> {
         let own = format!("{}_", self.prefix);
         let ours = |name: &str| name.starts_with(&own);
@@ -102,8 +103,8 @@ impl Settings {
     }
 }
 
-/// Kubernetes and Docker links put the addresses of a service of the same name into the
-/// environment (`STATS_PORT=tcp://…`); those are no typing mistakes.
+/// Whether a name comes from a service link. Kubernetes and Docker links set variables with the
+/// addresses of a service of the same name (`STATS_PORT=tcp://…`), which are not typing errors.
 fn is_service_link(rest: &str) -> bool {
     ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|link| {
         rest.strip_prefix(link).is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))

@@ -24,37 +24,37 @@ pub struct ServiceInfo {
     pub prefix: &'static str,
     /// The name of the setting for the listening address: `STATS_LISTEN`.
     pub listen_name: &'static str,
-    /// The port it listens on by default.
+    /// The default port.
     pub port: u16,
 }
 
-/// The settings that every service has.
+/// The settings of every service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// How long requests in flight may take to end after SIGTERM. Below the 10 s after which
-    /// Docker kills.
+    /// Time for requests in flight to complete after SIGTERM. The default is below the 10 s after
+    /// which Docker kills the process.
     pub drain: Duration,
-    /// Whether log lines are JSON, for lines that a service writes by itself.
+    /// Whether log lines are JSON, for lines that a service writes without `tracing`.
     pub json_logs: bool,
 }
 
-/// How a launch ended.
+/// Result of a launch.
 pub enum Launch<C> {
     /// Serve with this configuration.
     Serve(Process, C),
-    /// There is nothing to serve; exit with this code.
+    /// Exit with this code, because there is nothing to serve.
     Exit(ExitCode),
 }
 
-/// Reads arguments and environment and does what can be done without serving: `--help`,
-/// `--version`, `healthcheck`, and the report of a wrong configuration (exit code 64).
+/// Reads arguments and environment. Handles the commands that do not serve (`--help`, `--version`,
+/// `check`, `healthcheck`), and reports an invalid configuration (exit code 64).
 pub fn launch<C>(info: &ServiceInfo, read: impl FnOnce(&mut Settings) -> C) -> Launch<C> {
     launch_or_explain(info, read, |_, _| "the configuration is valid".to_owned())
 }
 
-/// Like [`launch`], with the output of `check` for a valid configuration.
+/// Like [`launch`], with a custom output of `check` for a valid configuration.
 pub fn launch_or_explain<C>(
     info: &ServiceInfo,
     read: impl FnOnce(&mut Settings) -> C,
@@ -102,8 +102,8 @@ pub fn launch_or_explain<C>(
     Launch::Serve(process, config)
 }
 
-/// Runs `service` until it ends. The service receives the future of SIGTERM and SIGINT and drains
-/// when that resolves. Returns the exit code.
+/// Runs `service` until it ends, and returns the exit code. The service receives a future that
+/// resolves at SIGTERM or SIGINT, and then drains.
 pub async fn serve_until_terminated<F, S>(info: &ServiceInfo, service: S) -> ExitCode
 where
     S: FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,

@@ -1,7 +1,7 @@
-//! Bootstrap of a service's process: configuration from the environment with all faults reported
-//! at once, logs, signals, a listening socket and the health probe.
+//! Bootstrap of a service's process: configuration from the environment, logs, signals, a listening
+//! socket and the health probe. All configuration faults are reported at once.
 //!
-//! [`launch`] is the first line of each `main`; what it returns is ready to serve.
+//! [`launch`] is the first call of each `main`. Its result is ready to serve.
 
 mod build;
 mod command;
@@ -22,10 +22,10 @@ pub use probe::{ProbeError, probe};
 pub use secret::Secret;
 pub use signal::{Termination, termination};
 
-/// Exit codes of the process; the numbers are those of `sysexits(3)` where it has one.
+/// Exit codes of the process, from `sysexits(3)` if it defines one.
 pub mod exit {
-    /// A fault of the system underneath: a taken port, a socket that cannot be made.
+    /// A system error: a port in use, a socket that cannot be created.
     pub const FAILURE: u8 = 1;
-    /// A wrong argument or a wrong environment variable (`EX_USAGE`).
+    /// An invalid argument or environment variable (`EX_USAGE`).
     pub const USAGE: u8 = 64;
 }

@@ -1,39 +1,39 @@
-//! The listening socket, and a message for each way in which it can fail.
+//! The listening socket, with a message for each kind of failure.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections the kernel holds before they are accepted. It covers the burst of a page's
-/// reconnecting viewers; the kernel caps it at `net.core.somaxconn` (4096 since Linux 5.4).
+/// Maximum number of connections that wait to be accepted (backlog). It covers the burst of
+/// reconnecting viewers; the kernel limits it to `net.core.somaxconn` (4096 since Linux 5.4).
 const BACKLOG: u32 = 1024;
 
-/// Why the service cannot listen.
+/// Reason for which the service cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", reason(.source))]
 pub struct ListenError {
     /// The requested address.
     pub address: SocketAddr,
-    /// The error of the kernel.
+    /// The error of the system call.
     pub source: io::Error,
 }
 
-/// Binds `address`, listens on it and logs `listening` with the address it got.
+/// Binds `address`, listens on it and logs `listening` with the bound address.
 ///
 /// # Errors
-/// When the port is taken or not allowed, or the address is not this machine's.
+/// The port is in use or not permitted, or the address does not belong to this machine.
 pub fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let bind = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        // A restart must not wait for the last connections' TIME_WAIT.
+        // A restart must not wait for connections in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
-        // With port 0 the kernel chooses the port; log it.
+        // With port 0 the kernel chooses the port, so the log needs the bound address.
         tracing::info!(address = %listener.local_addr()?, "listening");
         Ok(listener)
     };

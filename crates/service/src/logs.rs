@@ -10,10 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Settings;
 
-/// How a log line is written.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Colored text for a terminal.
     Text,
@@ -38,7 +38,7 @@ impl Format {
     }
 }
 
-/// Which lines are written and how.
+/// Filter and format of the log.
 pub(crate) struct Logs {
     format: Format,
     filter: Targets,
@@ -61,11 +61,12 @@ impl Logs {
         self.format == Format::Json
     }
 
-    /// Sends all events from here on to standard output, and panics to the same place, so that
-    /// the last message of a process is a log line too.
+    /// Writes all events, and panics, to standard output from now on, so that the last message of a
+    /// process is also a log line.
     pub(crate) fn start(self) {
         let registry = tracing_subscriber::registry().with(self.filter);
-        // A second start in one process (tests) keeps the first; nothing is lost by it.
+        // A second start in one process (tests) keeps the first subscriber, which has no
+        // disadvantage.
         let _ = match self.format {
             Format::Json => registry.with(fmt::layer().json().flatten_event(true)).try_init(),
             Format::Text => registry
@@ -85,8 +86,8 @@ impl Logs {
     }
 }
 
-/// `Targets` takes a bare word for a target and would log everything of the target "loud"; here a
-/// bare word is a level.
+/// Parses a log filter. A bare word is a level here; the parser of `Targets` would accept "loud" as
+/// a target and log all of its events.
 fn filter_of(text: &str) -> Option<Targets> {
     text.split(',').try_fold(Targets::new(), |filter, directive| {
         Some(match directive.split_once('=') {
@@ -99,7 +100,7 @@ fn filter_of(text: &str) -> Option<Targets> {
     })
 }
 
-/// The parser of levels takes an empty text for "error".
+/// Parses a level. The parser of `LevelFilter` alone would accept an empty text as "error".
 fn level_of(text: &str) -> Option<LevelFilter> {
     if text.is_empty() { None } else { text.parse().ok() }
 }

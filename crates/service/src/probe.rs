@@ -1,25 +1,26 @@
-//! The health check of a scratch image: the service's own binary sends a request to the service.
+//! The health check of an image without a shell: the binary of the service sends a request to the
+//! running service.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long each step (connect, write, read) may take. Docker and ECS give a check 5 s by default
-/// here; a service that has not answered in 2 s on loopback is unhealthy.
+/// Timeout of each step (connect, write, read). The Docker and ECS health checks have a timeout of
+/// 3 s by default here; a service that has not responded on loopback within 2 s is unhealthy.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the service is unhealthy.
+/// Reason for which the service is unhealthy.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// No response, or not in time.
+    /// No response in time.
     #[error("no answer from {address}: {source}")]
     NoAnswer {
         /// The address of the service.
         address: SocketAddr,
-        /// The error of the kernel.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// An answer, but not 200.
+    /// A response with another status than 200.
     #[error("{address}{path} answered {status:?}")]
     Unwell {
         /// The address of the service.
@@ -34,7 +35,7 @@ pub enum ProbeError {
 /// Sends `GET path` to the service that listens on `listen` and expects 200.
 ///
 /// # Errors
-/// When there is no answer within 2 s a step, or another status.
+/// A step takes longer than 2 s, or the status is not 200.
 pub fn probe(listen: SocketAddr, path: &str) -> Result<(), ProbeError> {
     let address = reachable(listen);
     let status =
@@ -46,7 +47,7 @@ pub fn probe(listen: SocketAddr, path: &str) -> Result<(), ProbeError> {
     }
 }
 
-/// A socket bound to "any address" is reached over loopback.
+/// Address for the probe. A socket bound to the unspecified address is reached over loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -62,7 +63,7 @@ fn status_line(address: SocketAddr, path: &str) -> io::Result<String> {
     stream.set_write_timeout(Some(STEP_TIMEOUT))?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    // "HTTP/1.1 200" is 12 bytes; the rest of the answer does not matter.
+    // "HTTP/1.1 200" has 12 bytes; the rest of the response is not needed.
     let mut start = Vec::with_capacity(64);
     stream.take(64).read_to_end(&mut start)?;
     let text = String::from_utf8_lossy(&start);
@@ -75,7 +76,7 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    /// A server for one request; gives its address.
+    /// Starts a server for one request and returns its address.
     fn answering(answer: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,10 +1,10 @@
-//! File descriptors: a connection is one, and the usual soft limit of 1024 is for programs that use
-//! `select(2)`. The hard limit is what the operator allows.
+//! File descriptors. Each connection needs one. The usual soft limit of 1024 exists for programs
+//! that use `select(2)`; the operator sets the hard limit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files to the hard one (`getrlimit(2)`). Where that is refused,
-/// the service runs with the current limit and logs it.
+/// Raises the soft limit of open files to the hard limit (`getrlimit(2)`). If that fails, the
+/// service runs with the current limit and logs it.
 pub(crate) fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {

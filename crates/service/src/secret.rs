@@ -1,11 +1,12 @@
-//! Secrets: from a setting or from a file, which is read each time.
+//! Secrets from a setting or from a file, which is read on each use.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::Settings;
 
-/// The two settings of a secret: its text, or the path of a file with it. It is never printed.
+/// The two settings of a secret: its text, or the path of a file that contains it. The text is
+/// never printed.
 #[derive(Clone, Debug)]
 pub struct Secret {
     names: [&'static str; 2],
@@ -23,7 +24,7 @@ impl fmt::Debug for Hidden {
 }
 
 impl Secret {
-    /// Of the settings with these names: of the text and of the path.
+    /// Reads the settings with these names: the text and the path.
     pub fn read(settings: &mut Settings, names: [&'static str; 2]) -> Self {
         let [text, file] = names;
         let text =
@@ -35,7 +36,7 @@ impl Secret {
     /// The name of the setting and the text, if one of the two is set.
     ///
     /// # Errors
-    /// Both are set, or the file cannot be read.
+    /// Both settings are set, or the file cannot be read.
     pub fn text(&self) -> Result<Option<(&'static str, String)>, String> {
         let [name, file_name] = self.names;
         match (&self.text, &self.file) {

@@ -25,11 +25,11 @@ impl fmt::Display for Termination {
     }
 }
 
-/// A future of the first SIGTERM or SIGINT. Both are caught from the moment of the call, not from
-/// the first poll.
+/// Returns a future that resolves at the first SIGTERM or SIGINT. The handlers are installed by the
+/// call, before the first poll.
 ///
 /// # Errors
-/// When the handlers cannot be installed.
+/// The handlers cannot be installed.
 pub fn termination() -> io::Result<impl Future<Output = Termination>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! For tests only: a service's real binary as a process, on a port chosen by the kernel.
+//! Test support: runs the real binary of a service as a process, on a port chosen by the kernel.
 //!
 //! Every wait has a limit, and a failed expectation panics, which fails the test.
 #![expect(
@@ -17,33 +17,33 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No wait in a test is longer; a loaded machine with two cores stays well below it.
+/// Maximum wait in a test. A loaded machine with two cores stays well below it.
 pub const BOUND: Duration = Duration::from_secs(10);
 
-/// A running service; killed when it is dropped.
+/// A running service, which is killed on drop.
 pub struct Service {
     child: Child,
     /// The listening address.
     pub address: SocketAddr,
     lines: Receiver<String>,
-    /// The lines that were received.
+    /// The received log lines.
     log: Vec<String>,
-    /// When SIGTERM was sent.
+    /// Time at which SIGTERM was sent.
     told: Option<Instant>,
 }
 
-/// How a service ended.
+/// Result of a service that ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code; none when a signal killed it.
+    /// The exit code; `None` if a signal killed the process.
     pub code: Option<i32>,
     /// The time from the signal to the end.
     pub took: Duration,
-    /// All that it logged.
+    /// The complete log.
     pub log: String,
 }
 
-/// A connection to a service. It is kept open, for one request after the other.
+/// A connection to a service. It stays open for several requests in sequence.
 pub struct Connection {
     /// The receiving side.
     pub reader: BufReader<TcpStream>,
@@ -56,13 +56,13 @@ pub struct Answer {
     pub status: u16,
     /// The status line and the header fields, to the empty line that ends them.
     pub head: String,
-    /// The body as it came: with its content encoding.
+    /// The body as received, with its content encoding.
     pub body: Vec<u8>,
 }
 
 impl Service {
-    /// Starts `program` with these variables and nothing else in its environment, and waits until
-    /// its log contains the listening address. `listen_name` is the setting for the address.
+    /// Starts `program` with only these variables in its environment, and waits until its log
+    /// contains the listening address. `listen_name` is the setting for the address.
     pub fn start(program: &str, listen_name: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = command(program, &[], variables)
             .env("LOG_FORMAT", "json")
@@ -72,9 +72,9 @@ impl Service {
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
-        // It reads on to the end, so that the service never waits for its reader.
+        // It reads to the end, so that the service never blocks on the pipe.
         thread::spawn(move || {
-            // The test may have ended first; then the line is not needed.
+            // An error means that the test has ended, so the line is not needed.
             stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let address = ([0, 0, 0, 0], 0).into();
@@ -84,7 +84,7 @@ impl Service {
         service
     }
 
-    /// The first log line with this message: one so far, or the next to come.
+    /// The first log line with this message. Waits for one if the log does not contain it yet.
     pub fn log_line(&mut self, message: &str) -> serde_json::Value {
         let deadline = Instant::now() + BOUND;
         let mut index = 0;
@@ -105,34 +105,34 @@ impl Service {
         }
     }
 
-    /// Sends it this signal: `HUP`.
+    /// Sends this signal, such as `HUP`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status();
         assert!(sent.unwrap().success(), "no signal {name}");
     }
 
-    /// Kilobytes of memory that the service has now.
+    /// Resident memory of the service, kilobytes.
     pub fn memory_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// A connection to the service.
+    /// Connects to the service.
     pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect_timeout(&self.address, BOUND).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();
         Connection { reader: BufReader::new(stream) }
     }
 
-    /// `GET path` on a connection of its own.
+    /// Sends `GET path` on a separate connection.
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[])
     }
 
-    /// Sends a request with these fields on a connection of its own, and reads until the service
-    /// closes it: a byte more than announced is part of the body.
+    /// Sends a request with these fields on a separate connection, and reads until the service
+    /// closes it. Bytes beyond the announced length are part of the body.
     pub fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let fields: String =
             fields.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
@@ -146,7 +146,8 @@ impl Service {
         answer
     }
 
-    /// `GET path`, line by line as the answer comes: its head, its chunks and their sizes.
+    /// Sends `GET path` and returns the lines of the response as they arrive: header section,
+    /// chunks and chunk sizes.
     pub fn stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
         let mut connection = self.connect();
         connection.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
@@ -177,7 +178,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -186,12 +187,13 @@ impl Drop for Service {
 impl Connection {
     /// Sends these bytes.
     pub fn send(&mut self, request: &str) {
-        // A service that has rejected the request may have closed; its response can still be read.
+        // A service that rejected the request may have closed the connection; its response can
+        // still be read.
         let _ = self.reader.get_mut().write_all(request.as_bytes());
     }
 
-    /// The next answer, with a body of the length that it announces, or less when the service
-    /// closes before that.
+    /// Reads the next response with a body of the announced length, or less if the service closes
+    /// the connection earlier.
     pub fn answer(&mut self) -> Answer {
         let mut answer = self.head();
         let length = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
@@ -216,7 +218,7 @@ impl Connection {
         matches!(self.reader.read(&mut [0]), Ok(0))
     }
 
-    /// The next answer, without its body.
+    /// Reads the next response without its body.
     pub fn head(&mut self) -> Answer {
         let head = read_head(&mut self.reader).expect("an answer");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -225,7 +227,7 @@ impl Connection {
 }
 
 impl Answer {
-    /// The value of this header field, the first one if there are several.
+    /// The first value of this header field.
     pub fn field(&self, name: &str) -> Option<&str> {
         fields(&self.head, name).first().copied()
     }
@@ -241,8 +243,8 @@ impl Answer {
     }
 }
 
-/// Reads the head of a request or an answer, with the empty line that ends it; none when the other
-/// side closes before that.
+/// Reads the header section of a request or response, including the empty line that ends it.
+/// Returns `None` if the peer closes the connection earlier.
 pub fn read_head(reader: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -254,7 +256,7 @@ pub fn read_head(reader: &mut impl BufRead) -> Option<String> {
     Some(head)
 }
 
-/// The values of this header field, in a message that begins with its head.
+/// The values of this header field in a message.
 pub fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
     let lines = message.lines().skip(1).take_while(|line| !line.is_empty());
     lines
@@ -264,7 +266,8 @@ pub fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The address of a fake that serves each connection on a thread of its own, until the tests end.
+/// Starts a fake server that handles each connection on a separate thread until the tests end, and
+/// returns its address.
 pub fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -278,10 +281,10 @@ pub fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     address
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 ///
 /// # Panics
-/// It does not within [`BOUND`].
+/// The condition does not hold within [`BOUND`].
 pub fn eventually(what: impl Fn() -> bool) {
     let deadline = Instant::now() + BOUND;
     while !what() {
@@ -290,7 +293,7 @@ pub fn eventually(what: impl Fn() -> bool) {
     }
 }
 
-/// Runs `program` to its end, with these variables and nothing else in its environment.
+/// Runs `program` to its end with only these variables in its environment.
 pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut child = command(program, arguments, variables)
         .stdout(Stdio::piped())
@@ -304,7 +307,7 @@ pub fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Out
     child.wait_with_output().unwrap()
 }
 
-/// How the process ended, or none when it does not.
+/// The exit status of the process, or `None` if it does not end in time.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let begun = Instant::now();
     while begun.elapsed() < BOUND {

@@ -1,8 +1,8 @@
-//! States, alerts and events: what is wrong, where, and since when.
+//! States, alerts and events.
 
 use serde::{Deserialize, Serialize};
 
-/// How bad something is.
+/// Severity of the worst active alert, or of one alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -15,13 +15,13 @@ pub enum State {
     Critical,
 }
 
-/// A value outside of its limits, for longer than its rule tolerates.
+/// A value outside its limit for at least the duration of its rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alert {
     /// The measured quantity.
     pub subject: Subject,
-    /// The target, where there are several: a mount point, a device, a processor, a container or a source.
+    /// The affected mount point, device, processor, container or source, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// `warning` or `critical`.
@@ -32,9 +32,10 @@ pub struct Alert {
     pub unit: Unit,
     /// The limit of the rule.
     pub threshold: f64,
-    /// When the value went out of its limits, milliseconds since the Unix epoch.
+    /// Time when the value went outside its limit, milliseconds since the Unix epoch.
     pub since_unix_ms: u64,
-    /// The process or container that used most of it, where these are shown.
+    /// The process or container with the highest use of the resource. Absent if unknown or not
+    /// exposed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
@@ -52,15 +53,15 @@ pub enum Subject {
     Memory,
     /// Swap in use.
     Swap,
-    /// Load average over one minute, of the processors.
+    /// Load average over one minute, relative to the number of processors.
     Load,
-    /// Time in which work waited for a processor.
+    /// CPU pressure.
     PressureCpu,
-    /// Time in which work waited for memory.
+    /// Memory pressure.
     PressureMemory,
-    /// Time in which work waited for disks.
+    /// I/O pressure.
     PressureIo,
-    /// Processor time that the hypervisor gave to others.
+    /// CPU time that the hypervisor used for other guests.
     Steal,
     /// Space of a filesystem.
     Filesystem,
@@ -72,13 +73,13 @@ pub enum Subject {
     Disk,
     /// A network interface.
     Interface,
-    /// Processor time of a container, of its own limit.
+    /// CPU use of a container, relative to its own limit.
     ContainerCpu,
-    /// Memory of a container, of its own limit.
+    /// Memory use of a container, relative to its own limit.
     ContainerMemory,
-    /// Periods in which the processor limit of the control group held up work.
+    /// Share of periods in which the CPU limit throttled the control group.
     Throttling,
-    /// Processes killed because memory ran out.
+    /// Processes that the OOM killer killed.
     Oom,
     /// Processes created.
     Forks,
@@ -114,13 +115,13 @@ impl Subject {
         (Self::Source, "source"),
     ];
 
-    /// Its name in JSON, settings and metrics.
+    /// The name in JSON, settings and metrics.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].1
     }
 }
 
-/// The unit of a value that alerts look at.
+/// The unit of a measured value and its threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -133,7 +134,7 @@ pub enum Unit {
     Count,
     /// Seconds.
     Seconds,
-    /// 1 while it is so.
+    /// 1 while the condition holds.
     Boolean,
 }
 
@@ -141,11 +142,11 @@ pub enum Unit {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Event {
-    /// When it was noticed, milliseconds since the Unix epoch.
+    /// Time of detection, milliseconds since the Unix epoch.
     pub time_unix_ms: u64,
     /// The kind of the event.
     pub kind: EventKind,
-    /// The affected target, where there are several.
+    /// The affected target, if there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// A readable description.
@@ -161,9 +162,9 @@ pub enum EventKind {
     Restart,
     /// The service started with another version.
     Deploy,
-    /// The kernel killed a process because memory ran out.
+    /// The OOM killer killed a process.
     OomKill,
-    /// The processor limit of the control group began to hold up work.
+    /// The CPU limit of the control group started to throttle it.
     Throttling,
     /// The clock was set.
     ClockStep,
@@ -177,30 +178,31 @@ pub enum EventKind {
     Alert,
 }
 
-/// The answer of `/stats/events`.
+/// The response of `/stats/events`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Events {
-    /// The process that answers.
+    /// The instance of the service.
     pub instance: String,
     /// The events, oldest first.
     pub events: Vec<Event>,
 }
 
-/// The answer of `/stats/top`: the processes that used most, second by second.
+/// The response of `/stats/top`: the top processes, or containers of an ECS task, in each second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TopHistory {
-    /// The process that answers.
+    /// The instance of the service.
     pub instance: String,
-    /// Every process, or container, that is among them at some time.
+    /// All processes or containers in `cpu` and `memory`.
     pub processes: Vec<TopProcess>,
     /// The end of each second, milliseconds since the Unix epoch.
     pub times_unix_ms: Vec<u64>,
-    /// For each second up to three: place in `processes`, and processor time in percent of all that
-    /// the machine (for containers: the task) has.
+    /// Up to three pairs for each second: index in `processes`, and CPU time in percent of all CPU
+    /// time of the machine (for containers: of the task).
     pub cpu: Vec<Vec<(u32, f64)>>,
-    /// For each second up to three: place in `processes`, and resident memory in bytes.
+    /// Up to three pairs for each second: index in `processes`, and memory in bytes (for processes:
+    /// resident memory).
     pub memory: Vec<Vec<(u32, u64)>>,
 }
 
@@ -208,10 +210,10 @@ pub struct TopHistory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TopProcess {
-    /// Its number; absent for containers.
+    /// Process ID. Absent for containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its name.
+    /// Name of the process or container.
     pub name: String,
 }
 

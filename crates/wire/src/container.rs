@@ -1,39 +1,39 @@
-//! The figures of the container or task that the service runs in.
+//! Metrics of the container or ECS task that the service runs in.
 
 use serde::{Deserialize, Serialize};
 
 use crate::host::Traffic;
 
 /// The control group that the service runs in (Documentation/admin-guide/cgroup-v2.rst and
-/// cgroup-v1/). Each limit is the tightest of the group's and those of the groups around it, and the
-/// use beside it is that of the group which has the limit.
+/// cgroup-v1/). Each limit is the tightest of the group and its ancestors, and the reported use is
+/// that of the group with the limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
-    /// 1 or 2.
+    /// Version of the kernel's cgroup interface: 1 or 2.
     pub cgroup_version: u8,
-    /// Processors it may use; 0.5 is half of one. Absent without a limit.
+    /// CPU limit in cores; 0.5 is half of one. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit_cores: Option<f64>,
-    /// Processors it kept busy.
+    /// CPU use in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_used_cores: Option<f64>,
-    /// Share of the limit's periods in which it was held up, percent, 0 to 100.
+    /// Share of periods in which the CPU limit throttled the group, percent, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled: Option<f64>,
-    /// Memory it may use, bytes. Absent without a limit.
+    /// Memory limit, bytes. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Memory it uses, without the file cache that would be given back first, bytes.
+    /// Memory in use without the inactive file cache, which the kernel reclaims first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
-    /// Processes killed because memory ran out, since the group was created.
+    /// OOM kills since the group was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
-    /// Processes and threads in it.
+    /// Number of processes and threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
-    /// Processes and threads it may have. Absent without a limit.
+    /// Limit of processes and threads. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids_limit: Option<u64>,
 }
@@ -42,37 +42,38 @@ pub struct Container {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Task {
-    /// The name of its definition.
+    /// The family of the task definition.
     pub family: String,
-    /// The revision of its definition.
+    /// The revision of the task definition.
     pub revision: String,
-    /// Processors that it may use, of the task's own limit. Absent without one.
+    /// CPU limit of the task in cores. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit_cores: Option<f64>,
-    /// Processors that its containers kept busy.
+    /// CPU use of the containers in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_used_cores: Option<f64>,
-    /// Memory that it may use, bytes. Absent without a limit.
+    /// Memory limit of the task, bytes. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Memory that its containers use, without the cache that would be given back first, bytes.
+    /// Memory use of the containers without the inactive file cache, which the kernel reclaims
+    /// first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
-    /// The size of its ephemeral storage, bytes (Fargate).
+    /// The size of the ephemeral storage, bytes (Fargate).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage_bytes: Option<u64>,
     /// Ephemeral storage in use, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage_used_bytes: Option<u64>,
-    /// Received over the interfaces that its containers share (network mode awsvpc).
+    /// Received traffic of the interfaces that the containers share (network mode awsvpc).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receive: Option<Traffic>,
-    /// Sent over the interfaces that its containers share.
+    /// Sent traffic of the interfaces that the containers share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transmit: Option<Traffic>,
-    /// How old the figures are: the endpoint renews them about once a second, milliseconds.
+    /// Age of the metrics, milliseconds. The endpoint refreshes them about once a second.
     pub age_ms: u64,
-    /// Its containers, by name.
+    /// The containers, by name.
     pub containers: Vec<TaskContainer>,
 }
 
@@ -80,26 +81,28 @@ pub struct Task {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskContainer {
-    /// Its name in the task definition.
+    /// The name in the task definition.
     pub name: String,
-    /// Its state in ECS, such as `RUNNING`.
+    /// The status in ECS, such as `RUNNING`.
     pub status: String,
-    /// Processors that it may use, of its own limit. Absent without one.
+    /// CPU limit of the container in cores. Absent without a limit of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit_cores: Option<f64>,
-    /// Processors that it kept busy.
+    /// CPU use in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_used_cores: Option<f64>,
-    /// Memory that it may use, bytes. Absent without a limit of its own.
+    /// Memory limit of the container, bytes. Absent without a limit of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Memory that it uses, without the cache that would be given back first, bytes.
+    /// Memory in use without the inactive file cache, which the kernel reclaims first, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
-    /// Received over all its interfaces. Absent where they are the task's.
+    /// Received traffic of all interfaces of the container. Absent if the containers share the
+    /// interfaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receive: Option<Traffic>,
-    /// Sent over all its interfaces. Absent where they are the task's.
+    /// Sent traffic of all interfaces of the container. Absent if the containers share the
+    /// interfaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transmit: Option<Traffic>,
     /// Bytes read from block devices per second.

@@ -1,4 +1,4 @@
-//! History in columns: small to send, easy to draw.
+//! History in columns, which is compact and simple to plot.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 
 /// The stored history: one row per step, all columns of the same length.
 ///
-/// Rows are in the order of time and need not touch: where the service did not run, there is none.
+/// Rows are in order of time. There are no rows for the time in which the service did not run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// The instance of the service; rows may be older than its start when it keeps a history file.
+    /// The instance of the service. With a history file, rows can be older than its start.
     pub instance: String,
-    /// The newest sample that is in the rows.
+    /// Number of the newest sample in the rows.
     pub sequence: u64,
-    /// The time that a row covers, seconds.
+    /// Length of a row, seconds.
     pub step_seconds: u32,
-    /// The end of each row's time, milliseconds since the Unix epoch.
+    /// The end of each row, milliseconds since the Unix epoch.
     pub time_unix_ms: Vec<u64>,
-    /// The figures, by name; each has the unit in its name or that of the sample's field.
+    /// The metrics by name, in the unit of the sample's field.
     pub series: BTreeMap<String, Series>,
     /// Busy time of each processor; absent unless the rows are samples.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,16 +37,16 @@ pub struct CoreHistory {
     pub busy: Vec<Vec<u8>>,
 }
 
-/// One figure over the rows; null where it was not known.
+/// One metric over the rows. Unknown values are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Series {
-    /// The mean of the row's samples.
+    /// The mean of the samples of each row.
     pub mean: Vec<Option<f32>>,
-    /// The smallest of the row's samples; left out where a row is one sample.
+    /// The minimum of the samples of each row. Absent if a row is one sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum: Option<Vec<Option<f32>>>,
-    /// The largest of the row's samples; left out where a row is one sample.
+    /// The maximum of the samples of each row. Absent if a row is one sample.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum: Option<Vec<Option<f32>>>,
 }

@@ -8,47 +8,47 @@ use serde::{Deserialize, Serialize};
 pub struct Processors {
     /// Processors that were online when the sample was taken.
     pub online: u32,
-    /// Where the time of all processors went; absent when no tick went by.
+    /// CPU time of all processors by mode. Absent if no tick has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<Shares>,
-    /// Where the time of each went, by number; a processor that came online during the interval
-    /// has its first figures in the next sample.
+    /// CPU time of each processor by mode, in order of its number. A processor that came online
+    /// during the interval appears in the next sample.
     pub cores: Vec<Core>,
 }
 
-/// One processor's time.
+/// CPU time of one processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Core {
-    /// The kernel's number of it; numbers have gaps where processors are offline.
+    /// Number of the processor in the kernel. The numbers have gaps if processors are offline.
     pub id: u32,
-    /// Where its time went.
+    /// CPU time by mode.
     #[serde(flatten)]
     pub shares: Shares,
 }
 
-/// Where processor time went, percent of the interval, 0 to 100 (`/proc/stat`, `proc(5)`).
+/// CPU time by mode, percent of the interval, 0 to 100 (`/proc/stat`, `proc(5)`).
 ///
-/// `busy` is the sum of `user`, `nice`, `system`, `irq` and `steal`; with `iowait` and `idle` the
-/// whole is 100. Guest time is inside `user` and `nice`.
+/// `busy` is the sum of `user`, `nice`, `system`, `irq` and `steal`; with `iowait` and `idle` it
+/// adds up to 100. `user` and `nice` include guest time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Shares {
-    /// Everything but `iowait` and `idle`.
+    /// All modes except `iowait` and `idle`.
     pub busy: f64,
-    /// Programs of ordinary priority.
+    /// User mode, normal priority.
     pub user: f64,
-    /// Programs of low priority.
+    /// User mode, low priority.
     pub nice: f64,
-    /// The kernel on behalf of programs.
+    /// Kernel mode.
     pub system: f64,
-    /// Interrupts, hard and soft.
+    /// Hardware and software interrupts.
     pub irq: f64,
-    /// Time that the hypervisor gave to others.
+    /// Time that the hypervisor used for other guests.
     pub steal: f64,
-    /// Idle while a disk request was pending.
+    /// Idle time with a pending disk request.
     pub iowait: f64,
-    /// Idle for no such reason.
+    /// Other idle time.
     pub idle: f64,
 }
 
@@ -58,20 +58,20 @@ pub struct Shares {
 pub struct Memory {
     /// `MemTotal`.
     pub total_bytes: u64,
-    /// `MemAvailable`: what programs could still get without swapping.
+    /// `MemAvailable`: memory available to programs without swapping.
     pub available_bytes: u64,
     /// `total_bytes - available_bytes`.
     pub used_bytes: u64,
-    /// `MemFree`: used for nothing at all.
+    /// `MemFree`: unused memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
     /// `Buffers`: cached blocks of devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffers_bytes: Option<u64>,
-    /// `Cached`: cached contents of files, shared memory included.
+    /// `Cached`: page cache, including shared memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached_bytes: Option<u64>,
-    /// `SReclaimable`: what the kernel's own caches would give back.
+    /// `SReclaimable`: reclaimable kernel caches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slab_reclaimable_bytes: Option<u64>,
     /// `SwapTotal`.
@@ -82,18 +82,18 @@ pub struct Memory {
     pub swap_used_bytes: Option<u64>,
 }
 
-/// Pressure stall information (`/proc/pressure`, Documentation/accounting/psi.rst): how long work
-/// waited for a resource.
+/// Pressure stall information: time in which tasks waited for a resource (`/proc/pressure`,
+/// Documentation/accounting/psi.rst).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pressure {
-    /// Waiting for a processor.
+    /// CPU pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Stalls>,
-    /// Waiting for memory.
+    /// Memory pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Stalls>,
-    /// Waiting for disks.
+    /// I/O pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io: Option<Stalls>,
 }
@@ -102,14 +102,14 @@ pub struct Pressure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stalls {
-    /// At least one task waited.
+    /// Time in which at least one task waited.
     pub some: Stall,
-    /// All tasks waited at once; older kernels do not report it for processors.
+    /// Time in which all tasks waited at once. Older kernels do not report it for CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full: Option<Stall>,
 }
 
-/// Share of time that was lost to waiting, percent, over three windows.
+/// Stalled time, percent, averaged over three windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stall {
@@ -121,25 +121,25 @@ pub struct Stall {
     pub avg300: f64,
 }
 
-/// One disk (`/proc/diskstats`, Documentation/admin-guide/iostats.rst); partitions, loop devices
-/// and memory disks are left out.
+/// One disk (`/proc/diskstats`, Documentation/admin-guide/iostats.rst). Partitions, loop devices
+/// and RAM disks are excluded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Disk {
-    /// The kernel's name of it.
+    /// The device name in the kernel.
     pub name: String,
-    /// Whether it is made of other disks of the list: sums leave it out. Absent when not.
+    /// Whether the disk consists of other disks in the list; sums exclude it. Absent if false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stacked: bool,
     /// Bytes read per second.
     pub read_bytes_per_second: f64,
     /// Bytes written per second.
     pub write_bytes_per_second: f64,
-    /// Read requests completed per second.
+    /// Completed read requests per second.
     pub reads_per_second: f64,
-    /// Write requests completed per second.
+    /// Completed write requests per second.
     pub writes_per_second: f64,
-    /// Share of the interval with at least one request under way, percent, 0 to 100.
+    /// Share of the interval with at least one request in flight, percent, 0 to 100.
     pub utilisation: f64,
 }
 
@@ -149,8 +149,8 @@ pub struct Disk {
 pub struct Network {
     /// The interface's name.
     pub name: String,
-    /// Whether what it carries goes through another interface of the list as well (bridges,
-    /// tunnels, the ends of containers): sums leave it out. Absent when not.
+    /// Whether another interface in the list carries the same traffic (bridges, tunnels, virtual
+    /// interfaces of containers); sums exclude this one. Absent if false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub stacked: bool,
     /// Received traffic.
@@ -167,28 +167,29 @@ pub struct Traffic {
     pub bytes_per_second: f64,
     /// Packets per second.
     pub packets_per_second: f64,
-    /// Faulty packets per second.
+    /// Errors per second.
     pub errors_per_second: f64,
     /// Dropped packets per second.
     pub drops_per_second: f64,
 }
 
-/// One mounted filesystem with storage behind it (`statvfs(3)`).
+/// One mounted filesystem with its own storage (`statvfs(3)`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filesystem {
-    /// Where it is mounted.
+    /// Mount point.
     pub mount: String,
-    /// Its type, such as `ext4`.
+    /// Filesystem type, such as `ext4`.
     pub kind: String,
     /// The mounted device, only when the service is configured to expose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Its size, bytes.
+    /// Size of the filesystem, bytes.
     pub total_bytes: u64,
-    /// Bytes available to programs without privileges.
+    /// Space available without privileges, bytes.
     pub available_bytes: u64,
-    /// Bytes in use; with `available_bytes` less than the size where some is reserved.
+    /// Used space, bytes. With `available_bytes` it is less than the size if some space is
+    /// reserved.
     pub used_bytes: u64,
 }
 
@@ -196,42 +197,42 @@ pub struct Filesystem {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Processes {
-    /// Threads that run or could run.
+    /// Runnable threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<u64>,
-    /// Threads that wait for a disk.
+    /// Threads blocked on I/O.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked: Option<u64>,
-    /// Processes and threads that exist: the kernel's scheduling entities.
+    /// Processes and threads: the scheduling entities of the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// Context switches per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_switches_per_second: Option<f64>,
-    /// Processes and threads made, per second.
+    /// Created processes and threads per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forks_per_second: Option<f64>,
 }
 
-/// The processes that use most, each list in falling order.
+/// The processes with the highest use, each list in descending order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Top {
-    /// By processor time.
+    /// Processes by CPU time.
     pub by_cpu: Vec<Process>,
-    /// By resident memory.
+    /// Processes by resident memory.
     pub by_memory: Vec<Process>,
 }
 
-/// One process (`/proc/PID/stat`). Never its arguments nor its environment.
+/// One process (`/proc/PID/stat`), without arguments and environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Process {
-    /// Its number, in the service's process namespace.
+    /// Process ID in the PID namespace of the service.
     pub pid: u32,
-    /// The file name of its program, cut to 15 bytes by the kernel.
+    /// The file name of the program, which the kernel cuts to 15 bytes.
     pub name: String,
-    /// Processors it kept busy since the scan before; 1 is one whole processor.
+    /// CPU use in cores since the previous process scan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_cores: Option<f64>,
     /// Resident memory, bytes.

@@ -1,8 +1,8 @@
-//! The format of a sample, for the service that writes it and the page that reads it.
+//! The format of a sample, shared by the service that writes it and the page that reads it.
 //!
-//! Types and nothing else: no I/O, no clock, no runtime, so that the crate compiles to wasm as it
-//! is. JSON keeps the order of the fields; `cpu` and `ram` come first by contract. Values that
-//! could not be read are absent, never null or zero.
+//! The crate has types only, without I/O, clock and runtime, so it compiles to wasm unchanged. JSON
+//! keeps the order of the fields; `cpu` and `ram` come first by contract. Values that could not be
+//! read are absent, never zero. Only columns contain null.
 
 mod alert;
 mod container;
@@ -23,33 +23,35 @@ pub use host::{
 };
 pub use summary::{Minute, Summary, SummaryDisk, SummaryLimits, SummaryNetwork, SummaryPressure};
 
-/// One tick of the sampler: figures over the interval that ended at `time_unix_ms`.
+/// One tick of the sampler: metrics of the interval that ended at `time_unix_ms`.
 ///
-/// A figure with a missing or invalid source is absent; the rest of the sample is valid. `cpu` and
-/// `ram` are those of [`Scope::kind`]; every other field documents its own scope.
+/// A value with a missing or invalid source is absent; the rest of the sample is valid.
+/// [`Scope::kind`] is the scope of `cpu` and `ram`; every other field documents its own scope.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sample {
-    /// Processor time used of what the scope may use, percent, 0 to 100.
+    /// CPU use in percent of the CPU time available to the scope, 0 to 100.
     ///
-    /// Host: everything but `idle` and `iowait` of the first line of `/proc/stat` (`proc(5)`).
-    /// Container and task: time used over the tightest limit, or over the host's processors.
+    /// Host: all modes of `/proc/stat` (`proc(5)`) except `idle` and `iowait`. Container and task:
+    /// percent of the tightest limit, or of the host's processors without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
-    /// Memory in use of what the scope may use, percent, 0 to 100.
+    /// Memory in use, in percent of the memory available to the scope, 0 to 100.
     ///
-    /// Host: `MemTotal - MemAvailable` of `/proc/meminfo`. Container and task: use without the
-    /// cache that the kernel would give back first, over the tightest limit.
+    /// Host: `MemTotal - MemAvailable` of `/proc/meminfo`. Container and task: memory without the
+    /// inactive file cache, which the kernel reclaims first, in percent of the tightest limit, or
+    /// of the host's memory without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ram: Option<f64>,
-    /// When the sample was taken, milliseconds since the Unix epoch.
+    /// Time of the sample, milliseconds since the Unix epoch.
     pub time_unix_ms: u64,
-    /// Time since the previous reading, milliseconds; every rate covers exactly this long.
+    /// Time since the previous reading, milliseconds. All rates except those in `task` and `top`
+    /// cover this interval.
     pub interval_ms: u64,
-    /// Which process took the sample: 16 hexadecimal digits, new at every start; in an ECS task
-    /// the task's id.
+    /// ID of the process that took the sample: 16 hexadecimal digits, new at every start, or the
+    /// task ID in an ECS task.
     pub instance: String,
-    /// Counts the samples of this process from 1, without gaps.
+    /// Number of the sample in this process, from 1, without gaps.
     pub sequence: u64,
     /// The host's name, only when the service is configured to expose it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +70,7 @@ pub struct Sample {
     /// The host's memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
-    /// How much work waits for the host's resources.
+    /// Pressure stall information of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,
     /// The host's disks, in the kernel's order.
@@ -77,27 +79,27 @@ pub struct Sample {
     /// The network interfaces that the service sees, by name, without loopback.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Network>,
-    /// Whether `networks` are those of the host or of the container that the service runs in.
-    /// Absent when that is not known.
+    /// Owner of the interfaces in `networks`: the host, or the container that the service runs in.
+    /// Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_scope: Option<ScopeKind>,
-    /// The filesystems that the service sees, in the order of their mounting.
+    /// The filesystems that the service sees, in mount order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub filesystems: Vec<Filesystem>,
-    /// Whether `filesystems` are those of the host or of the container that the service runs in.
-    /// Absent when that is not known.
+    /// Owner of the mounts in `filesystems`: the host, or the container that the service runs in.
+    /// Absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mounts_scope: Option<ScopeKind>,
     /// The host's processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Processes>,
-    /// The control group that the service runs in, where there is one below the root.
+    /// The control group that the service runs in. Absent for the root group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
     /// The ECS task that the service is part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
-    /// The processes that use most, only when the service is configured to expose them.
+    /// The processes with the highest use, only when the service is configured to expose them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top: Option<Top>,
     /// Labels of the operator (`STATS_LABELS`), and in an ECS task those of ECS.
@@ -106,7 +108,7 @@ pub struct Sample {
     /// The overall state: that of the worst alert. Absent if alerts are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// When that state began, milliseconds since the Unix epoch.
+    /// Start of the current state, milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_unix_ms: Option<u64>,
     /// The active alerts, worst first, then oldest; at most 32.

@@ -10,7 +10,7 @@ use crate::{Alert, ScopeKind, State};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Summary {
-    /// The process that took the sample.
+    /// ID of the process that took the sample.
     pub instance: String,
     /// The host's name, only if the service exposes it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,13 +23,13 @@ pub struct Summary {
     /// The overall state; absent if alerts are off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// When that state began, milliseconds since the Unix epoch.
+    /// Start of the current state, milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_unix_ms: Option<u64>,
     /// The worst active alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Alert>,
-    /// When the sample was taken, milliseconds since the Unix epoch.
+    /// Time of the sample, milliseconds since the Unix epoch.
     pub time_unix_ms: u64,
     /// The number of the sample.
     pub sequence: u64,
@@ -45,13 +45,13 @@ pub struct Summary {
     /// Share of the last 10 seconds in which at least one task waited, percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<SummaryPressure>,
-    /// Traffic of all interfaces that are not made of others, or of the task.
+    /// Traffic of all interfaces that are not stacked, or of the ECS task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<SummaryNetwork>,
-    /// Traffic of all disks that are not made of others.
+    /// Traffic of all disks that are not stacked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<SummaryDisk>,
-    /// The limits of the scope.
+    /// The resources available to the scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<SummaryLimits>,
     /// Time since the kernel started, seconds.
@@ -65,13 +65,13 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SummaryPressure {
-    /// Waiting for a processor.
+    /// CPU pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
-    /// Waiting for memory.
+    /// Memory pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<f64>,
-    /// Waiting for disks.
+    /// I/O pressure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io: Option<f64>,
 }
@@ -80,9 +80,9 @@ pub struct SummaryPressure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SummaryNetwork {
-    /// Received.
+    /// Received traffic.
     pub received: f64,
-    /// Sent.
+    /// Sent traffic.
     pub sent: f64,
 }
 
@@ -90,19 +90,19 @@ pub struct SummaryNetwork {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SummaryDisk {
-    /// Read, bytes per second.
+    /// Read traffic, bytes per second.
     pub read: f64,
-    /// Written, bytes per second.
+    /// Written traffic, bytes per second.
     pub written: f64,
-    /// The busiest disk's time with a request under way, percent.
+    /// Utilization of the busiest disk, percent.
     pub busy: f64,
 }
 
-/// The limits of the scope.
+/// The resources available to the scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SummaryLimits {
-    /// Processors; 0.5 is half of one.
+    /// Number of processors; 0.5 is half of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<f64>,
     /// Memory, bytes.
@@ -110,13 +110,13 @@ pub struct SummaryLimits {
     pub memory_bytes: Option<u64>,
 }
 
-/// The last minute, in columns; null where a value was not known.
+/// The last minute in columns. Unknown values are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Minute {
-    /// The process that took the samples.
+    /// ID of the process that took the samples.
     pub instance: String,
-    /// When each sample was taken, milliseconds since the Unix epoch.
+    /// Time of each sample, milliseconds since the Unix epoch.
     pub times_unix_ms: Vec<u64>,
     /// `cpu` of each sample, percent.
     pub cpu: Vec<Option<f32>>,

@@ -100,7 +100,7 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
         reason: fields.text_at("scope.reason"),
         hostname: fields.text_at("hostname"),
         metrics: METRICS.iter().map(|(_, path)| value(fields, path)).collect(),
-        cores: cores.iter().map(|core| whole(core.number_at("busy"))).collect(),
+        cores: cores.iter().map(|core| whole(core.number_at("busy").unwrap_or_default())).collect(),
         tables: TABLES.iter().map(|table| rows(fields, table)).collect(),
     })
 }
@@ -140,14 +140,12 @@ pub(crate) fn history(fields: &impl Fields) -> Option<History> {
 
 /// Adds the busy time of each processor to the rows, from rows of their own length.
 fn add_cores(fields: &impl Fields, rows: &mut [Row]) -> Option<()> {
-    let mut rows = rows.iter_mut().peekable();
+    let step_ms = fields.number_at("step_seconds")? * 1_000.0;
     let busy = fields.get("busy")?.list();
     for (time_ms, busy) in numbers_of(&fields.get("time_unix_ms")?).zip(&busy) {
-        let busy: Vec<_> = busy.list().iter().map(|value| whole(value.number())).collect();
-        let start_ms = time_ms - fields.number_at("step_seconds")? * 1_000.0;
-        while let Some(row) = rows.next_if(|row| row.time_ms <= time_ms) {
-            if row.time_ms > start_ms {
-                row.cores.clone_from(&busy);
+        for row in rows.iter_mut() {
+            if row.time_ms <= time_ms && row.time_ms > time_ms - step_ms {
+                row.cores = numbers_of(busy).map(whole).collect();
             }
         }
     }
@@ -257,8 +255,8 @@ fn narrow(value: f64) -> f32 {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-fn whole(percent: Option<f64>) -> u8 {
-    percent.unwrap_or_default().min(100.0) as u8
+fn whole(percent: f64) -> u8 {
+    percent.clamp(0.0, 100.0) as u8
 }
 
 #[cfg(test)]

@@ -163,10 +163,10 @@ fn help(info: &ServiceInfo) -> String {
     format!(
         "{name} {build}\n\n\
          {name} [serve]             listen and serve, until SIGTERM or SIGINT\n\
-         {name} check               say whether the settings are right, and what is in force\n\
+         {name} check               validate the settings and print the effective values\n\
          {name} healthcheck [PATH]  exit 0 if the running service answers 200 at PATH (/healthz)\n\
          {name} --version\n\n\
-         Settings come from the environment; the README has the table."
+         Settings come from the environment; docs/settings.md lists them."
     )
 }
 

@@ -302,7 +302,7 @@ fn the_printed_configuration_contains_fields_without_their_values() {
     let output = run(GATEWAY, &["check"], &[("GATEWAY_ROUTES", routes)]);
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{stdout}");
-    for part in ["at most 2s of silence", "asked for host b", "authorization", "hides server"] {
+    for part in ["at most 2s of silence", "with host b", "authorization", "hides server"] {
         assert!(stdout.contains(part), "{stdout}");
     }
     assert!(!stdout.contains("c2VjcmV0"), "{stdout}");

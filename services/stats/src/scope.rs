@@ -115,7 +115,7 @@ fn no_limit(unknown: Unknown) -> &'static str {
     }
 }
 
-const CONFIGURED: &str = "STATS_SCOPE asks for it";
+const CONFIGURED: &str = "configured by STATS_SCOPE";
 
 /// Limits and use of a part of the host.
 #[derive(Clone, Copy)]

@@ -68,7 +68,7 @@ impl Attributes {
             self.timeout.map(|time| format!("at most {time:?} of silence")),
             self.total.map(|time| format!("at most {time:?} for a response")),
             self.body_bytes.map(|bytes| format!("at most {bytes} bytes of body")),
-            self.host.as_ref().map(|host| format!("asked for host {host}")),
+            self.host.as_ref().map(|host| format!("with host {host}")),
             set(&self.request, "sets in requests"),
             removed(&self.request, "removes from requests"),
             set(&self.response, "sets in responses"),

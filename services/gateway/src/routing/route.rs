@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(
             described.join(", "),
             "at most 2s of silence, at most 60s for a response, at most 1048576 bytes of body, \
-             asked for host api.internal:8443, sets in requests authorization, \
+             with host api.internal:8443, sets in requests authorization, \
              removes from requests x-b, sets in responses x-frame-options, \
              hides server and x-powered-by"
         );

@@ -111,7 +111,7 @@ impl EventDetector {
         let Some(share) = throttled.filter(|&share| share >= MIN_THROTTLED_PERCENT) else { return };
         let last = self.throttled_ms.replace(now.monotonic_ms);
         if last.is_none_or(|last| now.monotonic_ms.saturating_sub(last) >= QUIET_MS) {
-            let text = format!("the CPU limit holds work up in {share:.0} % of its periods");
+            let text = format!("the CPU limit throttled {share:.0} % of the periods");
             add(EventKind::Throttling, None, text);
         }
     }

@@ -10,7 +10,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 fn the_document_is_small_and_has_a_version() {
     assert_eq!(described()["openapi"], "3.1.0");
     assert!(JSON.starts_with(br#"{"openapi":"3.1.0","info":"#), "the order is the file's");
-    assert!(JSON.len() < 38_000, "{} bytes", JSON.len());
+    assert!(JSON.len() < 40_000, "{} bytes", JSON.len());
 }
 
 #[test]

@@ -37,8 +37,8 @@ PACKAGES = {
     "hypercorn": [str(BIN / "hypercorn"), "-b", "127.0.0.1:PORT", "app:asgi"],
     "tornado": [*APP, "tornado", "PORT"],
     "twisted": [str(BIN / "twist"), "web", "--listen", "tcp:PORT:interface=127.0.0.1", "--wsgi", "app.wsgi"],
-    "uvicorn, h11": [str(BIN / "uvicorn"), "--http", "h11", "--port", "PORT", "app:asgi"],
-    "uvicorn, httptools": [str(BIN / "uvicorn"), "--http", "httptools", "--port", "PORT", "app:asgi"],
+    "uvicorn with h11": [str(BIN / "uvicorn"), "--http", "h11", "--port", "PORT", "app:asgi"],
+    "uvicorn with httptools": [str(BIN / "uvicorn"), "--http", "httptools", "--port", "PORT", "app:asgi"],
     "waitress": [str(BIN / "waitress-serve"), "--listen", "127.0.0.1:PORT", "app:wsgi"],
 }
 # Programs of Debian's packages of the same name, and their options.

@@ -258,7 +258,7 @@ pub(crate) const PANELS: [Panel; 12] = [
         stacked: false,
         min_scale: 0.1,
         series: &[(Metric::ContainerCpu, "cores used")],
-        missing: "",
+        missing: "CPU use is unknown.",
     },
     Panel {
         id: "task",

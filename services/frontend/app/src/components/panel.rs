@@ -187,7 +187,7 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     page.fill(PLOT);
     axis(page, dashboard, times);
     if is_heat {
-        return page.fill(r#"<p class="small">Kept since this page was opened</p>"#);
+        return page.fill(r#"<p class="small">Last 10 min</p>"#);
     }
     let aside = match (table::highest(dashboard, panel.id, format), drawing.totals.as_slice()) {
         (Some(highest), _) => highest,

@@ -110,8 +110,9 @@ def find_debootstrap() -> list[str]:
         return ["debootstrap"]
     command = debian_program.unpacked("debootstrap", "usr/sbin/debootstrap", "debian-archive-keyring")
     folder = toolchain.TOOLS.resolve() / "debootstrap"
-    keyring = f"--keyring={folder / KEYS.relative_to('/')}"
-    return ["env", f"DEBOOTSTRAP_DIR={folder}/usr/share/debootstrap", *command[1:], keyring]
+    # apt does not download a package that this machine has.
+    keys = KEYS if KEYS.exists() else folder / KEYS.relative_to("/")
+    return ["env", f"DEBOOTSTRAP_DIR={folder}/usr/share/debootstrap", *command[1:], f"--keyring={keys}"]
 
 
 def become_root() -> None:

@@ -35,23 +35,22 @@ impl CoreLog {
     #[expect(clippy::cast_possible_truncation, reason = "0 to 100")]
     pub(super) fn push(&mut self, sample: &wire::Sample) {
         let end_unix_ms = end_of_row(sample.time_unix_ms, STEP_MS);
-        // After the clock was set back, rows of the future are dropped.
-        let newer = self.rows.iter().rev().take_while(|row| row.end_unix_ms > end_unix_ms).count();
-        self.rows.truncate(self.rows.len() - newer);
-        let cores = sample.processors.iter().flat_map(|processors| &processors.cores);
-        let busy = cores.map(|core| core.shares.busy as f32);
+        let cores = sample.processors.as_ref().map_or(&[][..], |processors| &processors.cores);
+        let busy = cores.iter().map(|core| core.shares.busy as f32);
+        // After the clock was set back, rows of the future are dropped. If a processor went offline
+        // or came online, the row begins again.
+        while self.rows.back().is_some_and(|row| {
+            row.end_unix_ms > end_unix_ms
+                || (row.end_unix_ms == end_unix_ms && row.sums.len() != cores.len())
+        }) {
+            self.rows.pop_back();
+        }
         match self.rows.back_mut() {
-            // If a processor went offline or came online, the row begins again.
-            Some(row)
-                if row.end_unix_ms == end_unix_ms && row.sums.len() == busy.clone().count() =>
-            {
+            Some(row) if row.end_unix_ms == end_unix_ms => {
                 row.sums.iter_mut().zip(busy).for_each(|(sum, busy)| *sum += busy);
                 row.samples = row.samples.saturating_add(1);
             }
-            newest => {
-                if newest.is_some_and(|row| row.end_unix_ms == end_unix_ms) {
-                    self.rows.pop_back();
-                }
+            _ => {
                 let row = Row { end_unix_ms, sums: busy.collect(), samples: 1 };
                 push_bounded(&mut self.rows, row, MAX_ROWS);
             }

@@ -142,6 +142,16 @@ def wait_for_listener(port: int, process: subprocess.Popen) -> None:
     wait_until(listens, process, "listening", f"nothing listens on port {port} after {READY_SECONDS} s")
 
 
+@contextlib.contextmanager
+def listening(
+    command: list[str], port: int, variables: dict[str, str] | None = None, folder: Path | None = None
+) -> Iterator[int]:
+    """A process that listens at this port."""
+    with started(command, None, variables, folder=folder) as process:
+        wait_for_listener(port, process)
+        yield port
+
+
 def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen | None, expected: str, late: str) -> None:
     """Until a server is ready; fails when its process ends before, or when it is late."""
     begun = time.monotonic()

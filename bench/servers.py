@@ -353,13 +353,18 @@ def filled(name: str, folder: Path, **places: object) -> Path:
 
 def debian(bench: Bench, name: str, inside: str, question: str = "--version") -> list[str]:
     """The command of a program of Debian's, whose version is noted."""
-    try:
-        command = debian_program.find(name, inside)
-    except debian_program.NotToBeHad as error:
-        raise NotToBeHad(str(error)) from None
+    command = debian_command(name, inside)
     if name not in bench.versions:
         bench.versions[name] = said([*command, question])
     return command
+
+
+def debian_command(name: str, inside: str) -> list[str]:
+    """The command of a program of Debian's."""
+    try:
+        return debian_program.find(name, inside)
+    except debian_program.NotToBeHad as error:
+        raise NotToBeHad(str(error)) from None
 
 
 def unpacked(name: str) -> Path:

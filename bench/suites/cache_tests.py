@@ -11,8 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import processes
-from processes import Failed, NotToBeHad, answer_of, free_port, started
+from processes import Failed, NotToBeHad, answer_of, free_port, listening
 
 from .suite import SUITE_SECONDS, Figure, Subject, Suite
 
@@ -82,8 +81,7 @@ def origin(checkout: Path) -> Iterator[int]:
         "npm_config_pidfile": str(pid_file),
     }
     try:
-        with started(command, None, variables, folder=checkout) as process:
-            processes.wait_for_listener(port, process)
+        with listening(command, port, variables, checkout):
             yield port
     finally:
         pid_file.unlink(missing_ok=True)

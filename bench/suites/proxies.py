@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import processes
 import scenario
 import servers
-from processes import free_port, started
+from processes import free_port, listening
 
 from .suite import OURS, Subject
 
@@ -22,8 +21,7 @@ def gateway(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
     variables = {**servers.gateway_settings(port, address, address, cached=True), **more}
     for name in ("GATEWAY_STATS", "GATEWAY_FRONTEND"):
         del variables[name]
-    with started([str(bench.binaries / "gateway")], None, variables) as process:
-        processes.wait_for_listener(port, process)
+    with listening([str(bench.binaries / "gateway")], port, variables):
         yield Subject(OURS, port, port, origin_port)
 
 
@@ -31,8 +29,7 @@ def gateway(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 def nginx(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
     with peer(bench, origin_port, "nginx", "nginx_conformance.conf") as (places, folder, configuration):
         (folder / "temporary").mkdir()
-        with started(servers.nginx_command(bench, folder, configuration)) as process:
-            processes.wait_for_listener(places.port, process)
+        with listening(servers.nginx_command(bench, folder, configuration), places.port):
             yield places
 
 
@@ -40,8 +37,7 @@ def nginx(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 def haproxy(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
     with peer(bench, origin_port, "haproxy", "haproxy_conformance.cfg") as (places, _, configuration):
         program = servers.debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
-        with started([*program, "-db", "-f", str(configuration)]) as process:
-            processes.wait_for_listener(places.port, process)
+        with listening([*program, "-db", "-f", str(configuration)], places.port):
             yield places
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-import processes
-from processes import Failed, NotToBeHad, answer_of, free_port, started
+from processes import Failed, NotToBeHad, answer_of, free_port, listening
 
 from tools.common import toolchain  # isort: skip (in tools)
 from tools.install import pypi  # isort: skip
@@ -96,8 +95,7 @@ def aiohttp_origin(kind: str) -> Callable[[Path], AbstractContextManager[int]]:
     @contextmanager
     def origin(_checkout: Path) -> Iterator[int]:
         port = free_port()
-        with started([str(PYTHON / "bin" / "python"), str(ORIGINS), kind, str(port)]) as process:
-            processes.wait_for_listener(port, process)
+        with listening([str(PYTHON / "bin" / "python"), str(ORIGINS), kind, str(port)], port):
             yield port
 
     return origin

@@ -15,11 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import processes
 import servers
-from processes import NotToBeHad, answer_of, free_port, started
-
-from tools.common import debian_program  # isort: skip (in tools)
+from processes import NotToBeHad, answer_of, free_port, listening
 
 from ..suite import PYTHON, SUITE_SECONDS, Figure, Subject, Suite
 
@@ -70,21 +67,21 @@ def garden(subject: Subject, checkout: Path) -> dict[str, Figure]:
 
 def origins(folder: Path) -> Iterator[tuple[str, contextlib.AbstractContextManager[int]]]:
     for name, command in PACKAGES.items():
-        yield name, listening(command, folder)
+        yield name, application(command, folder)
     node = shutil.which("node")
     if node is None:
         raise NotToBeHad("needs Node.js (Debian: nodejs)")
-    yield "node", listening([node, str(HERE / "node_app.mjs"), "PORT"], folder)
+    yield "node", application([node, str(HERE / "node_app.mjs"), "PORT"], folder)
     for name in DEBIAN:
         yield name, behind_scgi(name, folder)
 
 
 @contextlib.contextmanager
-def listening(command: list[str], folder: Path) -> Iterator[int]:
+def application(command: list[str], folder: Path) -> Iterator[int]:
+    """A server of app.py or node_app.mjs at a free port."""
     port = free_port()
     words = [word.replace("PORT", str(port)) for word in command]
-    with started(words, None, {"PYTHONPATH": str(folder), "HOME": str(folder)}, folder=folder) as process:
-        processes.wait_for_listener(port, process)
+    with listening(words, port, {"PYTHONPATH": str(folder), "HOME": str(folder)}, folder):
         yield port
 
 
@@ -94,19 +91,13 @@ def behind_scgi(name: str, folder: Path) -> Iterator[int]:
     place = folder / name
     (place / "temporary").mkdir(parents=True)
     inside, options = DEBIAN[name]
-    try:
-        program = debian_program.find(name, inside)
-    except debian_program.NotToBeHad as error:
-        raise NotToBeHad(str(error)) from None
+    program = servers.debian_command(name, inside)
     places = {"FOLDER": place, "MODULES": servers.unpacked(name) / "usr" / "lib" / name}
-    if name == "apache2":
-        places["MODULES"] /= "modules"
-    with listening([*APP, "scgi", "PORT"], folder) as scgi:
+    with application([*APP, "scgi", "PORT"], folder) as scgi:
         port = free_port()
         configuration = servers.filled(f"garden_{name}.conf", place, **places, PORT=port, SCGI=scgi)
         words = {**places, "CONFIGURATION": configuration}
-        with started([*program, *(str(words.get(option, option)) for option in options)]) as process:
-            processes.wait_for_listener(port, process)
+        with listening([*program, *(str(words.get(option, option)) for option in options)], port):
             yield port
 
 

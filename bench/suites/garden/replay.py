@@ -228,17 +228,20 @@ def main(proxy: str, own: str, bugs: str, *origins: str) -> None:
     ports = {name: int(port) for name, _, port in (origin.partition("=") for origin in origins)}
     for name, port in ports.items():
         verify(name, port)
-    result = {"tried": 0, "forwarded": 0, "differences": []}
+    result = {"tried": 0, "differences": []}
+    forwarded = 0
     with recorder.listening(int(own)):
         for payload in payloads(Path(bugs)):
             result["tried"] += len(ports)
             send(int(proxy), payload)
             for text in recorder.taken():
-                result["forwarded"] += 1
+                forwarded += 1
                 expected = understood(text)
                 for name, port in ports.items():
                     if difference := disagreement(port, text, expected):
                         result["differences"].append(f"{payload.name}: {name} {difference}")
+    if not forwarded:
+        sys.exit("the proxy forwarded nothing")
     print(json.dumps(result))
 
 

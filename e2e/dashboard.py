@@ -94,15 +94,7 @@ def opened(chromium, backend):
         page = context.new_page()
         page.add_init_script(watch)
 
-        def complain(text):
-            if not (trouble and re.search(r"Failed to load resource|net::ERR", text)):
-                complaints.append(text)
-
-        page.on(
-            "console",
-            lambda said: said.type in ("error", "warning") and complain(said.text),
-        )
-        page.on("pageerror", lambda error: complain(str(error)))
+        collect_complaints(page, complaints, trouble)
         if throttle > 1:
             session = context.new_cdp_session(page)
             session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
@@ -118,6 +110,17 @@ def opened(chromium, backend):
         context.close()
     assert complaints == []
     assert [one for of_page in violations for one in of_page] == []
+
+
+def collect_complaints(page, complaints, trouble):
+    """Adds the errors and warnings of a page; with `trouble` those of failed requests are expected."""
+
+    def complain(text):
+        if not (trouble and re.search(r"Failed to load resource|net::ERR", text)):
+            complaints.append(text)
+
+    page.on("console", lambda message: message.type in ("error", "warning") and complain(message.text))
+    page.on("pageerror", lambda error: complain(str(error)))
 
 
 def wait_until_live(page):

@@ -1,11 +1,10 @@
 """The fleet page in a browser, on a gateway that sends what a test wants: fixtures and helpers."""
 
-import re
 from contextlib import ExitStack
 
 import pytest
 from conftest import ARTIFACTS, eventually
-from dashboard import settled
+from dashboard import collect_complaints, settled
 from fake_fleet import DIST, FakeFleet, Member
 
 # From navigation to the first rows on a slow machine.
@@ -62,12 +61,7 @@ def opened(chromium):
         page = context.new_page()
         page.add_init_script(WATCH)
 
-        def complain(text):
-            if not (trouble and re.search(r"Failed to load resource|net::ERR", text)):
-                complaints.append(text)
-
-        page.on("console", lambda said: said.type in ("error", "warning") and complain(said.text))
-        page.on("pageerror", lambda error: complain(str(error)))
+        collect_complaints(page, complaints, trouble)
         page.goto(fleet.url + path)
         if rows:
             page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)

@@ -34,7 +34,8 @@ const TICK_MS: i32 = 1_000;
 /// forgotten selection does not stop them forever.
 const SELECTION_PAUSE_MS: f64 = 60_000.0;
 
-/// Time after which the colors of the heat map are read again, because the system theme may change.
+/// Time after which the colors of the heat map and of the tab's icon are read again, because the
+/// system theme may change.
 const COLORS_MS: f64 = 5_000.0;
 
 /// User events, with one listener for the whole page.
@@ -76,8 +77,12 @@ pub(crate) struct Controller {
     /// Colors of the heat map, and the time at which they were read.
     colors: Cell<[[u8; 3]; 2]>,
     colors_ms: Cell<f64>,
+    /// Whether text may be selected. To ask the browser costs a layout of the page.
+    may_be_selected: Cell<bool>,
     /// Time at which text was selected; a selection pauses updates.
     selected_ms: Cell<Option<f64>>,
+    /// Level of the tab's icon, and the time at which it was drawn.
+    icon: Cell<Option<(Level, f64)>>,
     /// Whether the address changed to a panel that may be outside of the viewport.
     needs_scroll: Cell<bool>,
     ticker: Cell<Option<i32>>,
@@ -111,7 +116,9 @@ impl Controller {
                 point: browser::decimal_point(&window),
                 colors: Cell::default(),
                 colors_ms: Cell::new(f64::NEG_INFINITY),
+                may_be_selected: Cell::default(),
                 selected_ms: Cell::default(),
+                icon: Cell::default(),
                 needs_scroll: Cell::default(),
                 ticker: Cell::default(),
                 on_event: Closure::new(move |what| {
@@ -139,6 +146,7 @@ impl Controller {
         controller.dashboard.borrow_mut().preloaded =
             ["early.cpu", "early.ram"].map(|path| page.number_at(path).unwrap_or(f64::NAN));
         let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
+        controller.read_permission();
         controller.load_settings();
         controller.read_address();
         controller.connect();
@@ -170,6 +178,7 @@ impl Controller {
             "message" => self.on_shared(&JsValue::from(event).get("data").unwrap_or_default()),
             "visibilitychange" | "online" => self.on_wake(),
             "selectionchange" => {
+                self.may_be_selected.set(true);
                 if self.selected_ms.get().is_some() && !self.is_selected() {
                     self.draw();
                 }
@@ -179,10 +188,13 @@ impl Controller {
                 self.read_address();
             }
             "storage" => {
+                self.read_permission();
                 self.load_settings();
                 self.show_thresholds();
             }
             "click" => {
+                // The settings may be about to open.
+                self.read_permission();
                 if let Some(action) = browser::action(event) {
                     self.press(action);
                 } else if browser::closest(event, "details").is_none() {
@@ -220,6 +232,7 @@ impl Controller {
         let is_setting = matches!(action.as_str(), "theme" | "units" | "reset" | "notify" | "mute");
         let requests_permission = action == "notify";
         self.colors_ms.set(f64::NEG_INFINITY);
+        self.icon.set(None);
         self.apply(Event::Press(action));
         if is_setting {
             self.store();
@@ -227,6 +240,13 @@ impl Controller {
         if requests_permission {
             let _ = browser::call(&self.window, "askToNotify", &[]);
         }
+    }
+
+    /// Reads the permission for notifications, which the viewer can change in the browser's settings.
+    /// The browser answers from another process, too slowly to be asked for each sample.
+    fn read_permission(&self) {
+        let permission = browser::permission();
+        self.dashboard.borrow_mut().permission = permission;
     }
 
     fn load_settings(&self) {
@@ -291,9 +311,13 @@ impl Controller {
 
     /// Whether text of the page is selected. Drawing would clear the selection.
     fn is_selected(&self) -> bool {
+        if !self.may_be_selected.get() {
+            return false;
+        }
         let selection = self.window.get_selection().ok().flatten();
         let is_range = selection.is_some_and(|selection| selection.text_at("type") == "Range");
         if !is_range || self.element("input:focus").is_some() {
+            self.may_be_selected.set(is_range);
             self.selected_ms.set(None);
             self.mark_paused(false);
             return false;
@@ -330,11 +354,17 @@ impl Controller {
         let title = title(&dashboard, self.point);
         if self.document.title() != title {
             self.document.set_title(&title);
-            self.set_icon(dashboard.worst());
         }
+        self.set_icon(dashboard.worst());
     }
 
     fn set_icon(&self, level: Level) {
+        let now = self.clock.now();
+        let is_current = |(drawn, time)| drawn == level && now - time < COLORS_MS;
+        if self.icon.get().is_some_and(is_current) {
+            return;
+        }
+        self.icon.set(Some((level, now)));
         let (name, _, shape) = level_labels(level);
         let color = browser::color(&self.window, &["--", name].concat());
         let _ = browser::call(&self.window, "setIcon", &[shape, &color]);

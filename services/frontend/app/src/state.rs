@@ -42,6 +42,8 @@ pub(crate) struct Dashboard {
     /// CPU and memory that the script in `index.html` has fetched before the module starts, NaN if
     /// it has none.
     pub(crate) preloaded: [f64; 2],
+    /// Permission for notifications, see [`crate::browser::permission`].
+    pub(crate) permission: String,
     /// Time of the last event.
     pub(crate) now_ms: f64,
     /// View state in the address.

@@ -1,7 +1,6 @@
 //! Controls of the page: time range, pause, exports and settings.
 
 use super::markup::Page;
-use crate::browser::permission;
 use crate::number::plain;
 use crate::panels::TILES;
 use crate::preferences::{RANGES, ViewState};
@@ -30,7 +29,7 @@ pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
     button(page, "theme", theme);
     let units = if settings.decimal { "Units: decimal (kB)" } else { "Units: binary (KiB)" };
     button(page, "units", units);
-    match permission().as_str() {
+    match dashboard.permission.as_str() {
         "" | "denied" => page.skip(),
         "granted" if settings.notifies => button(page, "mute", "Notifications: on"),
         _ => button(page, "notify", "Notifications: off"),

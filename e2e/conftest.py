@@ -48,7 +48,7 @@ def pytest_addoption(parser):
     parser.addoption("--base-url", default="http://localhost:3050", help="where the gateway is")
     parser.addoption("--local", action="store_true", help="the gateway is on this machine")
     parser.addoption("--quiet-machine", dest="quiet_machine", action="store_true", help="nothing else runs here")
-    parser.addoption("--browser", default="", help="path of a Chromium")
+    parser.addoption("--browser", default="", help="path of a Chromium or a Firefox")
     parser.addoption("--binaries", default="", help="folder of the release binaries to test")
     parser.addoption("--images", default="", help="tag of the images to test, such as latest")
 
@@ -87,15 +87,23 @@ def _lower(headers):
 
 
 @pytest.fixture(scope="session")
-def chromium(request):
+def browser(request):
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
     path = request.config.getoption("browser")
     if not path:
-        pytest.skip("needs --browser with the path of a Chromium")
+        pytest.skip("needs --browser with the path of a Chromium or a Firefox")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        if is_firefox(request.config):
+            # WebDriver BiDi, which every Firefox has. Without this name, Playwright needs its own build.
+            browser = driver.firefox.launch(executable_path=path, channel="moz-firefox")
+        else:
+            browser = driver.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+def is_firefox(config):
+    return "firefox" in Path(config.getoption("browser")).name
 
 
 @pytest.fixture

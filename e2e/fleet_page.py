@@ -47,7 +47,7 @@ def fleets():
 
 
 @pytest.fixture
-def opened(chromium):
+def opened(browser):
     """`opened(fleet, path)` is a page; at the end its console and its policy must have been silent.
 
     With `trouble` the browser may complain of answers that the test has spoilt.
@@ -56,7 +56,7 @@ def opened(chromium):
 
     def opened(fleet, path="/", trouble=False, context=None, rows=True, **options):
         if context is None:
-            context = chromium.new_context(**options)
+            context = browser.new_context(**options)
             contexts.append(context)
         page = context.new_page()
         page.add_init_script(WATCH)
@@ -73,7 +73,7 @@ def opened(chromium):
     violations = [page.evaluate("window.violations ?? []") for page in pages if not page.is_closed()]
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert complaints == [], complaints
     assert [one for of_page in violations for one in of_page] == []
 
 
@@ -101,7 +101,7 @@ def until(page, condition):
 def picture(page, name):
     ARTIFACTS.mkdir(exist_ok=True)
     settled(page)
-    page.screenshot(path=ARTIFACTS / f"fleet-{name}.png")
+    page.screenshot(path=ARTIFACTS / f"fleet-{name}.png", caret="initial")
 
 
 def five():

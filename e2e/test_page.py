@@ -24,12 +24,12 @@ FITS = """(size) => {
 
 
 @pytest.fixture
-def page_at(chromium, base_url):
+def page_at(browser, base_url):
     """`page_at(path, **context)` opens a page; at the end its console must have been silent."""
     complaints, contexts = [], []
 
     def page_at(path="/", **options):
-        context = chromium.new_context(**options)
+        context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.on(

@@ -144,8 +144,8 @@ def test_absurd_histories_never_break_the_page(opened, backend, change):
     assert page.evaluate(TOO_WIDE) == []
 
 
-def test_without_webassembly_it_says_where_the_numbers_are(chromium, backend):
-    context = chromium.new_context()
+def test_without_webassembly_it_says_where_the_numbers_are(browser, backend):
+    context = browser.new_context()
     page = context.new_page()
     page.add_init_script("delete window.WebAssembly")
     page.goto(backend.url)

@@ -210,10 +210,10 @@ def test_a_corrected_clock_brings_the_history_again(opened, backend):
 
 
 @pytest.mark.parametrize("end", ["_bg.wasm", ".js"])
-def test_a_program_that_is_gone_reloads_the_page_once(chromium, backend, end):
+def test_a_program_that_is_gone_reloads_the_page_once(browser, backend, end):
     """During a rolling deployment the old page asks the new server, or the other way round."""
     backend.scene.missing = (end,)
-    context = chromium.new_context()
+    context = browser.new_context()
     page = context.new_page()
     page.goto(backend.url)
     page.get_by_text("there may be a new version").wait_for()
@@ -223,8 +223,8 @@ def test_a_program_that_is_gone_reloads_the_page_once(chromium, backend, end):
     context.close()
 
 
-def test_a_program_that_is_back_starts_after_the_reload(chromium, backend):
-    context = chromium.new_context()
+def test_a_program_that_is_back_starts_after_the_reload(browser, backend):
+    context = browser.new_context()
     page = context.new_page()
 
     def program(route):

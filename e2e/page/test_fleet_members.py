@@ -25,9 +25,9 @@ def test_one_member_or_no_fleet_is_the_page_of_one_service(fleets, opened, statu
     assert not [path for path in fleet.asked if path.startswith("/fleet-")], "the table's program was loaded"
 
 
-def test_a_table_whose_program_does_not_come_is_offered_by_a_link(fleets, opened, chromium):
+def test_a_table_whose_program_does_not_come_is_offered_by_a_link(fleets, opened, browser):
     fleet = fleets(host(0), host(1))
-    context = chromium.new_context()
+    context = browser.new_context()
     context.route("**/fleet-*", lambda route: route.abort())
     try:
         page = opened(fleet, rows=False, trouble=True, context=context)
@@ -41,9 +41,9 @@ def test_a_table_whose_program_does_not_come_is_offered_by_a_link(fleets, opened
         context.close()
 
 
-def test_a_second_member_that_comes_later_is_offered_by_a_link(fleets, opened, chromium):
+def test_a_second_member_that_comes_later_is_offered_by_a_link(fleets, opened, browser):
     fleet = fleets(host(0))
-    context = chromium.new_context()
+    context = browser.new_context()
     context.add_init_script("""
       window.skip = 0;
       const now = performance.now.bind(performance);

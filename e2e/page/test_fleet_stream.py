@@ -62,17 +62,17 @@ def test_a_tick_of_a_thousand_members_is_cheap_and_memory_flat(fleets, opened):
 
 
 @contextmanager
-def tabs(opened, chromium, fleet, count):
-    context = chromium.new_context()
+def tabs(opened, browser, fleet, count):
+    context = browser.new_context()
     try:
         yield [opened(fleet, context=context) for _ in range(count)]
     finally:
         context.close()
 
 
-def test_seven_tabs_share_one_stream(fleets, opened, chromium):
+def test_seven_tabs_share_one_stream(fleets, opened, browser):
     fleet = fleets(*five())
-    with tabs(opened, chromium, fleet, 7) as pages:
+    with tabs(opened, browser, fleet, 7) as pages:
         eventually(lambda: fleet.viewers == 1)
         fleet["10.0.0.0:8080"].block["cpu"] = 44
         for page in pages:

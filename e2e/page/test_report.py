@@ -28,7 +28,7 @@ LOADS = """() => Array.from(document.querySelectorAll("*")).flatMap((box) =>
 
 
 @pytest.fixture
-def saved(chromium, tmp_path):
+def saved(browser, tmp_path):
     """`saved(page)` is the page's file, opened without a network; nothing was requested at the end."""
     contexts, requests, complaints = [], [], []
 
@@ -37,7 +37,7 @@ def saved(chromium, tmp_path):
             button(page, "download-html").click()
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
-        context = chromium.new_context(offline=True, **options)
+        context = browser.new_context(offline=True, **options)
         contexts.append(context)
         opened = context.new_page()
         opened.on("console", lambda said: complaints.append(said.text))

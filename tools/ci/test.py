@@ -39,6 +39,12 @@ LOGS = ROOT / "target" / "test"
 # More failures than these are no matter of chance.
 MOST_REPEATED = 5
 
+# Those that run in Firefox too: figures, charts, tables, tabs, and looks.
+FIREFOX_TESTS = (
+    *("accessibility", "charts", "chart_views", "fleet_table", "levels", "live", "preferences", "screens", "states"),
+    *("status", "tables", "tabs"),
+)
+
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
 OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
@@ -278,8 +284,20 @@ def panels() -> None:
 
 
 def in_browser(name: str) -> None:
-    files = [f"e2e/{PAGE_FOLDER}/test_{subject}.py" for subject in PAGE_TESTS[name]]
-    pytest(name, [*files, "--browser", browser()])
+    pytest(name, [*page_tests(PAGE_TESTS[name]), "--browser", browser()])
+
+
+def firefox() -> None:
+    """Tests of the page in Firefox."""
+    path = toolchain.browser("firefox")
+    if path is None:
+        print("test: SKIPPED: the page in Firefox: there is none; `make tools` reports how to install it")
+        return
+    pytest("firefox", [*page_tests(FIREFOX_TESTS), "--browser", path])
+
+
+def page_tests(subjects: tuple[str, ...]) -> list[str]:
+    return [f"e2e/{PAGE_FOLDER}/test_{subject}.py" for subject in subjects]
 
 
 def gateway() -> None:
@@ -325,6 +343,7 @@ PARTS = {
     "containers": Part(containers, ("release", "tools"), frozenset({"ports"})),
     "gateway": Part(gateway, ("release", "tools")),
     "page": Part(page, ("release", "tools")),
+    "firefox": Part(firefox, ("release", "tools")),
     "services": Part(services, ("release", "tools")),
     "processes": Part(processes, ("release", "tools"), frozenset({"ports"})),
     "bench": Part(bench, ("release", "tools")),

@@ -118,10 +118,10 @@ def engine() -> str | None:
     return answer(["docker", "version", "--format", "{{.Server.Version}}"]) or None
 
 
-def browser() -> str | None:
-    """The Chromium that the installer found or installed, or None."""
+def browser(name: str = "chromium") -> str | None:
+    """The `chromium` or `firefox` that the installer found or installed, or None."""
     try:
-        path = browser_record().read_text(encoding="utf-8").strip()
+        path = browser_record(name).read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
     return path if os.access(path, os.X_OK) else None
@@ -221,9 +221,9 @@ def remembered_route() -> str | None:
         return None
 
 
-def browser_record() -> Path:
-    """The file that holds the path of the browser."""
-    return TOOLS / "browser" / "path"
+def browser_record(name: str) -> Path:
+    """The file that holds the path of a browser."""
+    return TOOLS / "browser" / name
 
 
 def cargo_home() -> Path:

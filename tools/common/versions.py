@@ -28,6 +28,7 @@ DEBIAN_C_COMPILER = ("gcc", "libc6-dev")
 DEBIAN_VENV = ("python3-venv",)
 # A browser without a font draws empty boxes, and the screenshots show them.
 DEBIAN_CHROMIUM = ("chromium", "fonts-liberation")
+DEBIAN_FIREFOX = ("firefox-esr", "fonts-liberation")
 DEBIAN_PROMTOOL = "prometheus"
 DEBIAN_REGISTRY = "docker-registry"
 

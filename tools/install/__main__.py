@@ -16,7 +16,7 @@ from tools.common import toolchain, versions
 from tools.common.files import identity
 from tools.common.toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 from tools.install import pypi
-from tools.install.browser import browser
+from tools.install.browser import browser, existing, firefox
 from tools.install.cargo_tools import auditable, cargo_fuzz, deny, trunk, wasm_bindgen
 from tools.install.debian_packages import c_compiler
 from tools.install.page_std import page_std, page_std_inputs
@@ -178,6 +178,14 @@ def steps(groups: list[str]) -> list[Step]:
             "about 2 min",
             lambda: identity(toolchain.browser()),
             browser,
+        ),
+        Step(
+            "firefox",
+            "Firefox",
+            "about 1 min",
+            # Due again when somebody has installed one.
+            lambda: (identity(toolchain.browser("firefox")), existing("firefox-esr", "firefox")),
+            firefox,
         ),
         Step(
             "promtool",

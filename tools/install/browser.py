@@ -1,4 +1,4 @@
-"""The Chromium of the tests: the machine's, Playwright's or Debian's."""
+"""The browsers of the tests: Chromium, from the machine, Playwright or Debian; Firefox, from the machine or Debian."""
 
 from __future__ import annotations
 
@@ -18,20 +18,40 @@ BROWSER = Bound(total=600, silent=60)
 
 def browser(job: Job) -> None:
     """Record the first Chromium that starts."""
-    for attempt in (existing_browser, playwright_browser, debian_browser):
-        path = attempt(job)
-        if path and toolchain.answer([path, "--version"]) is not None:
-            write(toolchain.browser_record(), path)
-            job.say(f"the browser is {path}")
+    attempts = (
+        lambda: existing("chromium", "chromium-browser", "google-chrome"),
+        lambda: playwright_browser(job),
+        lambda: debian_browser(job, "lib/chromium/chromium", versions.DEBIAN_CHROMIUM),
+    )
+    if not any(record(job, "chromium", attempt()) for attempt in attempts):
+        raise Failed("there is no Chromium: install the package chromium, or Google Chrome")
+
+
+def firefox(job: Job) -> None:
+    """Record the first Firefox that starts. Without one, its tests are skipped."""
+    attempts = (
+        lambda: existing("firefox-esr", "firefox"),
+        lambda: debian_browser(job, "lib/firefox-esr/firefox-esr", versions.DEBIAN_FIREFOX),
+    )
+    try:
+        if any(record(job, "firefox", attempt()) for attempt in attempts):
             return
-    raise Failed("there is no Chromium: install the package chromium, or Google Chrome")
+    except Failed as failure:
+        job.say(str(failure))
+    job.say("there is no Firefox, and its tests will be skipped: install the package firefox-esr, or Firefox")
 
 
-def existing_browser(job: Job) -> str | None:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if shutil.which(name):
-            return shutil.which(name)
-    return None
+def record(job: Job, name: str, path: str | None) -> bool:
+    """Record the path of a browser, if it starts."""
+    if path is None or toolchain.answer([path, "--version"]) is None:
+        return False
+    write(toolchain.browser_record(name), path)
+    job.say(f"{name} is {path}")
+    return True
+
+
+def existing(*names: str) -> str | None:
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def playwright_browser(job: Job) -> str | None:
@@ -48,18 +68,14 @@ def playwright_browser(job: Job) -> str | None:
     return str(found[0]) if found else None
 
 
-def debian_browser(job: Job) -> str | None:
-    if os.geteuid() == 0:
-        debian_install(job, "Chromium", versions.DEBIAN_CHROMIUM)
-        return shutil.which("chromium")
-    return unpacked_browser(job)
-
-
-def unpacked_browser(job: Job) -> str | None:
-    """Debian's Chromium below .tools/, for users who may not install packages."""
-    name, *fonts = versions.DEBIAN_CHROMIUM
+def debian_browser(job: Job, inside: str, packages: tuple[str, ...]) -> str | None:
+    """Debian's package: installed as root, otherwise unpacked below .tools/."""
+    name, *fonts = packages
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        debian_install(job, name, packages)
+        return shutil.which(name)
     try:
-        command = debian_program.unpacked(name, "usr/lib/chromium/chromium", *fonts)
+        command = debian_program.unpacked(name, f"usr/{inside}", *fonts)
     except debian_program.NotToBeHad as error:
         job.say(str(error))
         return None

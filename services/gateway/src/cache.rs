@@ -16,6 +16,8 @@
 //! - Where `stale-while-revalidate` allows it, all clients get the stale response during the fetch.
 //! - `Accept-Encoding` is normalized to one of eight sets, and the upstream gets exactly that set.
 //!   `Accept-Language` is compared without the order of equal weights.
+//! - A response that varies by a field with the gateway's own value, such as `X-Forwarded-For`, is
+//!   not stored.
 //! - Requests with `Authorization` use and store only responses that explicitly allow sharing.
 //! - The age of a response comes from its `Age` and the response delay, not from `Date`.
 //! - `immutable` (RFC 8246) has no effect: fresh responses are never revalidated anyway.

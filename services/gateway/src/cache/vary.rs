@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use http::header::{
-    ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, COOKIE, HeaderName, ORIGIN,
-    REFERER, USER_AGENT, VARY,
+    ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, COOKIE, FORWARDED,
+    HeaderName, ORIGIN, REFERER, USER_AGENT, VARY,
 };
 use semantics::negotiation::coding;
 
 use crate::fields::Fields;
+use crate::request::forwarded::{FORWARDED_FOR, REQUEST_ID};
+use crate::request::trace_context::TRACEPARENT;
 
 /// Maximum fields that select a response. The upstreams list two or three; a longer list matches
 /// hardly any other request.
@@ -19,6 +21,10 @@ const MAX_FIELDS: usize = 8;
 /// Maximum bytes of the values that select a response. They come from clients; a list of media
 /// types or languages has a few hundred.
 const MAX_BYTES: usize = 1024;
+
+/// Fields whose values the gateway writes for each client or request. The client's fields, which
+/// select a stored response, do not contain these values.
+const PER_REQUEST: [HeaderName; 4] = [FORWARDED, FORWARDED_FOR, REQUEST_ID, TRACEPARENT];
 
 /// The request fields that select a response, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +36,8 @@ pub(super) struct Vary {
 }
 
 impl Vary {
-    /// Parses the field; `None` if every request differs (`*`), or if the field is malformed.
+    /// Parses the field; `None` if every request differs (`*`, or a field of [`PER_REQUEST`]), or if
+    /// the field is malformed.
     pub(super) fn of(headers: &Fields) -> Option<Self> {
         // A response with a content coding counts as negotiated even if `Vary` does not list
         // `Accept-Encoding`.
@@ -43,6 +50,9 @@ impl Vary {
                     return None;
                 }
                 let name = HeaderName::from_bytes(name).ok()?;
+                if PER_REQUEST.contains(&name) {
+                    return None;
+                }
                 if name == ACCEPT_ENCODING {
                     codings = true;
                 } else if !fields.contains(&name) {
@@ -277,6 +287,10 @@ mod tests {
     fn a_response_to_one_request_only_has_no_key() {
         assert_eq!(vary(&["*"]), None);
         assert_eq!(vary(&["accept, *"]), None);
+        for name in ["X-Forwarded-For", "forwarded", "X-Request-ID", "accept, traceparent"] {
+            assert_eq!(vary(&[name]), None, "{name}");
+        }
+        assert!(vary(&["x-forwarded-proto, x-forwarded-host"]).is_some(), "a part of the key");
         assert_eq!(vary(&["a b"]), None);
         assert_eq!(vary(&["a,b,c,d,e,f,g,h,i"]), None);
         assert!(vary(&["a,b,c,d,e,f,g,h,accept-encoding"]).is_some());

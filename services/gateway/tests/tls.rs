@@ -210,6 +210,22 @@ async fn http_2_is_negotiated_if_enabled() {
 }
 
 #[test]
+fn a_connection_without_a_handshake_makes_room_for_a_client() {
+    let pair = Pair::new("silent");
+    let gateway = pair.start_with(upstream(None), &[("GATEWAY_MAX_CONNECTIONS", "2")]);
+    let connect = || TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
+    let (silent, mut slow) = (connect(), connect());
+    // The beginning of a handshake.
+    slow.write_all(b"\x16\x03\x01").unwrap();
+    let begun = Instant::now();
+    let health = get(&gateway, &pair.trusted, "/healthz").unwrap();
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    // The time of a handshake is ten seconds.
+    assert!(begun.elapsed() < BOUND / 2, "{:?}", begun.elapsed());
+    drop((silent, slow));
+}
+
+#[test]
 fn a_large_response_to_a_slow_reader_is_complete() {
     let pair = Pair::new("large");
     let gateway = pair.start(upstream(None));

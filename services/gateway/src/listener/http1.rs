@@ -141,8 +141,8 @@ impl ConnectionHandler {
             None
         };
         metrics.connections.add();
-        if let Some(socket) = self.open(stream).await {
-            let entry = self.gateway.connections.register();
+        let entry = self.gateway.connections.register();
+        if let Some(socket) = self.open(stream, &entry).await {
             self.keep_alive(Box::new(Connection::new(socket, peer)), &entry).await;
         }
         metrics.connections.remove();
@@ -150,18 +150,16 @@ impl ConnectionHandler {
     }
 
     /// Completes the TLS handshake, if TLS is enabled. Returns `None` if it fails, for example
-    /// because of a scanner or a client that does not trust the certificate. A plaintext client on
-    /// the TLS port gets a response: a health check gets its status, other requests get 400.
-    async fn open(&self, stream: TcpStream) -> Option<Socket> {
+    /// because of a scanner or a client that does not trust the certificate, or if the connection
+    /// must make room for another or for the shutdown. A plaintext client on the TLS port gets a
+    /// response: a health check gets its status, other requests get 400.
+    async fn open(&self, stream: TcpStream, entry: &Entry) -> Option<Socket> {
         let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
         // Boxed: the state is larger than everything that plaintext needs, and short-lived.
         let handshake = Box::pin(async {
             tokio::select! {
                 handshake = timeout(HEAD_TIME, tls.accept(stream)) => Some(handshake),
-                () = async {
-                    until_closing(self.closing.clone()).await;
-                    sleep(IDLE_CLOSE_DELAY).await;
-                } => None,
+                () = entry.close_requested() => None,
             }
         });
         match handshake.await? {

@@ -66,6 +66,8 @@ pub(crate) struct RequestContext {
     accept: Option<HeaderValue>,
     /// Client identity.
     pub(crate) client_info: ClientInfo,
+    /// Scheme of the connection; a trusted proxy may report another one for its client.
+    connection_scheme: Scheme,
     trace: Trace,
     quota: Option<Quota>,
     /// The `Cache-Status` field, if one is sent.
@@ -168,6 +170,7 @@ impl RequestContext {
             epoch: gateway.cache.epoch(),
             accept: head.fields.get(ACCEPT).cloned(),
             client_info,
+            connection_scheme: scheme,
             trace: Trace::of(&head.fields),
             quota: None,
             cache_status: None,

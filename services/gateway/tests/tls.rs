@@ -370,6 +370,33 @@ fn plaintext_gets_only_health_checks() {
 }
 
 #[test]
+fn the_scheme_that_a_trusted_proxy_reports_is_not_that_of_its_connection() {
+    let pair = Pair::new("proxy");
+    let trust = [("GATEWAY_TRUSTED_PROXIES", "127.0.0.0/8")];
+    let gateway = pair.start_with(upstream(None), &trust);
+    let request = |scheme: &str| {
+        format!(
+            "GET /stats HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Proto: {scheme}\r\n\
+             Connection: close\r\n\r\n"
+        )
+    };
+    // Its client used plaintext, and the proxy uses TLS.
+    let mut client = connect(&gateway, &pair.trusted, &[&TLS13]);
+    client.write_all(request("http").as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    let (head, received) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(fields(received, "x-forwarded-proto"), ["http"]);
+    // The other way round.
+    let mut client = gateway.connect();
+    client.send(&request("https"));
+    let refused = client.answer();
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("this port expects TLS"), "{refused:?}");
+}
+
+#[test]
 fn a_second_listener_redirects_plaintext() {
     let pair = Pair::new("redirect");
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -42,7 +42,7 @@ impl RequestContext {
 
     /// Reason why this client, or any request for this host, is rejected.
     pub(super) fn check_access(&self) -> Option<Problem> {
-        if self.gateway.config.tls.is_some() && self.client_info.scheme == Scheme::Http {
+        if self.gateway.config.tls.is_some() && self.connection_scheme == Scheme::Http {
             return Some(Problem::new(StatusCode::BAD_REQUEST, "this port expects TLS"));
         }
         if !self.gateway.config.access.admits(self.client_info.client) {

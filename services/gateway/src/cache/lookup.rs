@@ -3,7 +3,7 @@
 use http::Method;
 use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING, UPGRADE,
+    IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
 };
 use semantics::negotiation::named;
 
@@ -44,8 +44,6 @@ pub(crate) enum Reason {
     Range,
     /// The request has a condition that only the upstream can evaluate (RFC 9111, section 4.3.2).
     Condition,
-    /// The request asks for a protocol upgrade.
-    Upgrade,
     /// The request accepts an event stream.
     Events,
     /// The request has `no-store`.
@@ -87,12 +85,9 @@ impl Pass {
 impl CacheRequest<'_> {
     /// Reason for an unconditional bypass, regardless of the cache's content.
     pub(super) fn bypass_reason(&self) -> Option<Reason> {
-        let Self { method, site, target, headers, .. } = self;
+        let Self { method, site, target, .. } = self;
         if *method != Method::GET && *method != Method::HEAD {
             return Some(Reason::Method);
-        }
-        if headers.contains_key(UPGRADE) {
-            return Some(Reason::Upgrade);
         }
         (site.len() + target.len() > MAX_BYTES).then_some(Reason::LongKey)
     }
@@ -170,7 +165,6 @@ mod tests {
         ] {
             assert_eq!(reasons(&Method::GET, line), (None, Some(reason)), "{line}");
         }
-        assert_eq!(reasons(&Method::GET, "upgrade: websocket").0, Some(Reason::Upgrade));
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
             assert_eq!(reasons(&method, "").0, Some(Reason::Method));
         }
@@ -184,6 +178,7 @@ mod tests {
             "cache-control: only-if-cached",
             "pragma: no-cache",
             "content-length: 0",
+            "upgrade: h2c",
             "authorization: Bearer x",
             "cookie: a=b",
             "if-none-match: *",

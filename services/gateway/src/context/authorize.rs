@@ -14,6 +14,7 @@ use crate::message::problem::Problem;
 use crate::request::client_info::Scheme;
 use crate::request::parse::{Head, METHODS};
 use crate::request::rate_limit::{Permit, RateDecision};
+use crate::routing::route::carries_requests;
 use crate::state::Gateway;
 
 use super::{FullResponse, RequestContext, text_of};
@@ -144,19 +145,20 @@ impl RequestContext {
     }
 }
 
-/// Protocol of an upgrade request, if it is one.
+/// Protocol of an upgrade request, if it is one. An upgrade of HTTP itself is ignored (RFC 9110,
+/// section 7.8): Java's client offers `h2c` with each request in plaintext, Apache's offers TLS.
 pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
-    let mut protocols = head.fields.get_all(UPGRADE);
+    // With HTTP/1.0, the field has no meaning.
+    let is_http11 = head.version == Version::HTTP_11;
+    let is_offer =
+        |protocol: &&HeaderValue| is_http11 && !protocol.to_str().is_ok_and(carries_requests);
+    let mut protocols = head.fields.get_all(UPGRADE).filter(is_offer);
     let Some(protocol) = protocols.next() else { return Ok(None) };
     let has_upgrade_option = head.fields.get_all(CONNECTION).any(|value| {
         let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     });
-    if protocols.next().is_some()
-        || !has_upgrade_option
-        || head.method != Method::GET
-        || head.version != Version::HTTP_11
-    {
+    if protocols.next().is_some() || !has_upgrade_option || head.method != Method::GET {
         let detail = "the upgrade request is incomplete";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }

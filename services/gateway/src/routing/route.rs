@@ -178,19 +178,24 @@ impl RouteLine {
     }
 }
 
-/// Parses protocol names with optional versions. Protocols that carry requests are rejected: those
-/// requests would bypass the authentication of other routes.
+/// Parses protocol names with optional versions. Protocols that carry requests are rejected.
 fn protocols(names: &str) -> Option<Vec<String>> {
     names
         .split(',')
         .map(|name| {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
             let name = name.to_ascii_lowercase();
-            let carries_requests = ["h2c", "http", "tls"].contains(&name.split('/').next()?);
             let is_name = !name.is_empty() && name.len() <= 64 && name.bytes().all(allowed);
-            (is_name && !carries_requests).then_some(name)
+            (is_name && !carries_requests(&name)).then_some(name)
         })
         .collect()
+}
+
+/// Whether the requests of an upgraded connection would bypass the authentication of other routes:
+/// `h2c`, `TLS/1.2`.
+pub(crate) fn carries_requests(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap_or_default();
+    ["h2c", "http", "tls"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Index of the longest prefix that matches a plain path (see [`plain`]) by whole segments. The

@@ -314,6 +314,40 @@ fn an_empty_line_is_not_a_request() {
 }
 
 #[test]
+fn an_upgrade_of_http_itself_is_ignored() {
+    let upstream = upstream(|head, reader| {
+        read_body(head, reader);
+        let (lifetime, length) = ("Cache-Control: max-age=60", head.len());
+        let head = format!("{lifetime}\r\nContent-Length: {length}\r\n\r\n{head}");
+        write_response(reader, &format!("HTTP/1.1 200 OK\r\n{head}"))
+    });
+    let gateway = start(upstream, &[]);
+    let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n";
+    let tls = "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n";
+    let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let ask = |line: &str, offer: &str, body: &str| {
+        let length = body.len();
+        let fields = format!("Host: a\r\nContent-Length: {length}\r\n{offer}");
+        send_request(&gateway, &format!("{line}\r\n{fields}\r\n{body}"))
+    };
+    for (line, offer, body) in [
+        ("GET /a HTTP/1.1", h2c, ""),
+        ("POST /b HTTP/1.1", h2c, "hello"),
+        ("GET /c HTTP/1.1", tls, ""),
+        // RFC 9110, section 7.8: with HTTP/1.0, the field has no meaning.
+        ("GET /d HTTP/1.0", websocket, ""),
+    ] {
+        let answer = ask(line, offer, body);
+        assert_eq!(answer.status, 200, "{line} {offer}");
+        let received = answer.text().to_ascii_lowercase();
+        assert!(!received.contains("upgrade") && !received.contains("settings"), "{received}");
+    }
+    // It does not bypass the cache.
+    let again = ask("GET /a HTTP/1.1", h2c, "");
+    assert!(again.field("cache-status").unwrap().starts_with("gateway; hit"), "{again:?}");
+}
+
+#[test]
 fn a_protocol_upgrade_requires_agreement_of_both_sides() {
     let upstream = upstream(|head, reader| {
         let upgrade = match head.split(' ').nth(1).unwrap() {
@@ -335,7 +369,7 @@ fn a_protocol_upgrade_requires_agreement_of_both_sides() {
         let status = client.head().status;
         (client, status)
     };
-    for protocol in ["h2c", "TLS/1.2", "websocket, h2c", "echo"] {
+    for protocol in ["websocket, h2c", "echo"] {
         assert_eq!(upgrade("/ws", protocol).1, 400, "{protocol}");
     }
     for path in ["/ws/other", "/ws/none"] {

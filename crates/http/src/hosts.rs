@@ -42,13 +42,15 @@ impl HostList {
                 list.any = true;
                 continue;
             }
+            // The dot of the root (RFC 1034, section 3.1) changes nothing.
+            let name = name.strip_suffix('.').unwrap_or(&name);
             let label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
-            let rest = name.strip_prefix("*.").unwrap_or(&name);
+            let rest = name.strip_prefix("*.").unwrap_or(name);
             let port = !rest.starts_with('[') && rest.contains(':');
             if rest.is_empty() || port || !rest.bytes().all(label) {
                 return None;
             }
-            list.names.push(name);
+            list.names.push(name.to_owned());
         }
         Some(list)
     }
@@ -109,13 +111,14 @@ impl fmt::Display for Hosts {
     }
 }
 
-/// Whether a host, with an optional port, equals the name, or is below it if the name begins with
-/// `*.`.
+/// Whether a host, with an optional port and an optional dot at its end, equals the name, or is
+/// below it if the name begins with `*.`.
 fn matches(name: &str, host: &str) -> bool {
     let host = match host.rfind(':') {
         Some(colon) if !host.ends_with(']') => &host[..colon],
         _ => host,
     };
+    let host = host.strip_suffix('.').unwrap_or(host);
     match name.strip_prefix('*') {
         Some(rest) => host
             .len()
@@ -143,10 +146,13 @@ mod tests {
     fn hosts_are_compared_without_their_port() {
         assert!(matches("example.org", "Example.org:3050"));
         assert!(matches("*.example.org", "a.b.example.org"));
+        assert!(matches("example.org", "example.org."));
+        assert!(matches("*.example.org", "a.example.org.:3050"));
         assert!(matches("[::1]", "[::1]:3050"));
         assert!(!matches("*.example.org", "example.org"));
         assert!(!matches("*.example.org", ".example.org"));
         assert!(!matches("example.org", "example.org.evil"));
+        assert!(!matches("example.org", "example.org.."));
         assert!(!matches("example.org", ""));
     }
 
@@ -186,10 +192,11 @@ mod tests {
 
     #[test]
     fn a_name_has_no_port_and_no_scheme() {
-        for text in ["example.org:80", "http://a", "*.", "", ",", "a,", "*a", "a b"] {
+        for text in ["example.org:80", "http://a", "*.", ".", "", ",", "a,", "*a", "a b"] {
             assert_eq!(HostList::parse(text), None, "{text:?}");
         }
         assert!(HostList::parse("A.example, *.b.example, [2001:db8::1]").is_some());
+        assert!(hosts("Example.org.", "0.0.0.0").contain("example.org"));
     }
 
     proptest! {
@@ -201,7 +208,7 @@ mod tests {
                 Some(colon) if !host.ends_with(']') => &host[..colon],
                 _ => &host,
             };
-            let expected = LOOPBACK_NAMES.contains(&name);
+            let expected = LOOPBACK_NAMES.contains(&name.strip_suffix('.').unwrap_or(name));
             prop_assert_eq!(hosts("", "127.0.0.1").contain(&host), expected);
         }
     }

@@ -37,7 +37,8 @@ fn send_request(gateway: &Service, method: &str, path: &str, host: &str) -> Answ
 fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
     let gateway = start(&[("GATEWAY_HOSTS", "example.org")]);
     let port = gateway.address.port();
-    for host in ["localhost", &format!("127.0.0.1:{port}"), "[::1]:1", "EXAMPLE.org:80"] {
+    let own = format!("127.0.0.1:{port}");
+    for host in ["localhost", "localhost.", &own, "[::1]:1", "EXAMPLE.org:80", "example.org.:80"] {
         assert_eq!(send_request(&gateway, "GET", "/", host).status, 502, "{host}");
     }
     let paths =

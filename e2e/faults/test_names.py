@@ -22,6 +22,8 @@ NAME_SERVER, ONE, TWO = "127.88.0.53", "127.88.0.1", "127.88.0.2"
 NAME = "stats.gateway.test"
 # From a new answer to its use.
 NEW_ADDRESS_SECONDS = 10
+# The first lookups take half a second of it.
+START_SECONDS = 5
 # Some lookups, each two seconds after the last, some of them into the void.
 WHILE_SECONDS = 8
 
@@ -42,21 +44,22 @@ class World:
 
 
 @contextlib.contextmanager
-def world(config, folder, addresses):
+def world(config, folder, addresses, silent=False, options="timeout:1 attempts:1", before="", **settings):
+    """A gateway with a name server; `before` are shell commands before its start."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
         pytest.skip("needs root and util-linux for a mount namespace")
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("needs leave to make mount namespaces")
     resolver = folder / "resolv.conf"
-    resolver.write_text(f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n")
-    mount = f'mount --bind {resolver} /etc/resolv.conf && exec "$@"'
+    resolver.write_text(f"nameserver {NAME_SERVER}\noptions {options}\n")
+    mount = f'mount --bind {resolver} /etc/resolv.conf || exit; {before} exec "$@"'
     prefix = ("unshare", "-m", "sh", "-c", mount, "sh")
     with contextlib.ExitStack() as stack:
         try:
             names = stack.enter_context(NameServer(NAME_SERVER, NAME))
         except OSError as error:
             pytest.skip(f"needs UDP port 53 of {NAME_SERVER}: {error}")
-        names.addresses = addresses
+        names.addresses, names.silent = addresses, silent
         one = stack.enter_context(Upstream("one", ONE))
         two = stack.enter_context(Upstream("two", TWO, one.port))
         frontend = stack.enter_context(Upstream("frontend"))
@@ -68,6 +71,7 @@ def world(config, folder, addresses):
                 prefix,
                 PATH=os.defpath,
                 LOG_LEVEL="error",
+                **settings,
             )
         )
         yield World(gateway, names, one, two)
@@ -128,4 +132,22 @@ def test_a_name_that_comes_late_is_503_until_then(pytestconfig, tmp_path):
         assert int(answer.headers["retry-after"]) > 0
         assert it.gateway.fetch("/").status == 200, "the other route noticed"
         it.names.addresses = [ONE]
+        eventually(lambda: it.says() == "one", NEW_ADDRESS_SECONDS)
+
+
+def test_a_silent_name_server_delays_the_start_once_for_all_routes(pytestconfig, tmp_path):
+    routes = "; ".join(f"/{number} {number}.gateway.test:80" for number in range(20))
+    begun = time.monotonic()
+    with world(pytestconfig, tmp_path, [ONE], silent=True, options="timeout:20", GATEWAY_ROUTES=routes):
+        assert time.monotonic() - begun < START_SECONDS
+
+
+def test_sighup_during_the_first_lookups_does_not_end_the_gateway(pytestconfig, tmp_path):
+    port = services.free_port()
+    # The shell becomes the gateway, whose process number it has.
+    is_listening = f"grep -q ':{port:04X} 00000000:0000 0A' /proc/net/tcp"
+    before = f"for i in $(seq 1000); do sleep 0.01; {is_listening} && kill -HUP $$ && break; done &"
+    with world(pytestconfig, tmp_path, [ONE], silent=True, before=before, port=port) as it:
+        assert it.gateway.process.poll() is None
+        it.names.silent = False
         eventually(lambda: it.says() == "one", NEW_ADDRESS_SECONDS)

@@ -67,6 +67,8 @@ async fn serve(
     workers: Workers,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
+    // Before the lookups, which take a while: without a handler, SIGHUP ends the process.
+    let hangup = signal(SignalKind::hangup());
     let listener = service::listen(process.listen)?;
     let admin = admin::listen(config.admin)?;
     access_log::open(process.json_logs, config.log_percent);
@@ -97,7 +99,7 @@ async fn serve(
     if let Some((listener, redirect)) = redirect {
         tokio::spawn(redirect.run(listener));
     }
-    if let Ok(mut hangup) = signal(SignalKind::hangup()) {
+    if let Ok(mut hangup) = hangup {
         let gateway = gateway.clone();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::request::auth::Auth;
 use crate::request::field_rules::FieldRules;
@@ -157,11 +157,13 @@ impl RouteTable {
         &self.routes
     }
 
-    /// Waits for the first DNS lookups, at most for `bound` per route.
+    /// Waits for the first DNS lookups, at most for `bound`.
     pub(crate) async fn wait_for_lookups(&self, bound: Duration) {
+        let deadline = Instant::now() + bound;
         for route in &self.routes {
             // The lookups run concurrently, although the waits are sequential.
-            route.pool.wait_for_lookups(bound).await;
+            let left = deadline.saturating_duration_since(Instant::now());
+            route.pool.wait_for_lookups(left).await;
         }
     }
 

@@ -307,6 +307,10 @@ impl Relay {
             self.needs_flush = false;
             // The slice kept its buffer alive.
             self.held = Bytes::new();
+            if self.chunks.is_some_and(Chunks::is_complete) {
+                // The upstream may keep its connection open for another request.
+                return Poll::Ready(Ok(()));
+            }
             let mut piece = [const { MaybeUninit::uninit() }; PIECE_BYTES];
             let mut piece = ReadBuf::uninit(&mut piece);
             ready!(Pin::new(&mut self.from).poll_read(context, &mut piece))?;
@@ -336,10 +340,21 @@ pub(crate) struct Chunks {
     left: u64,
     /// The size parsed so far.
     size: u64,
-    /// Part of the size line has been parsed.
-    in_size: bool,
-    in_extension: bool,
-    is_over: bool,
+    line: Line,
+}
+
+/// Position within a line of a chunked body.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Line {
+    /// Before the size of a chunk.
+    #[default]
+    Begin,
+    Size,
+    Extension,
+    /// After the last chunk, before a trailer field or the empty line that ends the body.
+    TrailerBegin,
+    Trailer,
+    Complete,
 }
 
 impl Chunks {
@@ -353,24 +368,35 @@ impl Chunks {
                 continue;
             }
             bytes = &bytes[1..];
-            match (char::from(byte).to_digit(16), byte) {
-                (Some(digit), _) if !self.in_extension => {
-                    self.in_size = true;
+            self.line = match (self.line, char::from(byte).to_digit(16), byte) {
+                (Line::Begin | Line::Size, Some(digit), _) => {
                     self.size = self.size.saturating_mul(16).saturating_add(digit.into());
+                    Line::Size
                 }
-                (_, b'\n') if self.in_size => {
-                    self.is_over |= self.size == 0;
-                    self.left = if self.size == 0 { 0 } else { self.size.saturating_add(2) };
-                    (self.size, self.in_size, self.in_extension) = (0, false, false);
-                }
-                _ => self.in_extension = self.in_size,
-            }
+                (Line::Size | Line::Extension, _, b'\n') => match std::mem::take(&mut self.size) {
+                    0 => Line::TrailerBegin,
+                    size => {
+                        self.left = size.saturating_add(2);
+                        Line::Begin
+                    }
+                },
+                (Line::Size, ..) => Line::Extension,
+                (Line::TrailerBegin, _, b'\n') => Line::Complete,
+                (Line::TrailerBegin, _, b'\r') | (Line::Trailer, _, b'\n') => Line::TrailerBegin,
+                (Line::TrailerBegin, ..) => Line::Trailer,
+                (line, ..) => line,
+            };
         }
     }
 
     /// Whether a chunk may begin here.
     fn is_at_boundary(self) -> bool {
-        !self.is_over && self.left == 0 && !self.in_size
+        self.left == 0 && self.line == Line::Begin
+    }
+
+    /// Whether the body has ended.
+    fn is_complete(self) -> bool {
+        self.line == Line::Complete
     }
 }
 
@@ -388,6 +414,22 @@ mod tests {
                 let mut chunks = Chunks::default();
                 body[..cut].chunks(piece).for_each(|piece| chunks.follow(piece));
                 assert_eq!(chunks.is_at_boundary(), ends.contains(&cut), "{cut}");
+                assert!(!chunks.is_complete(), "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_complete_after_its_trailer_fields() {
+        for end in ["0\r\n\r\n", "0;x\r\n\r\n", "00\r\nA: 0\r\nB: 1\r\n\r\n"] {
+            let body = format!("5\r\nhello\r\n{end}");
+            for piece in [1, 3, 100] {
+                let mut chunks = Chunks::default();
+                let (last, before) = (&body[body.len() - 1..], &body[..body.len() - 1]);
+                before.as_bytes().chunks(piece).for_each(|piece| chunks.follow(piece));
+                assert!(!chunks.is_complete(), "{body:?}");
+                chunks.follow(last.as_bytes());
+                assert!(chunks.is_complete() && !chunks.is_at_boundary(), "{body:?}");
             }
         }
     }

@@ -382,6 +382,27 @@ fn a_protocol_upgrade_requires_agreement_of_both_sides() {
 }
 
 #[test]
+fn an_event_stream_ends_with_its_last_chunk() {
+    // The upstream keeps its connection open.
+    let upstream = upstream(|_, reader| {
+        write_response(
+            reader,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+             Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n0\r\n\r\n",
+        )
+    });
+    let mut gateway = start(upstream, &[]);
+    let mut client = gateway.connect();
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    let begun = Instant::now();
+    let all = rest(client);
+    assert!(all.ends_with("9\r\ndata: 1\n\n\r\n0\r\n\r\n"), "{all}");
+    assert!(begun.elapsed() < BOUND / 2, "{:?}", begun.elapsed());
+    let line = gateway.log_line("request");
+    assert!(line.get("error").is_none(), "{line}");
+}
+
+#[test]
 fn a_silent_stream_times_out_with_an_abort() {
     for (accept, method) in [("text/event-stream", "GET"), ("*/*", "GET"), ("*/*", "POST")] {
         let upstream = upstream(|head, reader| {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
@@ -34,8 +35,9 @@ pub(crate) struct Tls {
     seen: Mutex<Seen>,
 }
 
-/// Modification time and size of a file; `None` if it does not exist.
-type Stamp = Option<(SystemTime, u64)>;
+/// Time of the last change of a file, and its size; `None` if it does not exist. Unlike the
+/// modification time, this time changes with the permissions too, and with a rename.
+type Stamp = Option<(i64, i64, u64)>;
 
 /// Stamps of certificate and key.
 type Seen = [Stamp; 2];
@@ -114,7 +116,7 @@ impl fmt::Debug for Tls {
 
 fn stamp(file: &Path) -> Stamp {
     let data = fs::metadata(file).ok()?;
-    Some((data.modified().ok()?, data.len()))
+    Some((data.ctime(), data.ctime_nsec(), data.len()))
 }
 
 fn load(certificate: &Path, key: &Path, offers_http2: bool) -> Result<Arc<ServerConfig>, String> {
@@ -149,5 +151,29 @@ fn explain(error: &PemError, what: &str) -> String {
     match error {
         PemError::NoItemsFound => format!("there is no {what} in it"),
         _ => "it is no PEM file".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_change_of_permissions_causes_another_load() {
+        let file = std::env::temp_dir().join(format!("gateway-stamp-{}", std::process::id()));
+        fs::write(&file, "key").unwrap();
+        let before = stamp(&file);
+        assert!(before.is_some());
+        let begun = Instant::now();
+        // The clock of the kernel advances every few milliseconds.
+        while stamp(&file) == before {
+            assert!(begun.elapsed() < Duration::from_secs(10));
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        fs::remove_file(&file).unwrap();
+        assert_eq!(stamp(&file), None);
     }
 }

@@ -226,6 +226,23 @@ fn a_connection_without_a_handshake_makes_room_for_a_client() {
 }
 
 #[test]
+fn an_idle_connection_is_closed_with_a_close_notify() {
+    let pair = Pair::new("idle");
+    for version in [&TLS12, &TLS13] {
+        let mut gateway = pair.start(upstream(None));
+        let mut client = connect(&gateway, &pair.trusted, &[version]);
+        client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut reader = BufReader::new(client);
+        let head = read_head(&mut reader).unwrap();
+        let length = fields(&head, "content-length")[0].parse().unwrap();
+        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).unwrap();
+        gateway.terminate();
+        // Without it, the end is an error.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+}
+
+#[test]
 fn a_large_response_to_a_slow_reader_is_complete() {
     let pair = Pair::new("large");
     let gateway = pair.start(upstream(None));

@@ -291,6 +291,17 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Closes an idle connection in a single attempt. Over TLS, the client receives `close_notify`
+    /// (RFC 8446, section 6.1).
+    pub(crate) async fn close(&mut self) {
+        poll_fn(|context| {
+            // An error means that the client has disconnected.
+            let _ = Pin::new(&mut self.stream).poll_shutdown(context);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Lingering close: gives the client time to read the response.
     pub(crate) async fn lingering_close(&mut self) {
         let closed = async {

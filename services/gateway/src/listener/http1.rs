@@ -189,6 +189,7 @@ impl ConnectionHandler {
             });
             let bound = if is_first { FIRST_BYTE_TIME } else { IDLE_TIME };
             if timer.within(bound, readable).await != Some(true) {
+                client.close().await;
                 break;
             }
             entry.set_active();

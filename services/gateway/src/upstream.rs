@@ -43,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) origins: Vec<Origin>,
     /// Path of the health check. Without it, only requests determine whether an address is healthy.
     pub(crate) check: Option<CheckPath>,
+    /// Host of the health check, if requests have a fixed one.
+    pub(crate) host: Option<String>,
     /// TLS to all origins; plaintext if absent.
     pub(crate) tls: Option<UpstreamTls>,
 }

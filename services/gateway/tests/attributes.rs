@@ -7,6 +7,7 @@ use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,39 @@ fn start(routes: &str, more: &[(&str, &str)]) -> Service {
         vec![("GATEWAY_ROUTES", routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
     variables.extend(more);
     Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+}
+
+/// An upstream that accepts every request, and the heads that it receives.
+fn recorder() -> (SocketAddr, Receiver<String>) {
+    let (sender, heads) = channel();
+    let address = accept(move |stream| {
+        let mut reader = BufReader::new(stream);
+        while let Some(head) = read_head(&mut reader) {
+            // An error means that the test has ended.
+            let _ = sender.send(head);
+            let _ = reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn a_health_check_has_the_host_of_its_route() {
+    let (upstream, heads) = recorder();
+    let _gateway = start(&format!("/api {upstream} host=api.internal check=/healthz"), &[]);
+    let check = heads.recv_timeout(BOUND).unwrap();
+    assert!(check.starts_with("GET /healthz "), "{check}");
+    assert_eq!(fields(&check, "host"), ["api.internal"]);
+}
+
+#[test]
+fn the_upstreams_of_stats_are_followed_with_the_host_of_their_route() {
+    let (upstream, heads) = recorder();
+    let gateway = start(&format!("/stats {upstream} host=stats.internal"), &[]);
+    assert_eq!(gateway.get("/fleet").status, 200);
+    let request = heads.recv_timeout(BOUND).unwrap();
+    assert!(request.starts_with("GET /stats/stream?view=summary "), "{request}");
+    assert_eq!(fields(&request, "host"), ["stats.internal"]);
 }
 
 #[test]

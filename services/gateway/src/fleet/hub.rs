@@ -323,6 +323,7 @@ impl Fleet {
                 let route = rules.route("/stats");
                 let addresses = route.map(|route| route.pool.addresses());
                 sources.tls = route.and_then(|route| route.pool.target().tls.clone());
+                sources.host = route.and_then(|route| route.attributes.host.clone());
                 self.list_members(addresses.unwrap_or_default(), Lister::Setting);
             }
             let announced: Vec<_> = self.announced().addresses(Instant::now()).collect();
@@ -409,8 +410,9 @@ impl Shared {
 /// Tasks that follow members.
 #[derive(Default)]
 struct Sources {
-    /// TLS to the members.
+    /// TLS to the members, and the host of their route.
     tls: Option<UpstreamTls>,
+    host: Option<String>,
     tasks: JoinSet<()>,
     subscriptions: HashMap<SocketAddr, Subscription>,
 }
@@ -439,8 +441,10 @@ impl Sources {
             match *command {
                 Command::Connect(address, attempt, lister) => {
                     // stats itself does not support TLS.
-                    let tls = self.tls.clone().filter(|_| lister == Lister::Setting);
-                    let mut target = Target { address, tls, via: None };
+                    let is_listed = lister == Lister::Setting;
+                    let tls = self.tls.clone().filter(|_| is_listed);
+                    let host = self.host.clone().filter(|_| is_listed);
+                    let mut target = Target { address, tls, host, via: None };
                     let mut named = None;
                     if lister == Lister::Gateway {
                         target.via = Some(via_of(parents));

@@ -43,7 +43,7 @@ impl Route {
         let name = format!("/fleet/{address}");
         let origins = vec![Origin::new(&address.ip().to_string(), address.port())];
         let tls = self.pool.target().tls.clone().filter(|_| is_own);
-        let target = Target { name: name.clone(), origins, check: None, tls };
+        let target = Target { name: name.clone(), origins, check: None, host: None, tls };
         let mut attributes = self.attributes.clone();
         if !is_own {
             (attributes.host, attributes.request) = (None, FieldRules::default());
@@ -110,6 +110,7 @@ impl RouteTable {
                     name: line.name().to_owned(),
                     origins: line.origins.clone(),
                     check: line.check.clone(),
+                    host: line.attributes.host.clone(),
                     tls: tls.clone(),
                 };
                 let known = |known: &&Arc<Route>| known.name == target.name;

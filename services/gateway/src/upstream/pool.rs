@@ -98,6 +98,7 @@ impl Pool {
             name: target.name.clone(),
             settings: settings.clone(),
             check: target.check.clone(),
+            check_host: target.host.clone(),
             tls: target.tls.clone(),
             started: now,
             view: RwLock::default(),
@@ -216,6 +217,7 @@ pub(super) struct Shared {
     name: String,
     settings: PoolSettings,
     check: Option<CheckPath>,
+    check_host: Option<String>,
     tls: Option<UpstreamTls>,
     started: Instant,
     /// Candidates for requests. Written only when the state of an address changes.

@@ -96,7 +96,7 @@ fn address(number: u8) -> SocketAddr {
 
 fn target(origins: &str) -> Target {
     let origins = Origin::parse_all(origins).unwrap();
-    Target { name: "app".to_owned(), origins, check: None, tls: None }
+    Target { name: "app".to_owned(), origins, check: None, host: None, tls: None }
 }
 
 /// Starts a pool and waits for its first lookups.

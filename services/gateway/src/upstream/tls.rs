@@ -101,7 +101,7 @@ impl fmt::Debug for Roots {
 /// TLS to the upstreams of one route.
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamTls {
-    /// Host with an optional port for the Host field.
+    /// Host with an optional port.
     host: Arc<str>,
     /// Name that the certificate must match; also sent as SNI, unless it is an address.
     name: ServerName<'static>,
@@ -121,11 +121,6 @@ impl UpstreamTls {
     pub(crate) fn new(host: &str, roots: &Arc<Roots>) -> Option<Self> {
         let name = server_name(host)?;
         Some(Self { host: host.into(), name, roots: roots.clone(), last_logged: Arc::default() })
-    }
-
-    /// Host for the Host field.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
     }
 
     /// Trusted certificate authorities.

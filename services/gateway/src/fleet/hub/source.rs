@@ -42,6 +42,8 @@ pub(super) const FLEET_INSTANCE: &str = "fleet-instance";
 pub(super) struct Target {
     pub(super) address: SocketAddr,
     pub(super) tls: Option<UpstreamTls>,
+    /// Host of the request; the address if absent.
+    pub(super) host: Option<String>,
     /// For a gateway: the field `Via`, with all gateways that receive this one's stream.
     pub(super) via: Option<String>,
 }
@@ -54,8 +56,8 @@ pub(super) async fn follow(fleet: Arc<Fleet>, target: Target, attempt: u64) {
 }
 
 async fn read(target: &Target, report: &impl Fn(Event) -> bool) -> End {
-    let Target { address, tls, via } = target;
-    let host = tls.as_ref().map_or_else(|| address.to_string(), |tls| tls.host().to_owned());
+    let Target { address, tls, host, via } = target;
+    let host = host.clone().unwrap_or_else(|| address.to_string());
     let path = if via.is_some() { "/fleet/stream" } else { "/stats/stream?view=summary" };
     let via = via.as_ref().map_or_else(String::new, |via| format!("via: {via}\r\n"));
     // The request contains nothing from a viewer's request.

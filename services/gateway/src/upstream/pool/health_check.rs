@@ -17,12 +17,18 @@ const LINE_BYTES: usize = 512;
 /// Checks `endpoint` until its pool is dropped, one check at a time. The first check is at a random
 /// time within the interval, so that a thousand addresses of one DNS response are not checked at
 /// once.
-pub(super) async fn run_checks(endpoint: Arc<Endpoint>, path: CheckPath, settings: CheckSettings) {
+pub(super) async fn run_checks(
+    endpoint: Arc<Endpoint>,
+    path: CheckPath,
+    host: Option<String>,
+    settings: CheckSettings,
+) {
     let mut seed = jitter::seed();
     let mut wait = settings.every / 256 * u32::from(jitter::next_byte(&mut seed));
     loop {
         sleep(wait).await;
-        let outcome = check(endpoint.address(), endpoint.tls(), &path, settings.bound).await;
+        let (tls, host) = (endpoint.tls(), host.as_deref());
+        let outcome = check(endpoint.address(), tls, &path, host, settings.bound).await;
         if !endpoint.checked(outcome) {
             return;
         }
@@ -36,9 +42,10 @@ pub(super) async fn check(
     address: SocketAddr,
     tls: Option<&UpstreamTls>,
     path: &CheckPath,
+    host: Option<&str>,
     bound: Duration,
 ) -> Result<(), Failure> {
-    match timeout(bound, status_of(address, tls, path)).await {
+    match timeout(bound, status_of(address, tls, path, host)).await {
         Ok(Ok(200..=399)) => Ok(()),
         Ok(Ok(status)) => Err(Failure::Status(status)),
         Ok(Err(failure)) => Err(failure),
@@ -50,12 +57,13 @@ async fn status_of(
     address: SocketAddr,
     tls: Option<&UpstreamTls>,
     path: &CheckPath,
+    host: Option<&str>,
 ) -> Result<u16, Failure> {
     let failure = |error| Failure::of(&error);
     let mut stream = tls::open(address, tls).await?;
-    // Host is the address, because the check is for one replica, not for the service. With TLS, it
-    // is the host of the certificate.
-    let host = tls.map_or_else(|| address.to_string(), |tls| tls.host().to_owned());
+    // Without a fixed host, it is the address, because the check is for one replica, not for the
+    // service.
+    let host = host.map_or_else(|| address.to_string(), str::to_owned);
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gateway-check\r\n\
          Accept: */*\r\nConnection: close\r\n\r\n"
@@ -117,13 +125,13 @@ mod tests {
 
     async fn outcome(answer: &str) -> Result<(), Failure> {
         let (address, _) = server(answer.into()).await;
-        check(address, None, &path(), BOUND).await
+        check(address, None, &path(), None, BOUND).await
     }
 
     #[tokio::test]
     async fn a_check_is_a_plain_get_over_a_new_connection() {
         let (address, asked) = server("HTTP/1.1 204 No Content\r\n\r\n".into()).await;
-        assert_eq!(check(address, None, &path(), BOUND).await, Ok(()));
+        assert_eq!(check(address, None, &path(), None, BOUND).await, Ok(()));
         let asked = asked.await.unwrap();
         assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
         assert!(asked.contains(&format!("\r\nHost: {address}\r\n")), "{asked}");
@@ -152,14 +160,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert_eq!(check(address, None, &path(), BOUND).await, Err(Failure::Refused));
+        assert_eq!(check(address, None, &path(), None, BOUND).await, Err(Failure::Refused));
     }
 
     #[tokio::test]
     async fn a_silent_server_times_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let outcome = check(address, None, &path(), Duration::from_millis(50)).await;
+        let outcome = check(address, None, &path(), None, Duration::from_millis(50)).await;
         assert_eq!(outcome, Err(Failure::Timeout));
     }
 

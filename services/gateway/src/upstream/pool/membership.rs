@@ -150,8 +150,8 @@ impl Shared {
     pub(super) fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
         let endpoint = Endpoint::new(address, self.tls.clone(), Weak::clone(&self.this));
         let checks = self.check.clone().map(|path| {
-            let settings = self.settings.check.clone();
-            let checks = health_check::run_checks(Arc::clone(&endpoint), path, settings);
+            let (host, settings) = (self.check_host.clone(), self.settings.check.clone());
+            let checks = health_check::run_checks(Arc::clone(&endpoint), path, host, settings);
             AbortOnDrop(tokio::spawn(checks).abort_handle())
         });
         Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }

@@ -4,7 +4,7 @@
 //! internet could point a name of its own at 127.0.0.1 (DNS rebinding); the browser then sends that
 //! name in `Host`.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use std::fmt;
 
 /// Names of a service on loopback.
@@ -42,12 +42,15 @@ impl HostList {
                 list.any = true;
                 continue;
             }
+            if let Some(rest) = name.strip_prefix('[') {
+                list.names.push(bracketed(rest.strip_suffix(']')?.parse().ok()?));
+                continue;
+            }
             // The dot of the root (RFC 1034, section 3.1) changes nothing.
             let name = name.strip_suffix('.').unwrap_or(&name);
-            let label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[:]".contains(&byte);
+            let label = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             let rest = name.strip_prefix("*.").unwrap_or(name);
-            let port = !rest.starts_with('[') && rest.contains(':');
-            if rest.is_empty() || port || !rest.bytes().all(label) {
+            if rest.is_empty() || !rest.bytes().all(label) {
                 return None;
             }
             list.names.push(name.to_owned());
@@ -77,7 +80,7 @@ impl Hosts {
             hosts.extend(LOOPBACK_NAMES.map(str::to_owned));
             let own = match reached_at {
                 IpAddr::V4(address) => address.to_string(),
-                IpAddr::V6(address) => format!("[{address}]"),
+                IpAddr::V6(address) => bracketed(address),
             };
             if !hosts.contains(&own) {
                 hosts.push(own);
@@ -109,6 +112,11 @@ impl fmt::Display for Hosts {
             Self::Only(names) => formatter.write_str(&names.join(", ")),
         }
     }
+}
+
+/// An IPv6 address as in Host, in its canonical form (RFC 5952).
+fn bracketed(address: Ipv6Addr) -> String {
+    format!("[{address}]")
 }
 
 /// Whether a host, with an optional port and an optional dot at its end, equals the name, or is
@@ -192,11 +200,28 @@ mod tests {
 
     #[test]
     fn a_name_has_no_port_and_no_scheme() {
-        for text in ["example.org:80", "http://a", "*.", ".", "", ",", "a,", "*a", "a b"] {
+        for text in [
+            "example.org:80",
+            "http://a",
+            "*.",
+            ".",
+            "",
+            ",",
+            "a,",
+            "*a",
+            "a b",
+            "::1",
+            "[::1",
+            "[::1]:80",
+            "[a]",
+            "a[b]",
+            "*.[::1]",
+        ] {
             assert_eq!(HostList::parse(text), None, "{text:?}");
         }
         assert!(HostList::parse("A.example, *.b.example, [2001:db8::1]").is_some());
         assert!(hosts("Example.org.", "0.0.0.0").contain("example.org"));
+        assert!(hosts("[2001:DB8:0::0001]", "0.0.0.0").contain("[2001:db8::1]:3050"));
     }
 
     proptest! {

@@ -43,11 +43,16 @@ impl Secret {
             (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set")),
             (Some(Hidden(text)), None) => Ok(Some((name, text.clone()))),
             (None, Some(file)) => std::fs::read_to_string(file)
-                .map(|text| Some((file_name, text)))
+                .map(|text| Some((file_name, without_mark(text))))
                 .map_err(|error| format!("{file_name} {}: {error}", file.display())),
             (None, None) => Ok(None),
         }
     }
+}
+
+/// The text without a byte order mark, which editors on Windows write and do not show.
+fn without_mark(text: String) -> String {
+    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -69,5 +74,14 @@ mod tests {
         assert!(missing.starts_with("A_SECRET_FILE /no/such/file: "), "{missing}");
         let both = read(&[("A_SECRET", "open sesame"), ("A_SECRET_FILE", "/no/such/file")]);
         assert_eq!(both.text(), Err("A_SECRET and A_SECRET_FILE are both set".to_owned()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_a_part_of_it() {
+        let file = std::env::temp_dir().join(format!("service-secret-{}", std::process::id()));
+        std::fs::write(&file, "\u{feff}open sesame\n").unwrap();
+        let text = read(&[("A_SECRET_FILE", file.to_str().unwrap())]).text();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(text, Ok(Some(("A_SECRET_FILE", "open sesame\n".to_owned()))));
     }
 }

@@ -279,6 +279,14 @@ fn routes_are_reloaded_and_an_invalid_table_changes_nothing() {
 }
 
 #[test]
+fn a_routes_file_may_begin_with_a_byte_order_mark() {
+    let table = file("mark", "\u{feff}/api 127.0.0.1:1\n");
+    let variables = [("GATEWAY_ROUTES_FILE", table.to_str().unwrap())];
+    let output = run(GATEWAY, &["check"], &variables);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
 fn metrics_are_served_only_on_the_admin_port() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let origin = Origin::start("Cache-Control: s-maxage=60\r\n", Duration::ZERO);

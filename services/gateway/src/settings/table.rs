@@ -77,7 +77,8 @@ impl Table {
         merge(self.configured.clone());
         if let Some(file) = &self.file {
             let read = std::fs::read_to_string(file).map_err(|error| vec![error.to_string()]);
-            match read.and_then(|text| route::parse(&text)) {
+            // Editors on Windows write a byte order mark.
+            match read.and_then(|text| route::parse(text.trim_start_matches('\u{feff}'))) {
                 Ok(more) => merge(more),
                 Err(more) => faults.extend(
                     more.iter()

@@ -117,8 +117,10 @@ impl Tracker {
         let alerts: Vec<_> = reports
             .clone()
             .map(|tracked| {
-                let ends_unix_ms =
-                    tracked.ended.map_or(now.unix_ms + LIFETIME_MS, |ended| ended.unix_ms);
+                // The clock may have been set back since the end.
+                let ends_unix_ms = tracked
+                    .ended
+                    .map_or(now.unix_ms + LIFETIME_MS, |ended| ended.unix_ms.min(now.unix_ms));
                 message::alert(&tracked.alert, sample, &self.sender, ends_unix_ms)
             })
             .collect();
@@ -165,7 +167,7 @@ fn key_of(alert: &Alert) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -233,6 +235,20 @@ mod tests {
             assert!(next(&mut tracker, &sample(&[CPU]), second).is_empty());
         }
         assert_eq!(next(&mut tracker, &sample(&[CPU]), 60).len(), 1);
+    }
+
+    #[test]
+    fn an_alert_ends_in_the_past_and_after_its_start_when_the_clock_was_set_back() {
+        let mut tracker = tracker();
+        next(&mut tracker, &sample(&[CPU]), 0);
+        tracker.update(&sample(&[]), at(1));
+        let hour_ms = 3_600_000;
+        let later = Moment { unix_ms: at(11).unix_ms - hour_ms, ..at(11) };
+        tracker.update(&sample(&[]), later);
+        let message = tracker.due(&sample(&[]), later).unwrap();
+        let alerts: Value = serde_json::from_str(&message.json).unwrap();
+        let now = message::rfc3339(later.unix_ms);
+        assert_eq!((&alerts[0]["endsAt"], &alerts[0]["startsAt"]), (&json!(now), &json!(now)));
     }
 
     #[test]

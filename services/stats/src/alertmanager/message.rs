@@ -29,10 +29,11 @@ pub(super) fn alert(alert: &Alert, sample: &Sample, sender: &Sender, ends_unix_m
     annotations.insert("summary".to_owned(), summary(alert).into());
     annotations
         .extend(alert.cause.as_ref().map(|cause| ("cause".to_owned(), cause.as_str().into())));
+    // Alertmanager rejects an alert that ends before it starts, which a clock step can cause.
     json!({
         "labels": labels,
         "annotations": annotations,
-        "startsAt": rfc3339(alert.since_unix_ms),
+        "startsAt": rfc3339(alert.since_unix_ms.min(ends_unix_ms)),
         "endsAt": rfc3339(ends_unix_ms),
     })
 }

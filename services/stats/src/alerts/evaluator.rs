@@ -116,6 +116,9 @@ impl Evaluator {
             self.since_unix_ms = now.unix_ms;
         }
         self.tick += 1;
+        if let Some(step_ms) = signals.new_clock_step_ms() {
+            self.follow_clock(step_ms);
+        }
         values::visit(sample, reading, signals, |value| self.observe(value, now));
         self.advance(now, cause);
         let (alerts, changes) = self.collect();
@@ -125,6 +128,15 @@ impl Evaluator {
         sample.alerts = alerts;
         sample.alerts.truncate(MAX_ALERTS);
         changes
+    }
+
+    /// Moves all beginnings to the clock that was set, so that ages do not change: a machine
+    /// without a battery-backed clock starts in 1970.
+    fn follow_clock(&mut self, step_ms: i64) {
+        let beginnings = self.entries.iter_mut().map(|entry| &mut entry.started.unix_ms);
+        for unix_ms in beginnings.chain([&mut self.since_unix_ms]) {
+            *unix_ms = unix_ms.saturating_add_signed(step_ms);
+        }
     }
 
     fn observe(&mut self, value: Measurement<'_>, now: Moment) {

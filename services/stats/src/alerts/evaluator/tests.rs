@@ -10,13 +10,15 @@ struct World {
     evaluator: Evaluator,
     signals: Signals,
     second: u64,
+    clock_offset_ms: i64,
     changes: Vec<Change>,
 }
 
 impl World {
     fn new(rules: &str) -> Self {
         let evaluator = Evaluator::new(Rules::parse(rules).unwrap());
-        Self { evaluator, signals: Signals::default(), second: 0, changes: Vec::new() }
+        let (signals, changes) = (Signals::default(), Vec::new());
+        Self { evaluator, signals, second: 0, clock_offset_ms: 0, changes }
     }
 
     /// Evaluates the sample of the next second.
@@ -25,7 +27,8 @@ impl World {
     }
 
     fn next_with(&mut self, mut sample: Sample, reading: &Reading) -> Sample {
-        let now = at(self.second);
+        let mut now = at(self.second);
+        now.unix_ms = now.unix_ms.saturating_add_signed(self.clock_offset_ms);
         self.second += 1;
         self.signals.update(reading, now);
         let cause = |_| Some(format!("cause at {}", now.monotonic_ms / 1000));
@@ -84,6 +87,23 @@ fn an_alert_is_raised_after_the_whole_duration_and_starts_at_its_beginning() {
     };
     assert_eq!(sample.alerts, [expected]);
     assert_eq!(sample.since_unix_ms, Some(at(4).unix_ms));
+}
+
+#[test]
+fn the_age_of_a_state_and_of_its_alerts_is_the_same_after_the_clock_was_set() {
+    let mut world = World::new("cpu > 90 for 10s");
+    // The clock starts in 1970, is set by the time server, and is set back an hour later.
+    world.clock_offset_ms = -1_795_000_000_000;
+    world.cpu(times(50.0, 20));
+    for clock_offset_ms in [0, -3_600_000] {
+        world.clock_offset_ms = clock_offset_ms;
+        let begun = at(world.second).unix_ms.saturating_add_signed(clock_offset_ms);
+        let sample = world.next(Sample { cpu: Some(95.0), ..Sample::default() });
+        let age_ms = begun - sample.since_unix_ms.unwrap();
+        assert_eq!(age_ms, if sample.alerts.is_empty() { 20_000 } else { 11_000 });
+        assert!(sample.alerts.iter().all(|alert| begun - alert.since_unix_ms == 11_000));
+        world.cpu(times(95.0, 10));
+    }
 }
 
 #[test]

@@ -9,8 +9,9 @@ use crate::reading::{Filesystem, Reading};
 /// otherwise.
 const RETENTION_MS: u64 = 5 * 60 * 1000;
 
-/// Minimum difference between the two clocks that counts as a step, milliseconds. A clock that is
-/// slewed moves by half a millisecond per second.
+/// Minimum difference between two clocks that counts as a step or a suspension, milliseconds. A
+/// clock that is slewed moves by half a millisecond per second, and a slow source delays a reading
+/// by less than a second.
 const STEP_MS: u64 = 1000;
 
 /// Maximum number of filesystems recorded as writable.
@@ -23,6 +24,8 @@ const MAX_KILLS: usize = 300;
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     before: Option<Moment>,
+    /// Time since boot at the previous tick, including suspended time.
+    uptime_seconds: Option<f64>,
     kills_before: Kills,
     /// Whether the number of kills is known.
     has_kill_counter: bool,
@@ -44,7 +47,7 @@ impl Signals {
     /// Updates the events from the readings of one tick.
     pub(crate) fn update(&mut self, reading: &Reading, now: Moment) {
         self.update_kills(reading, now.monotonic_ms);
-        self.update_clock(now);
+        self.update_clock(now, reading.uptime_seconds);
         for filesystem in reading.filesystems.iter().filter(|filesystem| !filesystem.read_only) {
             let point = filesystem.mount.point.as_str();
             if self.writable.len() < MAX_FILESYSTEMS && !self.writable.contains(point) {
@@ -109,11 +112,19 @@ impl Signals {
         }
     }
 
-    fn update_clock(&mut self, now: Moment) {
+    fn update_clock(&mut self, now: Moment, uptime_seconds: Option<f64>) {
+        let uptime_before = std::mem::replace(&mut self.uptime_seconds, uptime_seconds);
+        let up_seconds =
+            uptime_seconds.zip(uptime_before).map_or(0.0, |(now, before)| now - before);
+        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+        let up_ms = (up_seconds * 1000.0) as i64;
         self.new_step_ms = self.before.replace(now).and_then(|before| {
             let shown = i64::try_from(now.unix_ms).ok()? - i64::try_from(before.unix_ms).ok()?;
             let passed = i64::try_from(now.monotonic_ms.checked_sub(before.monotonic_ms)?).ok()?;
-            Some(shown - passed).filter(|step| step.unsigned_abs() >= STEP_MS)
+            let is_step = |difference: &i64| difference.unsigned_abs() >= STEP_MS;
+            // The monotonic clock stands still while the machine is suspended.
+            let suspended = Some(up_ms.saturating_sub(passed).max(0)).filter(is_step);
+            Some(shown - passed - suspended.unwrap_or(0)).filter(is_step)
         });
         if let Some(step) = self.new_step_ms {
             self.step = Some((now.monotonic_ms, step));
@@ -176,6 +187,25 @@ mod tests {
         assert_eq!(signals.clock_step_seconds(), Some(3600.0));
         signals.update(&Reading::default(), later(391));
         assert_eq!(signals.clock_step_seconds(), Some(0.0));
+    }
+
+    #[test]
+    fn a_suspension_is_not_a_clock_step_and_a_step_during_it_is_one() {
+        let up = |seconds| Reading { uptime_seconds: Some(seconds), ..Reading::default() };
+        let after = |second, ms| Moment { unix_ms: at(second).unix_ms + ms, ..at(second) };
+        let mut signals = Signals::default();
+        signals.update(&up(500.0), at(0));
+        signals.update(&up(501.4), at(1));
+        assert_eq!(signals.new_clock_step_ms(), None);
+        signals.update(&up(29_302.0), after(2, 28_800_000));
+        assert_eq!(signals.new_clock_step_ms(), None);
+        signals.update(&up(29_313.0), after(3, 28_870_000));
+        assert_eq!(signals.new_clock_step_ms(), Some(60_000));
+        // Without the uptime, the difference between the clocks decides.
+        signals.update(&Reading::default(), after(4, 28_880_000));
+        assert_eq!(signals.new_clock_step_ms(), Some(10_000));
+        signals.update(&up(29_400.0), after(5, 28_880_000));
+        assert_eq!(signals.new_clock_step_ms(), None);
     }
 
     #[test]

@@ -52,11 +52,14 @@ def service(config, name):
 
 
 @contextmanager
-def stats(config, ready=True, port=None, **settings):
-    """A stats service with these settings, by default once it has a sample and on a free port."""
+def stats(config, ready=True, port=None, prefix=(), **settings):
+    """A stats service with these settings, by default once it has a sample and on a free port.
+
+    `prefix` is a command that runs it.
+    """
     # Behind a gateway it is asked for the names of the gateway's clients.
     settings = {"STATS_HOSTS": "*", **settings}
-    with _service(config, "stats", "/readyz" if ready else "/healthz", settings, port=port) as own:
+    with _service(config, "stats", "/readyz" if ready else "/healthz", settings, prefix, port=port) as own:
         yield own
 
 

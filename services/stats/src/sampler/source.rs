@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::bounded_reader::SourceState;
 use super::fault_log::FaultLog;
 use crate::collect::ParseError;
@@ -53,6 +55,15 @@ impl Source {
     /// State after the last read.
     pub(crate) fn state(&self) -> SourceState {
         self.state
+    }
+
+    /// Whether the kernel has signaled a change of the open file since the last call, as it does
+    /// for mount tables (`proc_pid_mountinfo(5)`).
+    pub(crate) fn has_changed(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| {
+            let mut files = [PollFd::new(file, PollFlags::PRI)];
+            poll(&mut files, Some(&Timespec::default())).is_ok_and(|changed| changed > 0)
+        })
     }
 
     /// Parsed content; `None` if the file is missing or cannot be parsed. Bytes that are not UTF-8

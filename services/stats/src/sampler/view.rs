@@ -11,8 +11,8 @@ use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::filesystem::{self, Mount};
 
-/// Readings between two reads of the mount table, which has thousands of lines on a node of a
-/// cluster.
+/// Readings between two reads of a mount table that has not changed. It has thousands of lines on a
+/// node of a cluster.
 const READS_PER_REFRESH: u32 = 10;
 
 /// Name of the initial PID namespace, which containers do not have (`include/linux/proc_ns.h`).
@@ -134,7 +134,9 @@ impl MountTable {
 
     /// Mounts with storage, if the table was read.
     pub(super) fn read(&mut self) -> Option<Vec<Mount>> {
-        let is_due = self.age == 0;
+        // The path of a filesystem that was unmounted leads to the one below it, and `statvfs(3)`
+        // returns its size.
+        let is_due = self.source.has_changed() || self.age == 0;
         self.age = (self.age + 1) % READS_PER_REFRESH;
         if !is_due {
             return None;

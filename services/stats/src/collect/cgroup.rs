@@ -10,6 +10,9 @@ use super::filesystem::Mount;
 pub(crate) struct Container {
     /// cgroup version, 1 or 2.
     pub(crate) version: u8,
+    /// Groups that the counters belong to: the number of their layout, and the index of the group
+    /// that has the CPU limit. Counters of different groups cannot be compared.
+    pub(crate) groups: (u32, usize),
     /// CPU limit in processors (quota divided by period).
     pub(crate) cpu_limit_cores: Option<f64>,
     /// Number of allowed processors (`cpuset`), if fewer than the host has online.

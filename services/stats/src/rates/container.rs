@@ -9,6 +9,7 @@ pub(super) fn container(
     after: &Container,
     seconds: f64,
 ) -> wire::Container {
+    let before = before.filter(|before| before.groups == after.groups);
     let advanced = |counter: fn(&Container) -> Option<u64>| {
         Some(counter(after)?.checked_sub(counter(before?)?)? as f64)
     };
@@ -91,6 +92,28 @@ mod tests {
         let container = container(Some(&group(0)), &group(1_900_000), 1.0);
         assert_eq!(container.cpu_used_cores, Some(1.9));
         assert_eq!((container.memory_used_bytes, container.pids), (Some(250), None));
+    }
+
+    #[test]
+    fn counters_of_different_groups_are_not_compared() {
+        let own = Container {
+            cpu_us: Some(1_000_000),
+            periods: Some(10),
+            throttled_periods: Some(1),
+            ..Container::default()
+        };
+        let moved = Container { groups: (1, 0), cpu_us: Some(9_000_000_000), ..own };
+        assert_eq!(container(Some(&own), &moved, 1.0).cpu_used_cores, None);
+        assert_eq!(container(Some(&own), &moved, 1.0).throttled, None);
+        // A limit was set for a parent, which has used more.
+        let limited = Container {
+            groups: (0, 1),
+            cpu_limit_cores: Some(2.0),
+            cpu_us_in_limit: UsageInLimit::Ancestor(Some(9_000_000_000)),
+            ..own
+        };
+        assert_eq!(container(Some(&own), &limited, 1.0).cpu_used_cores, None);
+        assert_eq!(container(Some(&limited), &limited, 1.0).cpu_used_cores, Some(0.0));
     }
 
     #[test]

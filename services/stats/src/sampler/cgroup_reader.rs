@@ -19,6 +19,8 @@ pub(crate) struct CgroupReader {
     membership: Source,
     mountinfo: Source,
     layout: Layout,
+    /// Number of the layout, which increases with each change.
+    layouts: u32,
     files: Files,
     reads_left: u32,
 }
@@ -32,6 +34,7 @@ impl CgroupReader {
             membership: Source::at(proc_root.join("self/cgroup")),
             mountinfo: Source::at(proc_root.join("self/mountinfo")),
             layout: Layout::default(),
+            layouts: 0,
             files: Files::default(),
             reads_left: 0,
         };
@@ -50,7 +53,8 @@ impl CgroupReader {
         let container =
             Container { cpuset_cores: self.cpuset(container.cpuset_cores), ..container };
         let empty = Container { version: container.version, ..Container::default() };
-        (container != empty).then_some(container)
+        let groups = (self.layouts, container.groups.1);
+        (container != empty).then_some(Container { groups, ..container })
     }
 
     /// State of the last search for the groups.
@@ -73,6 +77,7 @@ impl CgroupReader {
         if layout != self.layout {
             self.files = Files::of(&layout);
             self.layout = layout;
+            self.layouts = self.layouts.wrapping_add(1);
         }
     }
 
@@ -257,6 +262,7 @@ fn read_cpu(cpu: &mut Resource, container: &mut Container) {
         Version::V2 => cpu.tightest(|group| group.read("cpu.max", cgroup::cpu_max)?),
     };
     container.cpu_limit_cores = tightest.map(|(_, limit)| limit);
+    container.groups.1 = tightest.map_or(0, |(group, _)| group);
     container.cpu_us_in_limit = match (cpu.version, tightest) {
         (_, None | Some((0, _))) => UsageInLimit::Own,
         // The use is in another hierarchy, `cpuacct`, which is usually mounted together with this

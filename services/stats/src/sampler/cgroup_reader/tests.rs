@@ -15,6 +15,7 @@ fn container(name: &str) -> Option<Container> {
 fn version_one_with_limits() {
     let expected = Container {
         version: 1,
+        groups: (1, 0),
         cpu_limit_cores: Some(0.5),
         cpuset_cores: Some(1),
         cpu_us: Some(123_091),
@@ -49,6 +50,7 @@ fn a_namespace_root_is_distinguished_from_the_root_group_by_its_files() {
 fn version_two_with_limits() {
     let expected = Container {
         version: 2,
+        groups: (1, 0),
         cpu_limit_cores: Some(1.5),
         cpuset_cores: Some(2),
         cpu_us: Some(2_500_000),
@@ -107,6 +109,7 @@ fn on_a_hybrid_host_only_groups_below_a_root_count() {
     let container = container("cgroup-hybrid").unwrap();
     let expected = Container {
         version: 1,
+        groups: (1, 0),
         memory_limit_bytes: Some(1 << 30),
         // The limit belongs to a group that is not visible.
         memory_bytes_in_limit: UsageInLimit::Ancestor(None),
@@ -180,6 +183,7 @@ fn a_limit_of_the_pod_is_compared_with_the_use_of_the_pod() {
     assert_eq!(container.memory_usage_bytes, Some(10));
     assert_eq!(container.cpu_limit_cores, Some(2.0));
     assert_eq!(container.cpu_us_in_limit, UsageInLimit::Ancestor(Some(77)));
+    assert_eq!(container.groups, (1, 1));
 }
 
 #[test]
@@ -233,4 +237,5 @@ fn a_removed_group_is_searched_for_at_the_next_reading() {
     assert_eq!(groups.read().unwrap().memory_usage_bytes, None);
     let moved = groups.read().unwrap();
     assert_eq!((moved.memory_usage_bytes, moved.memory_limit_bytes), (Some(600), Some(1000)));
+    assert_eq!(moved.groups, (2, 0));
 }

@@ -7,6 +7,10 @@ use crate::collect::network::Counters;
 use crate::reading::TaskReading;
 use crate::rounding::hundredths;
 
+/// Maximum time between two readings of the endpoint, milliseconds. They are a second apart, unless
+/// requests failed or the endpoint's clock was set.
+const MAX_INTERVAL_MS: u64 = 30_000;
+
 /// Metrics of the task. Rates use the times of the endpoint's own two readings.
 pub(super) fn task(reading: &TaskReading) -> wire::Task {
     let mut containers: Vec<_> = reading
@@ -49,7 +53,8 @@ fn container_metrics(container: &Container, reading: &TaskReading) -> wire::Task
     let usage_in = |usages: &[Usage]| usages.iter().find(|usage| usage.id == container.id).cloned();
     let now = usage_in(&reading.usage);
     let pair = usage_in(&reading.usage_before).zip(now.clone()).and_then(|(before, now)| {
-        let ms = now.read_unix_ms.checked_sub(before.read_unix_ms).filter(|&ms| ms > 0)?;
+        let ms = now.read_unix_ms.checked_sub(before.read_unix_ms)?;
+        let ms = Some(ms).filter(|ms| (1..=MAX_INTERVAL_MS).contains(ms))?;
         Some((before, now, ms as f64 / 1000.0))
     });
     let rate = |counter: fn(&Usage) -> Option<u64>| {
@@ -143,6 +148,17 @@ mod tests {
                 .iter()
                 .all(|container| container.receive.is_none() && container.transmit.is_none())
         );
+    }
+
+    #[test]
+    fn there_is_no_rate_over_a_step_of_the_endpoints_clock() {
+        let over = |ms| {
+            let before = vec![usage("a", 1_000_000, 0)];
+            let now = vec![usage("a", 1_000_000 + ms, 500_000_000)];
+            task(&reading(before, now)).cpu_used_cores
+        };
+        assert_eq!((over(1000), over(10_000)), (Some(0.5), Some(0.05)));
+        assert_eq!((over(0), over(3_601_000)), (None, None));
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn sample(
         scope,
         uptime_seconds: after.uptime_seconds,
         load: after.load.map(|load| load.averages),
-        processes: host::processes(before, after, seconds),
+        processes: host::processes(before, after, stat_seconds),
         processors,
         memory,
         pressure: host::pressure(after.pressure),
@@ -111,6 +111,8 @@ fn advance_32_bits(before: u64, after: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::cpu::Stat;
+    use crate::reading::Times;
 
     #[test]
     fn a_counter_reset_has_no_rate_and_a_32_bit_counter_wraps() {
@@ -121,6 +123,19 @@ mod tests {
         assert_eq!(advance_32_bits((1 << 32) - 10, 20), Some(30));
         assert_eq!(advance_32_bits((1 << 32) + 10, 20), None);
         assert_eq!(advance_32_bits(u64::MAX, 0), None);
+    }
+
+    #[test]
+    fn a_rate_refers_to_the_time_between_the_reads_of_its_source() {
+        let reading = |at, count| Reading {
+            stat: Some(Stat { context_switches: Some(count), ..Stat::default() }),
+            times: Times { stat: Some(at), ..Times::default() },
+            ..Reading::default()
+        };
+        // Another source delayed the second reading.
+        let (preference, exposed) = (ScopePreference::Auto, Exposure::default());
+        let sample = sample(&reading(1.0, 0), &reading(2.0, 500), 1.25, preference, exposed);
+        assert_eq!(sample.processes.unwrap().context_switches_per_second, Some(500.0));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! HTTP client for other servers, with one connection per request and a minimum of features.
 //!
 //! It does not use hyper's client: a second connection state machine would be the largest part of
-//! this service, for requests without redirects and keep-alive. HTTP/1.0 requests the simplest
-//! response; an HTTP/1.1 response is accepted as well.
+//! this service, for requests without redirects and keep-alive. They are HTTP/1.1, because proxies
+//! such as Envoy reject HTTP/1.0 with 426.
 
 use std::fmt;
 use std::io;
@@ -150,7 +150,7 @@ impl Endpoint {
     fn request(&self, method: &str, path: &str, fields: &str) -> String {
         let (base, host) = (&self.path, self.authority());
         format!(
-            "{method} {base}{path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\
+            "{method} {base}{path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
              {fields}Connection: close\r\n\r\n"
         )
     }
@@ -250,7 +250,7 @@ mod tests {
         let request = endpoint.request("POST", "/api", "Content-Length: 2\r\n");
         assert_eq!(
             request,
-            "POST /prefix/api HTTP/1.0\r\nHost: [::1]:9093\r\nAccept: application/json\r\n\
+            "POST /prefix/api HTTP/1.1\r\nHost: [::1]:9093\r\nAccept: application/json\r\n\
              Content-Length: 2\r\nConnection: close\r\n\r\n"
         );
     }

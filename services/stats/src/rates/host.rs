@@ -15,6 +15,10 @@ use crate::rounding::{hundredths, percent};
 /// Value of `USER_HZ`, which is the same on all Linux architectures of Rust except Alpha.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Maximum ticks beyond the clock that a processor can advance by. A processor without a timer tick
+/// is accounted for late, but not by an hour.
+const MAX_LATE_TICKS: u64 = 60 * 60 * 100;
+
 /// Number of entries in each list of top processes.
 const TOP_ENTRIES: usize = 10;
 
@@ -64,9 +68,10 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// Ticks between two readings; `None` for a processor that restarted. `idle` and `iowait` can
-    /// decrease slightly (`proc(5)`), and are clamped then. Elapsed time that the counters do not
-    /// include counts as idle.
+    /// Ticks between two readings; `None` for a processor that restarted, or whose counters jumped,
+    /// as `steal` does after some migrations of virtual machines. `idle` and `iowait` can decrease
+    /// slightly (`proc(5)`), and are clamped then. Elapsed time that the counters do not include
+    /// counts as idle.
     fn between(before: &Times, after: &Times, seconds: f64) -> Option<Self> {
         if after.has_restarted_since(before) {
             return None;
@@ -77,19 +82,19 @@ impl Ticks {
             user: advance(|times| times.user),
             nice: advance(|times| times.nice),
             system: advance(|times| times.system),
-            irq: advance(|times| times.irq) + advance(|times| times.softirq),
+            irq: advance(|times| times.irq).saturating_add(advance(|times| times.softirq)),
             steal: advance(|times| times.steal),
             iowait: advance(|times| times.iowait),
             idle: advance(|times| times.idle),
         };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let clock = (seconds * TICKS_PER_SECOND).round() as u64;
+        let not_idle = ticks.busy().saturating_add(ticks.iowait);
+        if not_idle > clock.saturating_add(MAX_LATE_TICKS) {
+            return None;
+        }
         if after.idle_was_clamped || after.idle < before.idle || after.iowait < before.iowait {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "saturates"
-            )]
-            let clock = (seconds * TICKS_PER_SECOND).round() as u64;
-            ticks.idle = ticks.idle.max(clock.saturating_sub(ticks.busy() + ticks.iowait));
+            ticks.idle = ticks.idle.max(clock.saturating_sub(not_idle));
         }
         Some(ticks)
     }
@@ -309,188 +314,4 @@ fn merge_join<'a, T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::collect::filesystem::Mount;
-
-    fn stat(cores: &[(u32, u64, u64)]) -> Stat {
-        let times = |user, idle| Times { user, idle, ..Times::default() };
-        let all = cores.iter().fold((0, 0), |all, core| (all.0 + core.1, all.1 + core.2));
-        Stat {
-            total: times(all.0, all.1),
-            cores: cores.iter().map(|&(id, user, idle)| (id, times(user, idle))).collect(),
-            ..Stat::default()
-        }
-    }
-
-    fn busy(before: &[(u32, u64, u64)], after: &[(u32, u64, u64)]) -> Option<f64> {
-        Some(processors(Some(&stat(before)), Some(&stat(after)), 1.0)?.total?.busy)
-    }
-
-    #[test]
-    fn one_busy_processor_of_two_is_50_percent() {
-        let before = [(0, 1000, 0), (1, 0, 1000)];
-        let after = [(0, 1100, 0), (1, 0, 1100)];
-        assert_eq!(busy(&before, &after), Some(50.0));
-        let cores = processors(Some(&stat(&before)), Some(&stat(&after)), 1.0).unwrap().cores;
-        let busy: Vec<_> = cores.iter().map(|core| (core.id, core.shares.busy)).collect();
-        assert_eq!(busy, [(0, 100.0), (1, 0.0)]);
-    }
-
-    #[test]
-    fn all_modes_add_up_to_100_percent() {
-        let after = Times {
-            user: 10,
-            nice: 20,
-            system: 5,
-            idle: 30,
-            iowait: 15,
-            irq: 4,
-            softirq: 6,
-            steal: 10,
-            guest: 10,
-            guest_nice: 20,
-            ..Times::default()
-        };
-        let ticks = Ticks::between(&Times::default(), &after, 1.0);
-        let shares = ticks.unwrap().shares().unwrap();
-        let parts = [shares.busy, shares.irq, shares.iowait, shares.idle];
-        assert_eq!(Some(parts), Some([55.0, 10.0, 15.0, 30.0]));
-    }
-
-    #[test]
-    fn an_unplugged_processor_is_left_out_and_a_new_one_needs_two_readings() {
-        let before = [(0, 0, 0), (1, 500, 500), (2, 0, 0)];
-        let after = [(0, 50, 50), (2, 100, 0), (3, 9, 9)];
-        let processors = processors(Some(&stat(&before)), Some(&stat(&after)), 1.0).unwrap();
-        let ids: Vec<_> = processors.cores.iter().map(|core| core.id).collect();
-        assert_eq!((processors.online, ids), (3, vec![0, 2]));
-    }
-
-    #[test]
-    fn a_processor_that_goes_offline_and_returns_affects_no_other_value() {
-        // Four processors have a load of 5 %. The total line loses 268 s of idle time and regains
-        // them, and the counters of the processor start again.
-        let line = |cores: &[(u32, u64, u64)], idle| {
-            let mut stat = stat(cores);
-            stat.total.idle = idle;
-            stat
-        };
-        let core = |id, second: u64| (id, 5 * second, 26_800 + 95 * second);
-        let all = |second| [core(0, second), core(1, second), core(2, second), core(3, second)];
-        let readings = [
-            line(&all(1), 107_580),
-            line(&all(2)[..3], 81_060),
-            line(&all(3)[..3], 81_345),
-            line(&[core(0, 4), core(1, 4), core(2, 4), (3, 20, 95)], 108_240),
-            line(&[core(0, 5), core(1, 5), core(2, 5), (3, 25, 190)], 108_620),
-        ];
-        for pair in readings.windows(2) {
-            let processors = processors(Some(&pair[0]), Some(&pair[1]), 1.0).unwrap();
-            assert_eq!(processors.total.unwrap().busy.to_bits(), 5.0_f64.to_bits());
-        }
-    }
-
-    #[test]
-    fn idle_time_that_decreases_is_derived_from_the_clock() {
-        let mut readings = [(0, 0, 1000), (0, 5, 990), (0, 10, 1085)].map(|core| stat(&[core]));
-        for later in 1..3 {
-            let (before, after) = readings.split_at_mut(later);
-            after[0].clamp_monotonic(&before[later - 1]);
-            let shares = processors(Some(&before[later - 1]), Some(&after[0]), 1.0).unwrap();
-            let busy = shares.total.unwrap().busy;
-            assert!((4.9..6.0).contains(&busy), "{busy}");
-        }
-    }
-
-    #[test]
-    fn a_counter_reset_has_no_rate() {
-        let interface = |bytes| Interface {
-            name: "eth0".to_owned(),
-            receive: Counters { bytes, ..Counters::default() },
-            ..Interface::default()
-        };
-        assert_eq!(networks(&[interface(3_500_000_000)], &[interface(1500)], 1.0), []);
-        let disk = |reads, busy_ms| Disk { reads, busy_ms, ..Disk::default() };
-        assert_eq!(disks(&[disk(10, 0)], &[disk(3, 0)], 1.0), []);
-        let wrapped = disks(&[disk(1, u64::from(u32::MAX))], &[disk(1, 249)], 1.0);
-        assert_eq!(wrapped[0].utilisation.to_bits(), 25.0_f64.to_bits());
-    }
-
-    #[test]
-    fn without_a_tick_or_an_earlier_reading_there_is_no_share() {
-        let now = [(0, 1, 1)];
-        assert_eq!(busy(&now, &now), None);
-        let first = processors(None, Some(&stat(&now)), 1.0).unwrap();
-        assert_eq!((first.total, first.online), (None, 1));
-        assert_eq!(processors(Some(&stat(&now)), None, 1.0), None);
-    }
-
-    #[test]
-    fn reordered_added_and_removed_disks_keep_their_rates() {
-        let disk = |name: &str, reads| Disk { name: name.to_owned(), reads, ..Disk::default() };
-        let before = [disk("a", 0), disk("b", 100), disk("gone", 5)];
-        let after = [disk("b", 110), disk("new", 7), disk("a", 30)];
-        let rates = disks(&before, &after, 2.0);
-        let rates: Vec<_> = rates.iter().map(|d| (&*d.name, d.reads_per_second)).collect();
-        assert_eq!(rates, [("b", 5.0), ("a", 15.0)]);
-    }
-
-    #[test]
-    fn a_disk_that_is_always_busy_is_at_100_percent() {
-        let disk = |busy_ms| Disk { busy_ms, ..Disk::default() };
-        let utilisation = |busy_ms| disks(&[disk(10)], &[disk(busy_ms)], 1.0)[0].utilisation;
-        assert_eq!(Some([utilisation(260), utilisation(1013)]), Some([25.0, 100.0]));
-    }
-
-    #[test]
-    fn traffic_is_per_second_in_both_directions() {
-        let interface = |received, sent| Interface {
-            name: "eth0".to_owned(),
-            stacked: false,
-            receive: Counters { bytes: received, packets: 1, errors: 2, drops: 3 },
-            transmit: Counters { bytes: sent, packets: 1, errors: 2, drops: 3 },
-        };
-        let rates = networks(&[interface(1000, 50)], &[interface(2500, 50)], 0.5);
-        let directions = [rates[0].receive, rates[0].transmit];
-        assert_eq!(Some(directions.map(|traffic| traffic.bytes_per_second)), Some([3000.0, 0.0]));
-    }
-
-    #[test]
-    fn the_source_of_a_mount_is_reported_only_if_exposed() {
-        let mount = Arc::new(Mount { source: "/dev/secret".to_owned(), ..Mount::default() });
-        let filesystem =
-            Filesystem { mount, size_bytes: 100, free_bytes: 30, ..Filesystem::default() };
-        let hidden = super::filesystem(&filesystem, Exposure::default());
-        assert_eq!((hidden.source, hidden.used_bytes), (None, 70));
-        let exposed = Exposure { mounts: true, ..Exposure::default() };
-        let shown = super::filesystem(&filesystem, exposed);
-        assert_eq!(shown.source.as_deref(), Some("/dev/secret"));
-    }
-
-    #[test]
-    fn the_top_processes_are_sorted_by_use() {
-        let process = |pid, ticks, started, resident_pages| Process {
-            pid,
-            name: format!("p{pid}"),
-            ticks,
-            started,
-            resident_pages,
-            ..Process::default()
-        };
-        let scan = Scan {
-            page_bytes: 4096,
-            before: vec![process(1, 0, 1, 0), process(2, 0, 1, 0), process(3, 1000, 1, 0)],
-            // The third process is another program with a reused ID.
-            processes: vec![process(1, 100, 1, 5), process(2, 250, 1, 1), process(3, 900, 9, 9)],
-            interval_ms: 5000,
-        };
-        let top = top(&scan);
-        let by_cpu: Vec<_> = top.by_cpu.iter().map(|one| (one.pid, one.cpu_cores)).collect();
-        assert_eq!(by_cpu, [(2, Some(0.5)), (1, Some(0.2)), (3, None)]);
-        let by_memory: Vec<_> = top.by_memory.iter().map(|one| one.memory_bytes / 4096).collect();
-        assert_eq!(by_memory, [9, 5, 1]);
-    }
-}
+mod tests;

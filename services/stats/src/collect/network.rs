@@ -75,6 +75,8 @@ pub(crate) struct Links {
     pub(crate) has_lower: bool,
     /// Interface that it is a part of (`master`).
     pub(crate) master: Option<String>,
+    /// Whether it connects to a switch chip, whose ports are interfaces too (`dsa`).
+    pub(crate) has_switch: bool,
 }
 
 /// Marks interfaces whose traffic another listed interface carries as well. `links` contains the
@@ -87,11 +89,11 @@ pub(crate) fn mark_stacked(interfaces: &mut [Interface], links: &HashMap<String,
     if interfaces.iter().any(|interface| of(&interface.name).has_device) {
         // Interfaces without a device send through one that has a device: bridges, bonds, tunnels,
         // VLANs. A device can be a part of another one (the fast path of a virtual interface),
-        // which counts the traffic of both.
+        // which counts the traffic of both, or carry the traffic of the ports of a switch.
         for interface in interfaces {
             let own = of(&interface.name);
             let is_part = own.master.is_some_and(|master| of(&master).has_device);
-            interface.stacked = !own.has_device || is_part;
+            interface.stacked = !own.has_device || is_part || own.has_switch;
         }
         return;
     }
@@ -186,6 +188,11 @@ Inter-|   Receive                                                |  Transmit
         assert_eq!(counted(&all), ["enp1s0"]);
         // On Hyper-V, the counters of the synthetic interface include its fast path.
         assert_eq!(counted(&[("eth0", device.clone()), ("enP1s1", part("eth0"))]), ["eth0"]);
+        // On a router with a switch chip, the traffic of all ports passes one interface.
+        let port = Links { has_lower: true, ..part("br-lan") };
+        let conduit = Links { has_switch: true, ..device.clone() };
+        let router = [("br-lan", Links::default()), ("eth0", conduit), ("lan1", port)];
+        assert_eq!(counted(&router), ["lan1"]);
     }
 
     #[test]

@@ -317,6 +317,7 @@ impl NetworkNamespace {
                 master: fs::read_link(folder.join("master"))
                     .ok()
                     .and_then(|master| Some(master.file_name()?.to_string_lossy().into_owned())),
+                has_switch: folder.join("dsa").exists(),
             };
             self.links.insert(interface.name.clone(), links);
         }

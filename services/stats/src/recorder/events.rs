@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use wire::{Event, Sample};
+use wire::{Event, EventKind, Sample};
 
 /// Maximum number of events.
 const MAX_EVENTS: usize = 512;
@@ -22,6 +22,9 @@ pub(super) struct EventLog {
 
 impl EventLog {
     pub(super) fn push(&mut self, sample: &Sample) {
+        if sample.events.iter().any(|event| event.kind == EventKind::ClockStep) {
+            self.follow_clock(sample.time_unix_ms.saturating_sub(sample.interval_ms));
+        }
         self.newest_unix_ms = sample.time_unix_ms;
         for event in &sample.events {
             if self.events.len() >= MAX_EVENTS {
@@ -42,8 +45,16 @@ impl EventLog {
         self.events.iter().filter(|event| self.is_within(event, milliseconds)).cloned().collect()
     }
 
-    /// Whether an event is recent. After the clock was set back, events of the future count as
-    /// recent.
+    /// Moves the events to the clock that was set, on which the previous sample was at this time.
+    /// Their ages do not change.
+    fn follow_clock(&mut self, newest_unix_ms: u64) {
+        for event in &mut self.events {
+            let age_ms = self.newest_unix_ms.saturating_sub(event.time_unix_ms);
+            event.time_unix_ms = newest_unix_ms.saturating_sub(age_ms);
+        }
+    }
+
+    /// Whether an event is recent.
     fn is_within(&self, event: &Event, milliseconds: u64) -> bool {
         self.newest_unix_ms.saturating_sub(event.time_unix_ms) < milliseconds
     }
@@ -81,6 +92,23 @@ mod tests {
         assert!(texts(10).is_empty());
         log.push(&sample(3601, &[]));
         assert_eq!(log.events.len(), 1);
+    }
+
+    #[test]
+    fn events_keep_their_ages_when_the_clock_is_set() {
+        let mut log = EventLog::default();
+        log.push(&sample(100_000, &["start"]));
+        log.push(&sample(100_030, &[]));
+        for second in [200_000, 50_000] {
+            let mut stepped = sample(second, &["clock"]);
+            stepped.events[0].kind = EventKind::ClockStep;
+            stepped.interval_ms = 1000;
+            log.push(&stepped);
+            log.push(&sample(second + 9, &[]));
+        }
+        let newest = sample(50_009, &[]).time_unix_ms;
+        let ages = log.last(3600).into_iter().map(|event| (newest - event.time_unix_ms) / 1000);
+        assert_eq!(ages.collect::<Vec<_>>(), [50, 19, 9]);
     }
 
     #[test]

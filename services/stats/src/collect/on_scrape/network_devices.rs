@@ -1,6 +1,6 @@
 //! Attributes of network devices in `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net).
 
-use super::{Collector, Device, Kind, Source, Texts, Value, Writer, per_item};
+use super::{Collector, Kind, Source, Texts, Value, Writer, per_item};
 
 /// State, speed and queue length of each device.
 pub(super) const CLASS: Collector = Collector {
@@ -59,6 +59,10 @@ const NUMBERS: [(&str, &str, Kind, &str); 10] = [
     ),
 ];
 
+/// Speeds that mean unknown, as in `ethtool`: drivers and older kernels print -1 as an unsigned
+/// number.
+const UNKNOWN_SPEEDS: [i64; 4] = [0, -1, 0xffff, 0xffff_ffff];
+
 fn is_attribute(name: &str) -> bool {
     ["operstate", "speed", "duplex"].contains(&name)
         || NUMBERS.iter().any(|(attribute, ..)| *attribute == name)
@@ -66,9 +70,7 @@ fn is_attribute(name: &str) -> bool {
 
 fn class(texts: &Texts, writer: &mut Writer) {
     let devices = texts.devices();
-    let label = |device: &Device<'_>| device.name.to_owned();
-    let names: Vec<String> = devices.iter().map(label).collect();
-    let labeled = || names.iter().map(String::as_str).zip(&devices);
+    let labeled = || devices.iter().map(|device| (device.name, device));
     for (attribute, name, kind, help) in NUMBERS {
         let items = labeled().map(|(label, device)| {
             let value = device.number(attribute).and_then(|number| u64::try_from(number).ok());
@@ -82,8 +84,8 @@ fn class(texts: &Texts, writer: &mut Writer) {
     });
     per_item(writer, "node_network_up", Kind::Gauge, "Whether the device is up.", up);
     let speed = labeled().map(|(label, device)| {
-        // The unit is Mbit/s; -1 means unknown.
-        let speed = device.number("speed").filter(|&speed| speed >= 0);
+        // The unit is Mbit/s.
+        let speed = device.number("speed").filter(|speed| !UNKNOWN_SPEEDS.contains(speed));
         let bytes = speed.and_then(|speed| u64::try_from(speed).ok()?.checked_mul(125_000));
         ([("device", label)], bytes.into())
     });
@@ -153,6 +155,9 @@ mod tests {
             ("eth0/mtu", "1500\n"),
             ("eth0/carrier", "1\n"),
             ("eth0/duplex", "full\n"),
+            ("eth1/speed", "4294967295\n"),
+            ("eth2/speed", "65535\n"),
+            ("eth3/speed", "0\n"),
             ("wlan0/speed", "-1\n"),
             ("wlan0/operstate", "down\n"),
         ];

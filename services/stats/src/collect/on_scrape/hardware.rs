@@ -1,5 +1,7 @@
 //! Sensors: processor frequency, hardware monitors, thermal zones and cooling devices (`/sys`).
 
+use std::ops::RangeInclusive;
+
 use super::{Collector, Device, Kind, Source, Texts, Value, Writer, per_item};
 
 /// Processor frequencies (Documentation/admin-guide/pm/cpufreq.rst).
@@ -75,6 +77,10 @@ const SENSORS: [(&str, &str, &str, i32); 9] = [
     ("power", "_input", "node_hwmon_power_watt", 1_000_000),
 ];
 
+/// Possible temperatures, Celsius. The kernel reports absolute zero for a limit that is not set, and
+/// some chips report any number for a sensor that is not connected.
+const TEMPERATURES: RangeInclusive<f64> = -200.0..=1000.0;
+
 fn is_sensor(name: &str) -> bool {
     name == "name"
         || name.ends_with("_label")
@@ -113,6 +119,7 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
             chip.attributes.iter().filter_map(move |(file, text)| {
                 let sensor = sensor_of(file, kind, end)?;
                 let value = text.parse::<f64>().ok().map(|value| value / f64::from(scale));
+                let value = value.filter(|value| kind != "temp" || TEMPERATURES.contains(value));
                 Some(([("chip", chip.name), ("sensor", sensor)], Value::float(value)))
             })
         });
@@ -129,6 +136,7 @@ fn thermal_zones(texts: &Texts, writer: &mut Writer) {
     let zones = devices.iter().filter_map(|device| {
         let zone = numbered(device, "thermal_zone")?;
         let celsius = device.number("temp").map(|millidegrees| millidegrees as f64 / 1000.0);
+        let celsius = celsius.filter(|celsius| TEMPERATURES.contains(celsius));
         Some(([("type", device.get("type")?), ("zone", zone)], Value::float(celsius)))
     });
     per_item(writer, "node_thermal_zone_temp", Kind::Gauge, "Temperature, Celsius.", zones);
@@ -183,5 +191,20 @@ mod tests {
         assert_eq!(written(&THERMAL_ZONES, &files), expected);
         let expected = "node_cooling_device_cur_state{name=\"0\",type=\"Processor\"} 2\n";
         assert_eq!(written(&COOLING_DEVICES, &files), expected);
+    }
+
+    #[test]
+    fn an_impossible_temperature_is_absent() {
+        let files = [
+            ("hwmon0/temp1_input", "3892313987\n"),
+            ("hwmon0/temp2_input", "-5000\n"),
+            ("hwmon0/temp2_max", "-273150\n"),
+            ("hwmon0/fan1_input", "2000\n"),
+        ];
+        let expected = "node_hwmon_temp_celsius{chip=\"hwmon0\",sensor=\"temp2\"} -5\n\
+            node_hwmon_fan_rpm{chip=\"hwmon0\",sensor=\"fan1\"} 2000\n";
+        assert_eq!(written(&HWMON, &files), expected);
+        let files = [("thermal_zone0/type", "cpu\n"), ("thermal_zone0/temp", "-650788984\n")];
+        assert_eq!(written(&THERMAL_ZONES, &files), "");
     }
 }

@@ -32,6 +32,10 @@ const MINUTE_ROWS: usize = 1440;
 /// Maximum age of returned minutes, seconds.
 const DAY_SECONDS: u32 = 86_400;
 
+/// Number of samples for which newer rows of an earlier process are kept: five minutes, enough for a
+/// time server to set a clock that has no battery and starts in the past.
+const SETTLING_SAMPLES: u64 = 300;
+
 const MINUTE_SECONDS: u32 = 60;
 
 const MINUTE_MS: u64 = 60_000;
@@ -102,10 +106,18 @@ impl History {
     /// Adds the newest sample.
     ///
     /// If it is not newer than the last row, the system clock was set back. The rows that are now
-    /// in the future are dropped.
+    /// in the future are dropped. After a start, the clock may not be set yet, and the sample is
+    /// left out instead.
     pub(crate) fn push(&mut self, sample: &wire::Sample) {
         self.instance.clone_from(&sample.instance);
         self.sequence = sample.sequence;
+        let is_newer_and_loaded =
+            |newest: &Second| newest.sequence == 0 && newest.time_unix_ms >= sample.time_unix_ms;
+        if sample.sequence <= SETTLING_SAMPLES
+            && self.seconds.back().is_some_and(is_newer_and_loaded)
+        {
+            return;
+        }
         self.drop_from(sample.time_unix_ms);
         self.cores.push(sample);
         let second = Second {

@@ -175,6 +175,26 @@ fn a_clock_that_is_set_back_drops_the_rows_of_the_future() {
 }
 
 #[test]
+fn rows_of_an_earlier_process_are_kept_until_the_clock_is_set() {
+    let loaded = || {
+        let mut history = seconds(100);
+        history.seconds.iter_mut().for_each(|row| row.sequence = 0);
+        history
+    };
+    let mut history = loaded();
+    for number in 1..=20 {
+        history.push(&sample(number, number * 1000, Some(1000.0)));
+    }
+    assert_eq!(history.rows(600, 1).time_unix_ms.len(), 100);
+    history.push(&sample(21, START + 160_000, Some(1.0)));
+    assert_eq!(history.rows(600, 1).time_unix_ms.len(), 101);
+    // Without a time server, the clock is as right as it gets.
+    let mut history = loaded();
+    history.push(&sample(SETTLING_SAMPLES + 1, 1000, Some(1.0)));
+    assert_eq!(history.rows(600, 1).time_unix_ms, [1000]);
+}
+
+#[test]
 fn a_sample_with_the_same_time_replaces_the_previous_one() {
     let mut history = seconds(2);
     history.push(&sample(3, START + 2000, Some(50.0)));

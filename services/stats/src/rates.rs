@@ -90,9 +90,14 @@ fn elapsed_seconds(before: Option<f64>, after: Option<f64>, readings: f64) -> f6
     difference.filter(|&seconds| seconds > 0.0).unwrap_or(readings)
 }
 
-/// Increase of a counter per second, with two decimals; `None` after a counter reset.
+/// Maximum rate of a counter. No interface or disk moves a terabyte per second, but the counters of
+/// faulty drivers jump.
+const MAX_PER_SECOND: f64 = 1e12;
+
+/// Increase of a counter per second, with two decimals; `None` after a counter reset or a jump.
 fn per_second(before: u64, after: u64, seconds: f64) -> Option<f64> {
-    Some(hundredths(after.checked_sub(before)? as f64 / seconds))
+    let rate = hundredths(after.checked_sub(before)? as f64 / seconds);
+    (rate < MAX_PER_SECOND).then_some(rate)
 }
 
 /// Increase of a counter that wraps at 32 bits (the milliseconds of `/proc/diskstats`). A decrease
@@ -115,9 +120,11 @@ mod tests {
     use crate::reading::Times;
 
     #[test]
-    fn a_counter_reset_has_no_rate_and_a_32_bit_counter_wraps() {
+    fn a_counter_reset_or_jump_has_no_rate_and_a_32_bit_counter_wraps() {
         assert_eq!(per_second(100, 150, 2.0), Some(25.0));
         assert_eq!(per_second(3_500_000_000, 1500, 1.0), None);
+        assert_eq!(per_second(1500, 1500 + (1 << 40), 1.0), None);
+        assert_eq!(per_second(0, 100_000_000_000, 1.0), Some(1e11));
         assert_eq!(advance_32_bits(100, 150), Some(50));
         assert_eq!(advance_32_bits(100, 90), None);
         assert_eq!(advance_32_bits((1 << 32) - 10, 20), Some(30));

@@ -33,7 +33,8 @@ pub(crate) fn sample(
     let memory = after.memory.as_ref().map(host::memory);
     let capacity = Capacity {
         cpu: processors.as_ref().and_then(|all| Some(all.total?.busy)),
-        processors: processors.as_ref().map(|all| all.online),
+        // Without lines of single processors, their number is unknown.
+        processors: processors.as_ref().map(|all| all.online).filter(|&online| online > 0),
         memory_used_bytes: memory.map(|memory| memory.used_bytes),
         memory_bytes: memory.map(|memory| memory.total_bytes),
     };
@@ -116,7 +117,8 @@ fn advance_32_bits(before: u64, after: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::cpu::Stat;
+    use crate::collect::cgroup::Container;
+    use crate::collect::cpu::{self, Stat};
     use crate::reading::Times;
 
     #[test]
@@ -143,6 +145,25 @@ mod tests {
         let (preference, exposed) = (ScopePreference::Auto, Exposure::default());
         let sample = sample(&reading(1.0, 0), &reading(2.0, 500), 1.25, preference, exposed);
         assert_eq!(sample.processes.unwrap().context_switches_per_second, Some(500.0));
+    }
+
+    #[test]
+    fn a_limit_applies_if_the_number_of_processors_is_unknown() {
+        let reading = |ticks, cpu_us| Reading {
+            stat: Some(Stat {
+                total: cpu::Times { idle: ticks, ..cpu::Times::default() },
+                ..Stat::default()
+            }),
+            container: Some(Container {
+                cpu_limit_cores: Some(2.0),
+                cpu_us: Some(cpu_us),
+                ..Container::default()
+            }),
+            ..Reading::default()
+        };
+        let (preference, exposed) = (ScopePreference::Auto, Exposure::default());
+        let sample = sample(&reading(0, 0), &reading(100, 500_000), 1.0, preference, exposed);
+        assert_eq!((sample.scope.kind, sample.cpu), (wire::ScopeKind::Container, Some(25.0)));
     }
 
     #[test]

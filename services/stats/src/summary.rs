@@ -69,7 +69,11 @@ fn disk(sample: &Sample) -> Option<SummaryDisk> {
 
 fn limits(sample: &Sample) -> Option<SummaryLimits> {
     let host = SummaryLimits {
-        cpus: sample.processors.as_ref().map(|processors| f64::from(processors.online)),
+        cpus: sample
+            .processors
+            .as_ref()
+            .map(|processors| f64::from(processors.online))
+            .filter(|&cpus| cpus > 0.0),
         memory_bytes: sample.memory.map(|memory| memory.total_bytes),
     };
     let own = match sample.scope.kind {

@@ -25,13 +25,18 @@ pub(super) fn container(
             .zip(throttled)
             .map(|(periods, throttled)| percent(throttled, periods).unwrap_or(0.0)),
         memory_limit_bytes: after.memory_limit_bytes,
-        memory_used_bytes: after.memory_bytes_in_limit.or_own(after.memory_usage_bytes.map(
-            |usage| usage.saturating_sub(after.memory_inactive_file_bytes.unwrap_or_default()),
-        )),
+        memory_used_bytes: after.memory_bytes_in_limit.or_own(memory_used(after)),
         oom_kills: after.oom_kills,
         pids: after.pids_in_limit.or_own(after.pids),
         pids_limit: after.pids_limit,
     }
+}
+
+/// Memory use without the cache that the kernel reclaims first. The kernel does not update both
+/// together; in a small group, the cache can exceed the use, and anonymous memory remains.
+fn memory_used(group: &Container) -> Option<u64> {
+    let cache = group.memory_inactive_file_bytes.unwrap_or_default();
+    group.memory_usage_bytes?.checked_sub(cache).or(group.memory_rss_bytes)
 }
 
 #[cfg(test)]
@@ -74,6 +79,10 @@ mod tests {
             ..Container::default()
         };
         assert_eq!(container(None, &group, 1.0).memory_used_bytes, Some(70));
+        let late = Container { memory_inactive_file_bytes: Some(110), ..group };
+        assert_eq!(container(None, &late, 1.0).memory_used_bytes, None);
+        let late = Container { memory_rss_bytes: Some(60), ..late };
+        assert_eq!(container(None, &late, 1.0).memory_used_bytes, Some(60));
     }
 
     #[test]

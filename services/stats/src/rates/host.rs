@@ -147,7 +147,7 @@ pub(super) fn memory(memory: &Memory) -> wire::Memory {
         cached_bytes: memory.cached_bytes,
         slab_reclaimable_bytes: memory.slab_reclaimable_bytes,
         swap_total_bytes: memory.swap_total_bytes,
-        swap_used_bytes: swap_used.map(|(total, free)| total.saturating_sub(free)),
+        swap_used_bytes: swap_used.and_then(|(total, free)| total.checked_sub(free)),
     }
 }
 

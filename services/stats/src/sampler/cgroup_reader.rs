@@ -312,7 +312,7 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
                 memory.in_group(ancestor, "memory.stat", |text| Ok(cgroup::memory_stat(text)));
             let inactive = stat.and_then(|stat| stat.inactive_file_bytes).unwrap_or(0);
             let used = memory.in_group(ancestor, usage, cgroup::number);
-            UsageInLimit::Ancestor(used.map(|used| used.saturating_sub(inactive)))
+            UsageInLimit::Ancestor(used.and_then(|used| used.checked_sub(inactive)))
         }
     };
     container.memory_usage_bytes = memory.own(usage, cgroup::number);

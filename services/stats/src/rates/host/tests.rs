@@ -169,6 +169,16 @@ fn the_source_of_a_mount_is_reported_only_if_exposed() {
 }
 
 #[test]
+fn free_swap_above_the_total_has_no_use() {
+    let swap = |total, free| {
+        let (swap_total_bytes, swap_free_bytes) = (Some(total), Some(free));
+        let swap = Memory { swap_total_bytes, swap_free_bytes, ..Memory::default() };
+        memory(&swap).swap_used_bytes
+    };
+    assert_eq!((swap(100, 30), swap(0, 0), swap(100, 130)), (Some(70), Some(0), None));
+}
+
+#[test]
 fn the_top_processes_are_sorted_by_use() {
     let process = |pid, ticks, started, resident_pages| Process {
         pid,

@@ -8,7 +8,7 @@ mod message;
 
 use wire::{Alert, Sample, State, Subject};
 
-use crate::alerts::Moment;
+use crate::alerts::{self, Moment};
 
 /// Interval between two messages about an active alert.
 const RESEND_MS: u64 = 60_000;
@@ -74,6 +74,8 @@ impl Tracker {
 
     /// Applies the alerts of the newest sample.
     pub(crate) fn update(&mut self, sample: &Sample, now: Moment) {
+        // The list of a sample is limited: an alert that a full one leaves out can be active.
+        let is_full = sample.alerts.len() >= alerts::MAX_ALERTS;
         for tracked in &mut self.tracked {
             let key = tracked.key();
             match sample.alerts.iter().find(|alert| key_of(alert) == key) {
@@ -81,6 +83,7 @@ impl Tracker {
                     tracked.alert.clone_from(alert);
                     tracked.ended = None;
                 }
+                None if is_full => {}
                 None => drop(tracked.ended.get_or_insert(now)),
             }
         }
@@ -272,6 +275,26 @@ mod tests {
         assert_eq!(next(&mut tracker, &both, 1).len(), 2);
         let ended = next(&mut tracker, &both, 11);
         assert_eq!(ended.len(), 3, "the warning is resolved");
+    }
+
+    #[test]
+    fn an_alert_that_a_full_list_leaves_out_is_not_resolved() {
+        let mut tracker = tracker();
+        let list = |numbers: std::ops::Range<usize>| {
+            let alert =
+                |number: usize| Alert { target: Some(number.to_string()), ..Alert::default() };
+            Sample { alerts: numbers.map(alert).collect(), ..Sample::default() }
+        };
+        let (full, all) = (alerts::MAX_ALERTS, alerts::MAX_ALERTS + 1);
+        assert_eq!(next(&mut tracker, &list(0..full), 0).len(), full);
+        assert_eq!(next(&mut tracker, &list(1..all), 1).len(), all);
+        for second in 2..30 {
+            assert!(next(&mut tracker, &list(1..all), second).is_empty());
+        }
+        // A shorter list is complete.
+        assert!(next(&mut tracker, &list(1..3), 30).is_empty());
+        assert_eq!(next(&mut tracker, &list(1..3), 41).len(), all);
+        assert_eq!(tracker.tracked.len(), 2);
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod rules;
 mod signals;
 mod values;
 
-pub(crate) use evaluator::{Change, Evaluator};
+pub(crate) use evaluator::{Change, Evaluator, MAX_ALERTS};
 pub(crate) use rules::Rules;
 pub(crate) use signals::Signals;
 

@@ -12,7 +12,7 @@ use super::{Moment, unit};
 use crate::reading::Reading;
 
 /// Maximum number of alerts in a sample.
-const MAX_ALERTS: usize = 32;
+pub(crate) const MAX_ALERTS: usize = 32;
 
 /// Maximum number of rules and targets that exceed their limits; further ones are ignored.
 const MAX_ENTRIES: usize = 1024;

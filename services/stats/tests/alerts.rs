@@ -90,7 +90,10 @@ fn top_consumers_are_reported_only_if_processes_are_exposed() {
              18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
         )
     };
-    fs::create_dir_all(tree.0.join("7")).unwrap();
+    for folder in ["1", "7"] {
+        fs::create_dir_all(tree.0.join(folder)).unwrap();
+    }
+    tree.write("1/stat", &process(0).replacen("7 (leak)", "1 (init)", 1));
     tree.write("7/stat", &process(100));
     tree.write("stat", &stat(1100, 1100));
     stats_once(&exposed, |_| true);

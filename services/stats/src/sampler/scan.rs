@@ -52,6 +52,9 @@ fn scan_until_dropped(root: &Path, newest: &Weak<Newest>) {
         thread::sleep(INTERVAL);
         let Some(newest) = newest.upgrade() else { return };
         let now = (Instant::now(), processes(root));
+        if !is_complete(&now.1) {
+            continue;
+        }
         let scan = Scan {
             page_bytes: rustix::param::page_size() as u64,
             processes: now.1.clone(),
@@ -78,4 +81,22 @@ fn processes(root: &Path) -> Vec<Process> {
         .collect();
     processes.sort_by_key(|process| process.pid);
     processes
+}
+
+/// Whether processes of all users are visible. With `hidepid` (`proc(5)`), only own ones are, which
+/// are neither the top ones nor all; the first process belongs to another user then.
+fn is_complete(processes: &[Process]) -> bool {
+    processes.first().is_some_and(|first| first.pid == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_without_the_first_process_is_not_complete() {
+        let process = |pid| Process { pid, ..Process::default() };
+        assert!(is_complete(&[process(1), process(7)]));
+        assert!(!is_complete(&[process(7)]) && !is_complete(&[]));
+    }
 }

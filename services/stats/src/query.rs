@@ -53,32 +53,12 @@ impl Span {
     /// # Errors
     /// Returns a sentence with all faults.
     pub(crate) fn parse(query: &str) -> Result<Self, String> {
-        let (mut seconds, mut step) = (None, None);
-        let mut faults = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let (slot, maximum) = match name {
-                "seconds" => (&mut seconds, DAY),
-                "step" => (&mut step, HOUR),
-                _ => {
-                    faults.push(format!("{name:?} is not a parameter; there are seconds and step"));
-                    continue;
-                }
-            };
-            if slot.is_some() {
-                faults.push(format!("{name} is given twice"));
-            }
-            match parse_digits(value).filter(|value| (1..=maximum).contains(value)) {
-                Some(value) => *slot = Some(value),
-                None => faults.push(format!(
-                    "{name} is {value:?}, but must be a whole number of 1 to {maximum}"
-                )),
-            }
-        }
+        let mut values = [None; 2];
+        numbers(query, &[("seconds", DAY), ("step", HOUR)], &mut values)?;
+        let [seconds, step] = values;
         let seconds = seconds.unwrap_or(MAX_FINE_SECONDS);
         let finest = if seconds > MAX_FINE_SECONDS { 60 } else { 1 };
-        let span = Self { seconds, step: step.unwrap_or(finest) };
-        if faults.is_empty() { Ok(span) } else { Err(faults.join("; ")) }
+        Ok(Self { seconds, step: step.unwrap_or(finest) })
     }
 }
 
@@ -87,23 +67,34 @@ impl Span {
 /// # Errors
 /// Returns a sentence with all faults.
 pub(crate) fn seconds(query: &str, maximum: u32) -> Result<u32, String> {
-    let mut seconds = None;
+    let mut values = [None];
+    numbers(query, &[("seconds", maximum)], &mut values)?;
+    let [seconds] = values;
+    Ok(seconds.unwrap_or(maximum))
+}
+
+/// Parses parameters that are whole numbers from 1 to a maximum. The values have the order of the
+/// names.
+fn numbers(query: &str, names: &[(&str, u32)], values: &mut [Option<u32>]) -> Result<(), String> {
     let mut faults = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        match parameter.split_once('=').unwrap_or((parameter, "")) {
-            ("seconds", _) if seconds.is_some() => faults.push("seconds is given twice".to_owned()),
-            ("seconds", value) => {
-                match parse_digits(value).filter(|value| (1..=maximum).contains(value)) {
-                    Some(value) => seconds = Some(value),
-                    None => faults.push(format!(
-                        "seconds is {value:?}, but must be a whole number of 1 to {maximum}"
-                    )),
-                }
-            }
-            (name, _) => faults.push(format!("{name:?} is not a parameter; there is seconds")),
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let mut slots = names.iter().zip(&mut *values);
+        let Some(((_, maximum), slot)) = slots.find(|((known, _), _)| *known == name) else {
+            let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+            faults.push(format!("{name:?} is not a parameter; expected {}", names.join(" or ")));
+            continue;
+        };
+        if slot.is_some() {
+            faults.push(format!("{name} is given twice"));
+        }
+        match parse_digits(value).filter(|value| (1..=*maximum).contains(value)) {
+            Some(value) => *slot = Some(value),
+            None => faults
+                .push(format!("{name} is {value:?}, but must be a whole number of 1 to {maximum}")),
         }
     }
-    if faults.is_empty() { Ok(seconds.unwrap_or(maximum)) } else { Err(faults.join("; ")) }
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
 /// Accepts digits only; `parse` alone would accept a sign.

@@ -102,6 +102,14 @@ def browser(request):
         browser.close()
 
 
+@pytest.fixture
+def chromium(request, browser):
+    """Chromium, for downloads and developer tools, which Playwright does not have over WebDriver BiDi."""
+    if is_firefox(request.config):
+        pytest.skip("needs Chromium: Playwright reports no downloads of Firefox, and has no developer tools there")
+    return browser
+
+
 def is_firefox(config):
     return "firefox" in Path(config.getoption("browser")).name
 

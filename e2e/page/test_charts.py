@@ -268,7 +268,7 @@ def test_events_are_marks_in_every_chart(opened, backend):
     assert "db was killed" in panel(page, "load").locator(".hovered").inner_text()
 
 
-def test_a_picture_of_a_chart_is_named_and_stands_alone(opened):
+def test_a_picture_of_a_chart_is_named_and_stands_alone(chromium, opened):
     page = opened(accept_downloads=True, color_scheme="dark")
     with page.expect_download() as download:
         button(page, "download-svg-load").click()

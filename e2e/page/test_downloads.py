@@ -8,7 +8,7 @@ import xml.etree.ElementTree
 from dashboard import backend, button, frontend, opened
 
 
-def test_what_is_shown_can_be_taken_away(opened):
+def test_what_is_shown_can_be_taken_away(chromium, opened):
     page = opened(accept_downloads=True)
 
     def downloaded(name):

@@ -83,7 +83,7 @@ def test_figures_move_and_nothing_else_is_read_out(fleets, opened):
     assert page.title() == "◆ 2 critical, 1 warning, of 5"
 
 
-def test_csv_has_the_rows_that_are_shown(fleets, opened):
+def test_csv_has_the_rows_that_are_shown(chromium, fleets, opened):
     page = opened(fleets(*five()))
     choose(page, "label", "team=db")
     with page.expect_download() as download:

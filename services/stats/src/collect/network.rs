@@ -189,9 +189,9 @@ Inter-|   Receive                                                |  Transmit
         // On Hyper-V, the counters of the synthetic interface include its fast path.
         assert_eq!(counted(&[("eth0", device.clone()), ("enP1s1", part("eth0"))]), ["eth0"]);
         // On a router with a switch chip, the traffic of all ports passes one interface.
-        let port = Links { has_lower: true, ..part("br-lan") };
+        let lan = Links { has_lower: true, ..part("br-lan") };
         let conduit = Links { has_switch: true, ..device.clone() };
-        let router = [("br-lan", Links::default()), ("eth0", conduit), ("lan1", port)];
+        let router = [("br-lan", Links::default()), ("eth0", conduit), ("lan1", lan)];
         assert_eq!(counted(&router), ["lan1"]);
     }
 

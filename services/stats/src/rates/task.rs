@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn there_is_no_rate_over_a_step_of_the_endpoints_clock() {
-        let over = |ms| {
+        let over = |ms: u64| {
             let before = vec![usage("a", 1_000_000, 0)];
             let now = vec![usage("a", 1_000_000 + ms, 500_000_000)];
             task(&reading(before, now)).cpu_used_cores

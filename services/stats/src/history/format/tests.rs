@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::history::SETTLING_SAMPLES;
 
 /// A time at which a minute begins.
 const START: u64 = 1_700_006_400_000;
@@ -79,9 +80,11 @@ fn after_a_long_pause_loaded_samples_are_not_recent() {
 }
 
 #[test]
-fn the_first_sample_drops_loaded_rows_of_the_future() {
+fn a_sample_drops_loaded_rows_of_the_future_once_the_clock_has_had_time_to_be_set() {
     let mut history = from_bytes(&to_bytes(&seconds(150))).unwrap();
-    history.push(&sample(1, START + 500, Some(1.0)));
+    history.push(&sample(SETTLING_SAMPLES, START + 500, Some(1.0)));
+    assert_eq!(history.rows(600, 1).time_unix_ms.len(), 150);
+    history.push(&sample(SETTLING_SAMPLES + 1, START + 500, Some(1.0)));
     assert_eq!(history.rows(86_400, 60).time_unix_ms, [START + 500]);
     assert_eq!(history.rows(600, 1).time_unix_ms, [START + 500]);
 }

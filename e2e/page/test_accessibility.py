@@ -46,3 +46,16 @@ def test_the_page_is_accessible(opened, backend, scheme, path):
         settled(page)
     result = axe.Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
+
+
+@pytest.mark.parametrize("forced", ["none", "active"])
+def test_a_page_without_values_claims_none(opened, backend, forced):
+    """Placeholders have the text of a likely value, which only gives them their size."""
+    backend.scene.is_down = True
+    page = opened(live=False, trouble=True, forced_colors=forced)
+    page.wait_for_selector('.page[data-state="reconnecting"] .blank', state="attached")
+    text = page.locator(".page").inner_text()
+    for claim in ("normal", "2 cores", "00.0", "0000"):
+        assert claim not in text
+    ground = "(one) => getComputedStyle(one, '::before').backgroundColor"
+    assert page.locator(".blank").first.evaluate(ground) != "rgba(0, 0, 0, 0)"

@@ -3,7 +3,20 @@
 import re
 
 import pytest
-from dashboard import SIZES, TILES, TOO_WIDE, backend, frontend, opened, picture, settled, wait_for_sequence
+from dashboard import (
+    SIZES,
+    TILES,
+    TOO_WIDE,
+    backend,
+    button,
+    frontend,
+    opened,
+    panel,
+    picture,
+    plot,
+    settled,
+    wait_for_sequence,
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -39,3 +52,13 @@ def test_a_wall_screen_has_figures_and_nothing_else(opened, backend):
     assert page.locator("[data-panel]").filter(visible=True).count() == 0
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
     picture(page, "kiosk")
+
+
+@pytest.mark.parametrize("name", ["server01.datacenter2.frankfurt.internal.example.com", "n" * 64])
+def test_a_long_host_name_fits_on_a_phone(opened, backend, name):
+    backend.scene.change = lambda sample: {**sample, "hostname": name}
+    page = opened(viewport={"width": 320, "height": 640})
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert name in page.locator(".scope").inner_text()
+    assert page.evaluate(TOO_WIDE) == []

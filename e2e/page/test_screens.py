@@ -62,3 +62,33 @@ def test_a_long_host_name_fits_on_a_phone(opened, backend, name):
     wait_for_sequence(page, backend.sequence)
     assert name in page.locator(".scope").inner_text()
     assert page.evaluate(TOO_WIDE) == []
+
+
+def test_events_and_thresholds_are_whole_on_a_phone(opened, backend):
+    text = "this service started again after 12 min; version 1.4.2 instead of 1.4.1"
+
+    def started(sample):
+        return {**sample, "events": [{"time_unix_ms": sample["time_unix_ms"], "kind": "restart", "text": text}]}
+
+    backend.scene.change = started
+    page = opened(viewport={"width": 320, "height": 640})
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    button(page, "settings").click()
+    for box in (panel(page, "events").locator("td", has_text=text).first, page.locator(".sheet")):
+        assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
+
+
+def test_a_long_alert_begins_beside_its_mark(opened, backend):
+    alert = {"subject": "filesystem", "target": "/var/lib/containers/storage/overlay", "unit": "percent"}
+
+    def full(sample):
+        return {**sample, "state": "critical", "alerts": [{**alert, "state": "critical", "value": 99.3}]}
+
+    backend.scene.change = full
+    page = opened(viewport={"width": 320, "height": 640})
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    mark, text = page.locator(".state .mark").bounding_box(), page.locator(".state strong").bounding_box()
+    assert mark["x"] + mark["width"] < text["x"]
+    assert text["y"] < mark["y"] + mark["height"]

@@ -92,3 +92,11 @@ def test_a_long_alert_begins_beside_its_mark(opened, backend):
     mark, text = page.locator(".state .mark").bounding_box(), page.locator(".state strong").bounding_box()
     assert mark["x"] + mark["width"] < text["x"]
     assert text["y"] < mark["y"] + mark["height"]
+
+
+def test_paper_has_the_colors_of_the_legend(opened):
+    """Printers omit backgrounds, and without them a chart has no key."""
+    page = opened()
+    key = "(one) => getComputedStyle(one, '::before').printColorAdjust"
+    keys = page.locator(".legend li").evaluate_all(f"(all) => all.map({key})")
+    assert set(keys) == {"exact"}

@@ -100,3 +100,16 @@ def test_paper_has_the_colors_of_the_legend(opened):
     key = "(one) => getComputedStyle(one, '::before').printColorAdjust"
     keys = page.locator(".legend li").evaluate_all(f"(all) => all.map({key})")
     assert set(keys) == {"exact"}
+
+
+def test_an_upright_wall_breaks_no_value(opened, backend):
+    page = opened("/?kiosk", viewport={"width": 1080, "height": 1920})
+    lines = page.locator(".words .part").evaluate_all(
+        "(all) => all.map((one) => one.offsetHeight / parseFloat(getComputedStyle(one).lineHeight))"
+    )
+    assert len(lines) > 8
+    assert max(lines) < 1.5
+    mark, text = page.locator(".tile .level svg").first, page.locator(".tile .level").first
+    size = float(text.evaluate("(one) => parseFloat(getComputedStyle(one).fontSize)"))
+    assert mark.bounding_box()["height"] > 0.6 * size
+    picture(page, "kiosk-upright")

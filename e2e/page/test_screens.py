@@ -113,3 +113,17 @@ def test_an_upright_wall_breaks_no_value(opened, backend):
     size = float(text.evaluate("(one) => parseFloat(getComputedStyle(one).fontSize)"))
     assert mark.bounding_box()["height"] > 0.6 * size
     picture(page, "kiosk-upright")
+
+
+@pytest.mark.parametrize("size", ["desktop", "wall"])
+def test_labels_of_a_chart_are_whole(opened, size):
+    width, height = SIZES[size]
+    page = opened(viewport={"width": width, "height": height})
+    for box in (plot(page, "cpu"), panel(page, "cpu").locator(".axis")):
+        edges = box.evaluate("""(box) => { const { top, bottom } = box.getBoundingClientRect();
+          return Array.from(box.querySelectorAll("text"), (label) => {
+            const edges = label.getBoundingClientRect();
+            return Math.min(edges.top - top, bottom - edges.bottom); }); }""")
+        assert len(edges) > 2
+        # The box of a text has room above and below its letters.
+        assert min(edges) > -3, edges

@@ -252,7 +252,7 @@ fn scale(page: &mut Page, drawing: &Drawing, shape: &Shape, format: Format) {
         let height = 1.0 - tick / drawing.top;
         page.put(plain(height * 100.0) + "%");
         // The topmost label is below its line.
-        page.add(if height < 0.1 { "11" } else { "-3" });
+        page.add(if height < 0.1 { "1em" } else { "-.3em" });
         page.put(format.tick(*tick, shape.unit));
         page.fill(r#"<text x="4" y=? dy=?>{}</text>"#);
     }
@@ -295,7 +295,7 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
                 _ => "middle",
             });
             page.put(label.clone());
-            page.fill(r#"<text x=? y="13" text-anchor=?>{}</text>"#);
+            page.fill(r#"<text x=? y="1.2em" text-anchor=?>{}</text>"#);
         }
         page.list(begin);
         page.maybe_put(is_live.then_some(now));

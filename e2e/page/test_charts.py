@@ -281,3 +281,14 @@ def test_a_picture_of_a_chart_is_named_and_stands_alone(chromium, opened):
     colors = re.findall(r'fill="(rgb\([^)]*\))"', text)
     assert len(colors) >= 2 and colors[0] != colors[1], "a title of the color of its ground"
     assert "var(" not in text and "NaN" not in text
+
+
+def test_a_crosshair_that_left_the_window_hides_no_value(opened, backend):
+    """The pointer rests at the left edge, and the chart moves on."""
+    page = opened()
+    hover(page, "cpu", 0.005)
+    assert page.locator(".hovered").count()
+    backend.tick(20)
+    wait_for_sequence(page, backend.sequence)
+    assert "\u2013" not in panel(page, "cpu").locator(".legend").inner_text()
+    assert not page.locator(".hovered").count()

@@ -27,6 +27,10 @@ const SWITCH_AFTER_MS: f64 = 10_000.0;
 /// Longest time without a sample between two polls that is not shown as a gap.
 const POLL_GAP_MS: f64 = 6_000.0;
 
+/// Time for which a list in use stands still: long enough to read it, and limited because a touch
+/// leaves the focus in the list, and a mouse can rest there.
+const LIST_PAUSE_MS: f64 = 60_000.0;
+
 /// Shortest window. A shorter one has too few rows for a line.
 const MIN_WINDOW_MS: f64 = 5_000.0;
 
@@ -78,6 +82,8 @@ pub(crate) struct Dashboard {
     pub(crate) own_levels: [Option<(Level, f64)>; TILES.len()],
     /// Snapshot of the tables while the pointer or the focus is in one.
     table_snapshot: Option<Vec<Vec<Vec<Cell>>>>,
+    /// Time at which the pointer or the focus last moved in a list.
+    in_table_ms: f64,
     /// Time at which the latest sample arrived.
     received_ms: f64,
     /// Time at which the instance changed.
@@ -220,6 +226,7 @@ impl Dashboard {
                 }
             }
             Event::InTable(is_inside) => {
+                self.in_table_ms = now_ms;
                 if is_inside == self.table_snapshot.is_some() {
                     return false;
                 }
@@ -376,6 +383,12 @@ impl Dashboard {
         self.link = Link::Live;
         self.failure = None;
         self.update_alerts();
+        if self.now_ms - self.in_table_ms > LIST_PAUSE_MS {
+            self.table_snapshot = None;
+        }
+        // The crosshair of a pointer at rest leaves the window, where no row has values for it.
+        let (begin, end) = self.window();
+        self.hover = self.hover.filter(|&hover| hover >= begin - (end - begin) / 60.0);
     }
 
     /// Replaces the rows of the page by the service's history.

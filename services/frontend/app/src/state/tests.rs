@@ -153,6 +153,31 @@ fn keys_move_the_crosshair_within_the_window() {
 }
 
 #[test]
+fn a_crosshair_stays_at_its_time_and_leaves_with_the_window() {
+    let mut dashboard = live(1..=5);
+    dashboard.apply(Event::PointerMove(Some(0.0)), 5_000.0);
+    let hover = dashboard.hover;
+    dashboard.apply(sample("a", 10), 10_000.0);
+    assert_eq!(dashboard.hover, hover);
+    dashboard.apply(sample("a", 30), 30_000.0);
+    assert_eq!(dashboard.hover, None);
+}
+
+#[test]
+fn a_list_in_use_stands_still_for_a_minute() {
+    let mut dashboard = live(1..=5);
+    dashboard.apply(Event::InTable(true), 5_000.0);
+    let mut disks_after = |sequence: u64| {
+        let Event::Sample(mut reading) = sample("a", sequence) else { unreachable!() };
+        reading.tables[1].clear();
+        dashboard.apply(Event::Sample(reading), sequence as f64 * 1_000.0);
+        dashboard.table(1).len()
+    };
+    assert_eq!(disks_after(60), 3);
+    assert_eq!(disks_after(66), 0);
+}
+
+#[test]
 fn a_longer_range_is_shown_once_its_history_arrives() {
     let mut dashboard = live(1..=5);
     dashboard.apply(Event::View(ViewState { range: 2, panel: None }), 0.0);

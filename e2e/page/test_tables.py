@@ -266,3 +266,26 @@ def test_forced_colors_show_the_range_and_the_series(opened):
     assert current.evaluate(outline) == "solid" != other.evaluate(outline)
     fills = plot(page, "cpu").locator("path.area").evaluate_all("(all) => all.map((one) => getComputedStyle(one).fill)")
     assert len(set(fills)) == 6
+
+
+def test_a_search_that_filters_is_visible(opened, backend):
+    backend.scene.change = many_interfaces
+    page = opened()
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    button(page, "table-network").click()
+    search = panel(page, "network").get_by_role("searchbox")
+    search.fill("veth29")
+    for _ in range(2):
+        button(page, "table-network").click()
+    settled(page)
+    assert (search.input_value(), len(names(page, "network"))) == ("veth29", 10)
+    # The search stays where so few interfaces are left that the list has no search of its own.
+    page.mouse.move(1, 1)
+    backend.scene.change = lambda sample: {**sample, "networks": many_interfaces(sample)["networks"][285:]}
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert len(names(page, "network")) == 10
+    search.fill("")
+    settled(page)
+    assert len(names(page, "network")) == 15

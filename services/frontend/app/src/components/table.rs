@@ -14,7 +14,7 @@ const MAX_ROWS: usize = 30;
 /// Maximum number of a list's rows. A search finds the others.
 const MAX_LIST_ROWS: usize = 20;
 
-const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=?/><span class="small">{}</span></div>"#;
+const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=? value=?/><span class="small">{}</span></div>"#;
 
 /// Percentages from which a bar shows warning and critical.
 const BAR_THRESHOLDS: [f64; 2] = [90.0, 95.0];
@@ -31,9 +31,11 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, index: usize, format:
         _ => true,
     };
     let found = rows.iter().filter(is_found).take(MAX_LIST_ROWS);
-    if rows.len() > MAX_LIST_ROWS {
+    // A search that filters the list is visible, also if the list has become short.
+    if rows.len() > MAX_LIST_ROWS || !search.is_empty() {
         page.put(["Search ", table.title].concat());
         page.put(plain(index as f64));
+        page.put(dashboard.searches[index].clone());
         page.put(
             [&plain(found.clone().count() as f64), " of ", &plain(rows.len() as f64)].concat(),
         );

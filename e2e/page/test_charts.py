@@ -292,3 +292,18 @@ def test_a_crosshair_that_left_the_window_hides_no_value(opened, backend):
     wait_for_sequence(page, backend.sequence)
     assert "\u2013" not in panel(page, "cpu").locator(".legend").inner_text()
     assert not page.locator(".hovered").count()
+
+
+def test_a_core_has_its_own_number_where_others_are_offline(opened, backend):
+    def offline(sample):
+        cores = sample["processors"]["cores"]
+        for place, core in enumerate(cores):
+            core["id"] = place * 2
+        cores[-1]["busy"] = 100.0
+        return sample
+
+    backend.scene.change = offline
+    page = opened()
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert "core 6" in panel(page, "cores").locator(".legend").inner_text()

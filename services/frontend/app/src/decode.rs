@@ -46,6 +46,8 @@ pub(crate) struct Reading {
     pub(crate) metrics: Vec<f64>,
     /// Busy time of each processor in percent, by index.
     pub(crate) cores: Vec<u8>,
+    /// Number of each of these processors: those that are offline are missing.
+    pub(crate) core_ids: Vec<f64>,
     /// Rows of each of the [`TABLES`].
     pub(crate) tables: Vec<Vec<Vec<Cell>>>,
 }
@@ -101,6 +103,7 @@ pub(crate) fn reading(fields: &impl Fields) -> Option<Reading> {
         hostname: fields.text_at("hostname"),
         metrics: METRICS.iter().map(|(_, path)| value(fields, path)).collect(),
         cores: cores.iter().map(|core| whole(core.number_at("busy").unwrap_or_default())).collect(),
+        core_ids: cores.iter().filter_map(|core| core.number_at("id")).collect(),
         tables: TABLES.iter().map(|table| rows(fields, table)).collect(),
     })
 }

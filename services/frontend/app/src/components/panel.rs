@@ -133,7 +133,7 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     let is_open = dashboard.tables[index];
 
     if is_heat {
-        busiest(page, row, format);
+        busiest(page, dashboard, row, format);
     } else {
         legend(page, dashboard, &shape, row, format);
     }
@@ -330,14 +330,16 @@ fn legend(
     page.fill(r#"<ul class="legend">{}</ul>"#);
 }
 
-fn busiest(page: &mut Page, row: Option<&Row>, format: Format) {
+fn busiest(page: &mut Page, dashboard: &Dashboard, row: Option<&Row>, format: Format) {
     let cores = row.map_or(&[][..], |row| &row.cores);
     let busiest = cores.iter().enumerate().max_by_key(|(_, busy)| **busy);
+    let ids = dashboard.latest.as_ref().map_or(&[][..], |latest| &latest.core_ids);
     page.put(busiest.map_or_else(
         || UNKNOWN.to_owned(),
         |(core, busy)| {
             let busy = format.text(f64::from(*busy), Unit::Percent);
-            ["core ", &plain(core as f64), ", ", &busy].concat()
+            let id = ids.get(core).copied().unwrap_or(core as f64);
+            ["core ", &plain(id), ", ", &busy].concat()
         },
     ));
     page.fill(r#"<ul class="legend"><li class="s0">busiest<b>{}</b></li></ul>"#);

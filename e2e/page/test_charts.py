@@ -307,3 +307,19 @@ def test_a_core_has_its_own_number_where_others_are_offline(opened, backend):
     backend.tick()
     wait_for_sequence(page, backend.sequence)
     assert "core 6" in panel(page, "cores").locator(".legend").inner_text()
+
+
+def test_the_table_of_a_day_has_dates_and_peaks(opened, backend):
+    def peak(told):
+        if told["step_seconds"] > 1:
+            told["series"]["cpu_user"]["maximum"][30] = 97.5
+        return told
+
+    backend.scene.change_history = peak
+    page = opened("/#range=24h")
+    button(page, "table-cpu").click()
+    rows = panel(page, "cpu").locator(".scroll tbody tr")
+    eventually(lambda: rows.count() > 20)
+    assert rows.nth(2).inner_text().split("\t")[:2] == ["Maximum", "97.5\xa0%"]
+    dates = {rows.nth(place).inner_text().split(",")[0] for place in range(3, rows.count())}
+    assert len(dates) == 2, dates

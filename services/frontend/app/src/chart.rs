@@ -107,13 +107,7 @@ fn lines(input: &ChartInput, rows: &[Row]) -> Vec<Vec<Value>> {
     for &metric in input.series {
         let below = if input.stacked { lines.last() } else { None };
         let value = |(index, row): (usize, &Row)| {
-            let mean = (input.value)(row, metric);
-            // Cached memory is computed from other values and has no bounds of its own.
-            let (minimum, maximum) = if row.value(metric).to_bits() == mean.to_bits() {
-                row.bounds(metric)
-            } else {
-                (mean, mean)
-            };
+            let [mean, minimum, maximum] = bounded(input, row, metric);
             let below = below.and_then(|line| line.get(index)).copied();
             match below {
                 // In a sum, an unknown value counts as zero.
@@ -133,17 +127,28 @@ fn lines(input: &ChartInput, rows: &[Row]) -> Vec<Vec<Value>> {
     lines
 }
 
+/// Value of a metric in a row.
+fn bounded(input: &ChartInput, row: &Row, metric: Metric) -> Value {
+    let mean = (input.value)(row, metric);
+    // Cached memory is computed from other values and has no bounds of its own.
+    if row.value(metric).to_bits() == mean.to_bits() {
+        let (minimum, maximum) = row.bounds(metric);
+        [mean, minimum, maximum]
+    } else {
+        [mean; 3]
+    }
+}
+
 /// Minimum, mean and maximum of each series on its own.
 fn totals(input: &ChartInput, rows: &[Row]) -> Vec<[f64; 3]> {
     let total = |&metric: &Metric| {
         let (mut minimum, mut sum, mut maximum, mut count) = (f64::NAN, 0.0, f64::NAN, 0.0);
         for row in rows {
-            let value = (input.value)(row, metric);
-            if !value.is_nan() {
-                let bounds = row.bounds(metric);
-                minimum = value.min(bounds.0).min(minimum);
-                maximum = if input.stacked { value } else { value.max(bounds.1) }.max(maximum);
-                sum += value;
+            let [mean, low, high] = bounded(input, row, metric);
+            if !mean.is_nan() {
+                minimum = low.min(minimum);
+                maximum = high.max(maximum);
+                sum += mean;
                 count += 1.0;
             }
         }
@@ -413,6 +418,7 @@ mod tests {
         assert!((drawing.totals[0][2] - 100.0).abs() < 1e-9);
         let drawing = drawn(&[row(59, 10.0), peak], true);
         assert!(drawing.bands[0].ends_with("l100 -900"), "{}", drawing.bands[0]);
+        assert!((drawing.totals[0][2] - 100.0).abs() < 1e-9, "also in a stack");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tables: lists, and the rows of a chart.
 
 use super::markup::Page;
-use crate::browser::time_text;
+use crate::browser::{full_text, time_text};
 use crate::number::Cell;
 use crate::number::{Format, contains, plain};
 use crate::panels::{Column, Shape, TABLES};
@@ -111,7 +111,9 @@ pub(super) fn chart_table(
     }
     for row in rows.iter().rev().step_by(step) {
         let values = chart.series.iter().map(|(metric, _)| dashboard.value(row, *metric));
-        line(time_text(row.time_ms), &mut { values });
+        // The rows of a day are of two dates.
+        let time = if dashboard.view.range > 1 { full_text } else { time_text };
+        line(time(row.time_ms), &mut { values });
     }
     page.list(begin);
     end(page);

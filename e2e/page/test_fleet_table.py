@@ -164,3 +164,14 @@ def test_hostile_blocks_are_text_and_bounded(fleets, opened):
     assert not re.search(r"NaN|undefined|Infinity|\[object|\d[eE]\+?\d", text), text
     assert len(text) < 10_000
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_focus_stays_on_a_row_that_moves(fleets, opened):
+    members = [host(number) for number in range(8)]
+    page = opened(fleets(*members))
+    sort_by(page, "cpu")
+    last = names(page)[-1]
+    row(page, last).get_by_role("link").focus()
+    members[0].block["cpu"] = 99.0
+    until(page, f"document.querySelector('tbody .m-name a').textContent == '{last}'")
+    assert page.evaluate("document.activeElement.textContent") == last

@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use js_sys::Function;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{BroadcastChannel, Document, Element, MessageEvent, Performance, Window};
+use web_sys::{
+    BroadcastChannel, Document, Element, HtmlElement, MessageEvent, Performance, Window,
+};
 
 use super::member::{STATUSES, Status};
 use super::query::Query;
@@ -342,7 +344,14 @@ impl FleetController {
         }
         drop(fleet);
         if !self.document.hidden() {
+            let focused = self.document.active_element();
             self.update();
+            // The browser takes the focus from a row that moves.
+            if focused != self.document.active_element()
+                && let Some(element) = focused
+            {
+                let _ = element.unchecked_into::<HtmlElement>().focus();
+            }
         }
     }
 

@@ -40,3 +40,14 @@ def test_it_is_accessible(fleets, opened, size, scheme):
     settled(page)
     result = axe.Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
+
+
+def test_forced_colors_show_the_filter(fleets, opened):
+    page = opened(fleets(*mixed()), forced_colors="active")
+    chip = page.locator('[data-action="state-critical"]')
+    outline = "(one) => getComputedStyle(one).outlineStyle"
+    page.mouse.move(1, 1)
+    assert chip.evaluate(outline) == "none"
+    chip.click()
+    page.locator("h1").click()
+    assert chip.evaluate(outline) == "solid"

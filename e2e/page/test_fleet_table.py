@@ -175,3 +175,27 @@ def test_the_focus_stays_on_a_row_that_moves(fleets, opened):
     members[0].block["cpu"] = 99.0
     until(page, f"document.querySelector('tbody .m-name a').textContent == '{last}'")
     assert page.evaluate("document.activeElement.textContent") == last
+
+
+def test_paper_has_all_rows(fleets, opened):
+    page = opened(fleets(*(host(number) for number in range(60))))
+    shown = page.locator("tr[data-key]").count()
+    assert shown < 60
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("tr[data-key]").count() == 60
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("tr[data-key]").count() < 60
+
+
+def test_settings_of_another_tab_stay(fleets, opened, chromium):
+    fleet = fleets(*five())
+    context = chromium.new_context()
+    table = opened(fleet, context=context)
+    member = opened(fleet, "/?member=10.0.0.0:8080", context=context, rows=False)
+    member.wait_for_selector('.page[data-state="live"]')
+    member.locator("details.settings summary").click()
+    member.locator('[data-action="units"]').click()
+    table.locator('[data-action="theme"]').click()
+    settled(table)
+    assert table.evaluate("localStorage['system-stats']").startswith("light decimal")
+    context.close()

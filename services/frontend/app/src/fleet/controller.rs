@@ -34,6 +34,9 @@ const MAX_ROWS: usize = 240;
 /// Number of drawn rows before the height of a row is known.
 const FIRST_ROWS: usize = 40;
 
+/// Number of drawn rows on paper: all members, and all groups.
+const PRINTED_ROWS: usize = 2_000;
+
 const USER_EVENTS: [&str; 8] = [
     "visibilitychange",
     "click",
@@ -44,7 +47,8 @@ const USER_EVENTS: [&str; 8] = [
     browser::OPEN_TABLE,
     browser::CLOSE_TABLE,
 ];
-const WINDOW_EVENTS: [&str; 3] = ["scroll", "resize", "online"];
+const WINDOW_EVENTS: [&str; 6] =
+    ["scroll", "resize", "online", "storage", "beforeprint", "afterprint"];
 
 /// Stream, listeners and state of the fleet page.
 pub(crate) struct FleetController {
@@ -173,15 +177,12 @@ impl FleetController {
 
     /// Shows the table with the view of the history entry.
     fn open(&'static self) {
-        if let Some(text) = browser::read_storage(&self.window) {
-            *self.settings.borrow_mut() = Settings::parse(&text);
-        }
+        self.load_settings();
         let state = self.window.history().and_then(|history| history.state());
         let state = state.ok().and_then(|state| state.as_string());
         let state = state.unwrap_or_else(|| self.saved_view.borrow().clone());
         let (y, query) = state.split_once('\n').unwrap_or_default();
         let mut fleet = self.fleet.borrow_mut();
-        fleet.thresholds = self.settings.borrow().thresholds.to_vec();
         fleet.set_query(Query::parse(query));
         fleet.set_disconnected();
         drop(fleet);
@@ -194,6 +195,14 @@ impl FleetController {
             self.window.scroll_to_with_x_and_y(0.0, y);
         }
         self.update_viewport();
+    }
+
+    /// Reads the settings, which the page of a member in another tab may have changed.
+    fn load_settings(&self) {
+        if let Some(text) = browser::read_storage(&self.window) {
+            *self.settings.borrow_mut() = Settings::parse(&text);
+        }
+        self.fleet.borrow_mut().thresholds = self.settings.borrow().thresholds.to_vec();
     }
 
     /// Saves the view in the history entry, for a return to the table.
@@ -222,6 +231,10 @@ impl FleetController {
             }
             "visibilitychange" => self.on_visibility(),
             "online" => self.retry_ms.set(0.0),
+            "storage" => {
+                self.load_settings();
+                self.update();
+            }
             "input" | "change" => self.on_input(event),
             "pointermove" | "focusin" => {
                 if browser::closest(event, "tbody").is_some() {
@@ -233,6 +246,10 @@ impl FleetController {
                 self.rows.set((first, count, 0.0));
                 self.update();
                 self.update_viewport();
+            }
+            "beforeprint" => {
+                self.rows.set((0, PRINTED_ROWS, self.rows.get().2));
+                self.update();
             }
             _ => self.update_viewport(),
         }

@@ -2,7 +2,7 @@
 
 import pytest
 from dashboard import settled
-from fleet_page import choose, fleets, mixed, opened, picture
+from fleet_page import choose, fleets, host, mixed, opened, picture
 
 SIZES = {"phone": (375, 740), "narrow": (320, 640), "desktop": (1280, 800), "wall": (3840, 2160)}
 
@@ -51,3 +51,17 @@ def test_forced_colors_show_the_filter(fleets, opened):
     chip.click()
     page.locator("h1").click()
     assert chip.evaluate(outline) == "solid"
+
+
+def test_the_header_covers_no_focused_row(fleets, opened):
+    page = opened(fleets(*(host(number) for number in range(60))), viewport={"width": 1280, "height": 600})
+    page.evaluate("scrollTo(0, 900)")
+    page.wait_for_function("() => document.querySelector('tbody tr[data-key]')?.ariaRowIndex > 9")
+    page.locator("tbody .m-name a").nth(8).focus()
+    for _ in range(12):
+        page.keyboard.press("Shift+Tab")
+        settled(page)
+        is_seen = page.evaluate("""() => {
+          const link = document.activeElement, edges = link.getBoundingClientRect();
+          return link === document.elementFromPoint(edges.left + 3, edges.top + edges.height / 2); }""")
+        assert is_seen, page.evaluate("document.activeElement.textContent")

@@ -199,3 +199,13 @@ def test_settings_of_another_tab_stay(fleets, opened, chromium):
     settled(table)
     assert table.evaluate("localStorage['system-stats']").startswith("light decimal")
     context.close()
+
+
+def test_texts_that_are_cut_have_a_title(fleets, opened):
+    alert = {**DISK_FULL, "target": "/var/lib/containers/storage/overlay/merged"}
+    name = "ip-10-0-12-34.eu-central-1.compute.internal"
+    page = opened(fleets(host(0), host(1, name=name, state="critical", alert=alert)))
+    critical = row(page, name)
+    assert critical.locator("a").get_attribute("title") == name
+    assert critical.locator(".m-name .sub").get_attribute("title") == "team=db  az=eu-2"
+    assert alert["target"] in critical.locator(".m-state .sub").get_attribute("title")

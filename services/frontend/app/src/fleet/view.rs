@@ -26,7 +26,7 @@ const PAGE: [&str; 4] = [
 ];
 
 /// `data-title` labels a cell when rows are displayed as cards.
-const ROW: &str = r#"<tr data-key v="class data-status data-old aria-rowindex"><th scope="row" class="m-name"><a data-place v="href ."></a><span class="sub" v="."></span></th><td class="m-state"><span class="level"><svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path v="d"/></svg><span v="."></span></span><span class="sub" v="."></span></td><td class="m-since" v="."></td><td class="m-cpu" data-title="CPU"><span class="value" v="."></span><svg class="minute" viewBox="0 0 600 180" aria-hidden="true"><path class="line" v="d"/></svg></td><td class="m-memory" data-title="Memory"><span class="value" v="."></span><svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="100%"/><rect class="fill" v="width" height="100%"/></svg></td><td class="m-pressure" data-title="Pressure"><span class="value" v="."></span></td><td class="m-network" data-title="Network"><span class="value" v="."></span></td><td class="m-disk" data-title="Disk"><span class="value" v="."></span></td><td class="m-uptime"><span class="value" v="."></span></td><td class="m-version"><span class="value" v="."></span></td></tr>"#;
+const ROW: &str = r#"<tr data-key v="class data-status data-old aria-rowindex"><th scope="row" class="m-name"><a data-place v="href title ."></a><span class="sub" v="title ."></span></th><td class="m-state"><span class="level"><svg class="mark" viewBox="0 0 12 12" aria-hidden="true"><path v="d"/></svg><span v="."></span></span><span class="sub" v="title ."></span></td><td class="m-since" v="."></td><td class="m-cpu" data-title="CPU"><span class="value" v="."></span><svg class="minute" viewBox="0 0 600 180" aria-hidden="true"><path class="line" v="d"/></svg></td><td class="m-memory" data-title="Memory"><span class="value" v="."></span><svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="100%"/><rect class="fill" v="width" height="100%"/></svg></td><td class="m-pressure" data-title="Pressure"><span class="value" v="."></span></td><td class="m-network" data-title="Network"><span class="value" v="."></span></td><td class="m-disk" data-title="Disk"><span class="value" v="."></span></td><td class="m-uptime"><span class="value" v="."></span></td><td class="m-version"><span class="value" v="."></span></td></tr>"#;
 
 /// Presentation of the page.
 #[derive(Clone, Copy)]
@@ -195,6 +195,13 @@ impl Values {
         self.0.push(text);
     }
 
+    /// Adds a title and its text, which a narrow column cuts.
+    #[inline(never)]
+    fn twice(&mut self, text: &str) {
+        self.add(text);
+        self.add(text);
+    }
+
     fn flag(&mut self, is_on: bool) {
         self.add(if is_on { "true" } else { "" });
     }
@@ -262,11 +269,11 @@ fn member_values(
     values.count("", row_index);
     let kiosk = if presentation.is_kiosk { "&kiosk=1" } else { "" };
     values.put(["/?member=", &member.address, kiosk].concat());
-    values.add(member.title());
-    values.put(labels_text(member));
+    values.twice(member.title());
+    values.twice(&labels_text(member));
     values.add(shape);
     values.add(name);
-    values.put(match member.shown {
+    values.twice(&match member.shown {
         Status::Silent => ["no data for ", &span].concat(),
         Status::Gone if !since.is_nan() => ["since ", &time_text(since)].concat(),
         Status::Gone | Status::Unknown => String::new(),
@@ -292,14 +299,14 @@ fn group_values(
     values.add("");
     values.count("", row_index);
     values.add("");
-    values.put([&fleet.query.group, " ", name].concat());
+    values.twice(&[&fleet.query.group, " ", name].concat());
     let mut size = String::new();
     push_count(&mut size, members);
     size.push_str(if members == 1 { " member" } else { " members" });
-    values.put(size);
+    values.twice(&size);
     values.add("");
     values.add("");
-    values.put(states);
+    values.twice(&states);
     values.add("");
     add_metric_cells(values, presentation.format, &|index| group.values[index], None);
 }

@@ -129,6 +129,17 @@ def test_the_time_of_gone_members_is_the_viewers(fleets, opened):
     assert re.search(rf"since {told[:2]}:\d\d:\d\d", shown), (told, shown)
 
 
+def test_a_fast_clock_of_the_viewer_hides_no_gone_member(fleets, opened, chromium):
+    fleet = fleets(*five())
+    context = chromium.new_context()
+    context.add_init_script("const now = Date.now; Date.now = () => now() + 7_200_000;")
+    page = opened(fleet, context=context)
+    fleet.send(fleet["10.0.0.0:8080"].become("gone", 5_000))
+    page.wait_for_selector('tr[data-status="gone"]', timeout=CHANGE_MS)
+    assert "web-0" in names(page)
+    context.close()
+
+
 def test_only_rows_in_the_window_are_elements(fleets, opened):
     fleet = fleets(*(host(number) for number in range(1000)))
     page = opened(fleet)

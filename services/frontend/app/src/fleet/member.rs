@@ -264,8 +264,13 @@ impl Member {
 
     /// Whether the member has been gone or silent for so long that it is removed.
     pub(crate) fn is_expired(&self, now_ms: f64, now_unix_ms: f64) -> bool {
-        let is_gone = self.presence == Presence::Gone
-            && now_unix_ms - self.presence_unix_ms.min(now_unix_ms) > EXPIRY_MS;
+        // The viewer's clock may be wrong. It counts only for a member without any block here.
+        let gone_ms = if self.metric(Metric::Sequence).is_nan() {
+            now_unix_ms - self.presence_unix_ms.min(now_unix_ms)
+        } else {
+            now_ms - self.updated_ms
+        };
+        let is_gone = self.presence == Presence::Gone && gone_ms > EXPIRY_MS;
         is_gone || now_ms - self.updated_ms.max(self.presence_ms) > EXPIRY_MS
     }
 

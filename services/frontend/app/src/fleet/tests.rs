@@ -154,7 +154,20 @@ fn a_gone_member_is_kept_for_ten_minutes() {
         stage.names()
     };
     assert_eq!(second(598), ["a", "b"]);
-    assert_eq!(second(600), ["b"]);
+    assert_eq!(second(602), ["b"]);
+}
+
+#[test]
+fn a_viewers_clock_that_is_fast_removes_no_member() {
+    let mut stage = Stage::new();
+    stage.send(&[up("a"), block("a", 1, "")]);
+    let hours_ago = BEGIN_UNIX_MS - 7_200_000.0;
+    let gone = |name: &str| {
+        format!(r#"{name} member {{"state":"gone","instance":"i","since_unix_ms":{hours_ago}}}"#)
+    };
+    // The page has seen only the first one up.
+    stage.send(&[gone("a"), gone("b")]);
+    assert_eq!((stage.names(), stage.status(0)), (vec!["a".to_owned()], Status::Gone));
 }
 
 #[test]

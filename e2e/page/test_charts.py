@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from pathlib import Path
 
 import pytest
 from conftest import eventually
@@ -323,3 +324,14 @@ def test_the_table_of_a_day_has_dates_and_peaks(opened, backend):
     assert rows.nth(2).inner_text().split("\t")[:2] == ["Maximum", "97.5\xa0%"]
     dates = {rows.nth(place).inner_text().split(",")[0] for place in range(3, rows.count())}
     assert len(dates) == 2, dates
+
+
+def test_free_memory_is_gray_in_a_picture(opened):
+    page = opened()
+    with page.expect_download() as download:
+        button(page, "download-svg-memory").click()
+    picture = Path(download.value.path()).read_text()
+    color = "(name) => getComputedStyle(document.documentElement).getPropertyValue(name)"
+    assert page.evaluate(color, "--s1") in picture
+    assert page.evaluate(color, "--s2") not in picture
+    assert f'fill="{page.evaluate(color, "--muted")}"' in picture

@@ -85,7 +85,15 @@ pub(crate) fn svg(
         {
             text.push_str(part);
         }
-        for part in ["<text y=\"", &y, "\" dy=\"-10\" font-size=\"60\" fill=\"", &colors.muted] {
+        // The edge keeps a label readable over any series.
+        for part in [
+            "<text y=\"",
+            &y,
+            "\" dy=\"-10\" font-size=\"60\" paint-order=\"stroke\" stroke-width=\"12\" stroke=\"",
+            &colors.paper,
+            "\" fill=\"",
+            &colors.ink,
+        ] {
             text.push_str(part);
         }
         for part in ["\">", label, "</text>"] {
@@ -165,5 +173,6 @@ mod tests {
         assert!(text.starts_with("<svg xmlns=") && text.ends_with("</svg>"));
         assert!(text.contains("d=\"M0 0\"") && text.contains(">Processor time, 12:41<"));
         assert!(text.contains("M0 500H6000") && text.contains(">50 %<"));
+        assert!(text.contains("stroke-width=\"12\" stroke=\"rgb(1, 2, 3)\" fill="));
     }
 }

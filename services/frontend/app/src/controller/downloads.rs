@@ -28,11 +28,13 @@ impl Controller {
 
     fn export_text(&self, format_name: &str) -> String {
         let color = |property: &str| browser::color(&self.window, property);
+        // Free memory is gray, as on the page.
+        let third = if format_name == "svg-memory" { "--muted" } else { "--s2" };
         let colors = Colors {
             paper: color("--surface"),
             ink: color("--ink"),
             muted: color("--muted"),
-            series: ["--s0", "--s1", "--s2", "--s3", "--s4", "--s5"].map(color),
+            series: ["--s0", "--s1", third, "--s3", "--s4", "--s5"].map(color),
         };
         export_text(&self.dashboard.borrow(), format_name, &colors)
     }

@@ -17,6 +17,8 @@ from tools.common import catalog
 READY_SECONDS = 60
 # The service that SCALE multiplies, and how many of it a machine with two cores can run beside a build.
 SCALED, MOST = "stats", 20
+# The system is on this machine, whatever proxy leads out of it.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class StackError(Exception):
@@ -106,5 +108,5 @@ def wait_until_ready(still_running: Callable[[], object]) -> None:
 
 
 def answer(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=2) as response:
+    with DIRECT.open(url, timeout=2) as response:
         return response.read()

@@ -1,9 +1,11 @@
 """Checks of the local system before it starts."""
 
+import http.server
 import os
 import socket
 import subprocess
 import sys
+import threading
 import unittest
 from unittest import mock
 
@@ -57,6 +59,22 @@ class Settings(unittest.TestCase):
             with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
                 stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
         stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+
+
+    def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"here")
+
+            def log_message(self, *_arguments):
+                pass
+
+        with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+            threading.Thread(target=server.handle_request, daemon=True).start()
+            with mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "x", "NO_PROXY": "x"}):
+                self.assertEqual(stack.answer(f"http://127.0.0.1:{server.server_port}/"), b"here")
 
 
 class Upstreams(unittest.TestCase):

@@ -1,0 +1,55 @@
+"""The environment that a caller hands on: a hook of git, a proxy, an old Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+import unittest
+from unittest import mock
+
+import tools
+from tools.common.toolchain import ROOT
+
+
+def seen(**given: str) -> dict[str, str]:
+    """The environment of a script that was started with these variables."""
+    names = ("no_proxy", "NO_PROXY", "GIT_DIR", "GIT_INDEX_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    code = "import tools, os, json; print(json.dumps(dict(os.environ)))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**environment, **given}, check=True, stdout=subprocess.PIPE, timeout=60
+    )
+    return json.loads(done.stdout)
+
+
+class Hooks(unittest.TestCase):
+    def test_a_hook_of_git_does_not_choose_the_repository(self) -> None:
+        found = seen(GIT_DIR="/elsewhere/.git", GIT_INDEX_FILE="/elsewhere/.git/index", GIT_AUTHOR_NAME="a")
+        self.assertNotIn("GIT_DIR", found)
+        self.assertNotIn("GIT_INDEX_FILE", found)
+        self.assertEqual(found["GIT_AUTHOR_NAME"], "a")
+
+
+class Proxies(unittest.TestCase):
+    def test_loopback_is_requested_without_a_proxy(self) -> None:
+        loopback = "localhost,127.0.0.1,::1"
+        for given, expected in (
+            ({}, loopback),
+            ({"no_proxy": ".corp"}, f".corp,{loopback}"),
+            ({"NO_PROXY": ".corp"}, f".corp,{loopback}"),
+            ({"no_proxy": f".corp,{loopback}"}, f".corp,{loopback}"),
+            ({"no_proxy": "*"}, "*"),
+        ):
+            with self.subTest(given):
+                self.assertEqual(seen(http_proxy="http://127.0.0.1:9", **given)["no_proxy"], expected)
+
+
+class Versions(unittest.TestCase):
+    def test_an_old_python_is_named(self) -> None:
+        with mock.patch.object(sys, "version_info", (3, 8, 10)):
+            with self.assertRaisesRegex(SystemExit, "3.9 or newer"):
+                runpy.run_path(str(tools.__file__))

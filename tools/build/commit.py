@@ -34,6 +34,8 @@ def inputs(service: catalog.Service) -> tuple[str, ...]:
 # the last commit that changed these lines.
 MANIFEST = "pyproject.toml"
 WHEELS = rf"-L/^build = \[$/,/^\]$/:{MANIFEST}"
+# Whatever the user has configured: no lines about signatures among the answers, and new files are changes.
+PLAIN = ("-c", "log.showSignature=false", "-c", "status.showUntrackedFiles=normal")
 FORMAT = ("--date=format-local:%Y-%m-%dT%H:%M:%SZ", "--format=%H %cd")
 
 INPUTS = {name: inputs(service) for name, service in catalog.ALL.items()}
@@ -75,4 +77,4 @@ def cut_off(root: Path = ROOT) -> list[str]:
 
 
 def git(root: Path, *arguments: str) -> str | None:
-    return toolchain.answer(["git", "-C", str(root), *arguments], {**os.environ, "TZ": "UTC"})
+    return toolchain.answer(["git", "-C", str(root), *PLAIN, *arguments], {**os.environ, "TZ": "UTC"})

@@ -14,7 +14,7 @@ from tools.cloud import bootstrap, terraform
 from tools.cloud.aws import Aws, AwsError
 from tools.cloud.releases import Release, Releases
 from tools.cloud.terraform import Terraform
-from tools.common import environments, toolchain
+from tools.common import environments
 from tools.common.environments import PREVIEW, TF, Environment, Refused, state_bucket
 from tools.common.toolchain import ROOT
 
@@ -145,7 +145,7 @@ def version() -> str:
 
 
 def git(*arguments: str) -> str:
-    return toolchain.answer(["git", "-C", str(ROOT), *arguments]) or ""
+    return commit.git(ROOT, *arguments) or ""
 
 
 def confirm(environment: Environment, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -70,6 +71,8 @@ class MadeFrom(unittest.TestCase):
         self.write("services/stats/src/new.rs")
         self.assertIn(f"{self.first}-dirty ", self.of("stats"))
         self.assertIn(f"{self.first} ", self.of("gateway"))
+        self.git("config", "status.showUntrackedFiles", "no")
+        self.assertIn(f"{self.first}-dirty ", self.of("stats"))
 
     def test_of_the_wheels_only_those_that_compile_are_an_input(self):
         self.pin("1.0", test="2.0")
@@ -93,6 +96,15 @@ class MadeFrom(unittest.TestCase):
         self.assertIsNone(self.of("stats", shallow))
         self.git("fetch", "--quiet", "--unshallow", at=shallow)
         self.assertIn(self.first, self.of("stats", shallow))
+
+    @unittest.skipIf(shutil.which("ssh-keygen") is None, "ssh-keygen is not installed")
+    def test_a_signature_that_log_shows_is_no_commit(self):
+        key = self.root.with_name("key")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=60)
+        for setting in ("log.showSignature=true", "gpg.format=ssh", f"user.signingKey={key}", "commit.gpgSign=true"):
+            self.git("config", *setting.split("="))
+        newest = self.commit("services/stats/src/main.rs")
+        self.assertEqual(self.of("stats"), f"{newest} 2026-11-24T23:02:03Z")
 
     def test_outside_of_git_there_is_none(self):
         self.assertIsNone(self.of("stats", self.root.parent))

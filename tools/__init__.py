@@ -4,7 +4,7 @@ import os
 import sys
 
 # Before a module with newer syntax is read.
-if sys.version_info < (3, 9):
+if sys.version_info < (3, 9):  # noqa: UP036
     raise SystemExit(f"tools: Python 3.9 or newer is needed, and this is {sys.version.split()[0]}")
 
 # Git sets these for its hooks. With them, a command of git changes the repository of the hook, not that of its folder.

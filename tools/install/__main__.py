@@ -51,7 +51,8 @@ def main(arguments: list[str]) -> int:
         compilers = {"dev", "build", "check", "test"} & set(groups)
         say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
         return 0
-    except Failed as failure:
+    except (Failed, OSError) as failure:
+        # The latter is a full disk, or a folder that `sudo make` has left to root.
         say(str(failure))
         return 1
     except KeyboardInterrupt:

@@ -41,12 +41,13 @@ def main() -> int:
     running = logs = None
     try:
         build.ensure_tools("dev")
-        if run_local.running_stacks():
-            raise stack.StackError("the system is running already; `make down` first")
+        refuse_running()
         system = run_local.choose(build.QUICK)
         system.check_ports()
         seen = snapshot()
         programs = digests(build.build(build.QUICK))
+        # Another `make dev` may have started while this one waited for Cargo's lock.
+        refuse_running()
         running = system
         running.start()
         running.wait_until_ready()
@@ -54,11 +55,11 @@ def main() -> int:
         logs = running.stream_logs()
         watch(running, seen, programs)
         return 0
-    except (build.BuildError, stack.StackError) as error:
-        print(f"dev: {error}", file=sys.stderr)
-        return 1
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
+    except (build.BuildError, stack.StackError, OSError) as error:
+        print(f"dev: {error}", file=sys.stderr)
+        return 1
     finally:
         # A second Ctrl-C must not leave half of it running.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -72,6 +73,11 @@ def main() -> int:
                 running.down()
             except stack.StackError as error:
                 print(f"dev: {error}", file=sys.stderr)
+
+
+def refuse_running() -> None:
+    if run_local.running_stacks():
+        raise stack.StackError("the system is running already; `make down` first")
 
 
 def leave_a_closed_terminal() -> None:

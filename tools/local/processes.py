@@ -68,7 +68,6 @@ class Processes:
             refuse_taken_port(name, address.strip("[]"), number, remedy)
 
     def start(self) -> None:
-        STATE.mkdir(exist_ok=True)
         for name in self.replicas:
             # Their addresses matter to the gateway alone.
             self.listen[name] = f"127.0.0.1:{_free_port()}"
@@ -100,8 +99,9 @@ class Processes:
         return any(self._pid(name) for name in self._names())
 
     def _names(self) -> list[str]:
-        """The services, and what another start has made of SCALE."""
-        return [*SERVICES, *sorted(file.stem for file in STATE.glob(f"{SCALED}-*.pid"))]
+        """The services, and what this or another start has made of SCALE."""
+        scaled = {file.stem for file in STATE.glob(f"{SCALED}-*.pid")} | {*self.children} - {*SERVICES}
+        return [*SERVICES, *sorted(scaled)]
 
     def follow_logs(self) -> None:
         self.stream_logs(from_start=True).wait()
@@ -125,6 +125,8 @@ class Processes:
         service = SCALED if name in self.replicas else name
         source = build.TARGET / toolchain.musl_target() / self.profile / service
         program = STATE / name
+        # `make clean` may have removed it since the last start.
+        STATE.mkdir(exist_ok=True)
         program.unlink(missing_ok=True)
         program.write_bytes(source.read_bytes())
         program.chmod(0o755)
@@ -173,15 +175,15 @@ class Processes:
 
     def _stop(self, names: Iterable[str]) -> None:
         pids = {name: pid for name in names if (pid := self._pid(name))}
-        for pid in pids.values():
-            os.kill(pid, signal.SIGTERM)
+        for name, pid in pids.items():
+            _signal(name, pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while pids and time.monotonic() < deadline:
             pids = {name: pid for name, pid in pids.items() if self._pid(name)}
             time.sleep(0.02)
         for name, pid in pids.items():
             print(f"stack: {name} did not drain within {STOP_SECONDS} s, killing it", flush=True)
-            os.kill(pid, signal.SIGKILL)
+            _signal(name, pid, signal.SIGKILL)
         for name in names:
             self._pid_file(name).unlink(missing_ok=True)
             if child := self.children.pop(name, None):
@@ -189,8 +191,9 @@ class Processes:
 
     def _pid(self, name: str) -> int | None:
         """The pid of a service that runs; a pid that another program has by now is not it."""
-        if (child := self.children.get(name)) and child.poll() is not None:
-            return None
+        if child := self.children.get(name):
+            # Its file may be gone, or another start's.
+            return child.pid if child.poll() is None else None
         try:
             pid, _, started = self._pid_file(name).read_text().strip().partition(" ")
         except FileNotFoundError:
@@ -216,6 +219,15 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _signal(name: str, pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # It has just ended by itself.
+    except PermissionError:
+        raise StackError(f"{name} (process {pid}) belongs to another user, such as after `sudo make up`") from None
 
 
 def _start_time(pid: int) -> str:

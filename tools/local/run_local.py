@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         else:
             print("usage: python3 -m tools.local.run_local up|down|logs", file=sys.stderr)
             return 64
-    except (StackError, build.BuildError) as error:
+    except (StackError, build.BuildError, OSError) as error:
         print(f"stack: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -52,7 +52,7 @@ def up() -> None:
     try:
         stack.start()
         stack.wait_until_ready()
-    except (StackError, KeyboardInterrupt):
+    except (StackError, OSError, KeyboardInterrupt):
         stack.down()
         raise
 

@@ -1,4 +1,4 @@
-"""The environment that a caller hands on: a hook of git, a proxy, an old Python."""
+"""The environment of a caller: a hook of git, a proxy, an old Python."""
 
 from __future__ import annotations
 

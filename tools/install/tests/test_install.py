@@ -75,6 +75,11 @@ class ARun(BareClone):
         self.assertIn("another run is installing; waiting for it", self.stderr.getvalue())
         self.assertIn("another run is not done after", self.stderr.getvalue())
 
+    def test_a_folder_that_another_user_owns_is_one_sentence(self) -> None:
+        with mock.patch.object(step.Path, "mkdir", side_effect=PermissionError(13, "Permission denied", ".tools")):
+            self.assertEqual(install.main([]), 1)
+        self.assertEqual(self.stderr.getvalue(), "tools: [Errno 13] Permission denied: '.tools'\n")
+
 
 class AnEnvironment(BareClone):
     def test_that_of_another_work_tree_is_not_cleared(self) -> None:

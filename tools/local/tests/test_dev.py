@@ -1,10 +1,14 @@
 """Which edit concerns what."""
 
+import contextlib
+import io
 import os
+import signal
 import unittest
+from unittest import mock
 
 from tools.build import build
-from tools.local import dev
+from tools.local import dev, run_local
 
 
 class Watching(unittest.TestCase):
@@ -46,3 +50,34 @@ class Watching(unittest.TestCase):
         finally:
             build.build_binaries, dev.digests = originals
         self.assertEqual(running.restarted, ["gateway"])
+
+
+class Starting(unittest.TestCase):
+    def setUp(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def said(self, running, built):
+        """The exit code of `make dev` and its message; `running` is what runs before and after the build."""
+        system, said = mock.Mock(), io.StringIO()
+        with (
+            mock.patch.object(build, "ensure_tools"),
+            mock.patch.object(build, "build", built),
+            mock.patch.object(run_local, "choose", mock.Mock(return_value=system)),
+            mock.patch.object(run_local, "running_stacks", mock.Mock(side_effect=running)),
+            contextlib.redirect_stderr(said),
+        ):
+            code = dev.main()
+        system.start.assert_not_called()
+        system.down.assert_not_called()
+        return code, said.getvalue().strip()
+
+    @unittest.skipIf(dev.compose_only.needed(), "Compose does it")
+    def test_the_second_of_two_leaves_the_first_alone(self):
+        found = self.said([[], ["the first"]], mock.Mock(return_value={}))
+        self.assertEqual(found, (1, "dev: the system is running already; `make down` first"))
+
+    @unittest.skipIf(dev.compose_only.needed(), "Compose does it")
+    def test_a_full_disk_is_one_sentence(self):
+        found = self.said([[]], mock.Mock(side_effect=OSError(28, "No space left on device")))
+        self.assertEqual(found, (1, "dev: [Errno 28] No space left on device"))

@@ -1,16 +1,23 @@
 """Checks of the local system before it starts."""
 
+import contextlib
 import http.server
+import io
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from tools.build import build
-from tools.common import catalog
+from tools.common import catalog, toolchain
+from tools.common.files import script
 from tools.local import processes, run_local, service_files, stack
 
 
@@ -59,7 +66,6 @@ class Settings(unittest.TestCase):
             with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
                 stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
         stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
-
 
     def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
         class Answer(http.server.BaseHTTPRequestHandler):
@@ -116,6 +122,59 @@ class Scale(unittest.TestCase):
 
 
 class Pids(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.place = Path(folder.name)
+        programs = self.place / "target" / toolchain.musl_target() / build.RELEASE
+        for name in build.SERVICES:
+            script(programs / name, "exec sleep 30\n")
+        for module, name, value in (
+            (processes, "STATE", self.place / "run"),
+            (build, "TARGET", self.place / "target"),
+        ):
+            patch = mock.patch.object(module, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def started(self):
+        with mock.patch.dict(os.environ, {"SCALE": "2"}):
+            system = processes.Processes(build.RELEASE)
+            system.start()
+        self.addCleanup(
+            lambda children: [child.kill() or child.wait() for child in children], [*system.children.values()]
+        )
+        return system
+
+    def ends(self, system):
+        children = [*system.children.values()]
+        with mock.patch.object(processes, "STOP_SECONDS", 5), contextlib.redirect_stdout(io.StringIO()):
+            ending = threading.Thread(target=system.down, daemon=True)
+            ending.start()
+            ending.join(20)
+        self.assertFalse(ending.is_alive())
+        self.assertEqual(len(children), 4)
+        self.assertFalse({child.poll() for child in children} & {None, -signal.SIGKILL})
+
+    def test_processes_end_although_their_files_are_gone(self):
+        system = self.started()
+        shutil.rmtree(self.place / "run")
+        self.ends(system)
+
+    def test_a_service_restarts_although_its_folder_is_gone(self):
+        system = self.started()
+        shutil.rmtree(self.place / "run")
+        with contextlib.redirect_stdout(io.StringIO()):
+            system.restart("frontend")
+        self.ends(system)
+
+    def test_processes_of_another_user_are_one_sentence(self):
+        system = self.started()
+        with mock.patch.object(os, "kill", side_effect=PermissionError):
+            with self.assertRaisesRegex(stack.StackError, "belongs to another user"):
+                system._stop(["gateway"])
+        self.ends(system)
+
     def test_a_process_is_known_by_its_pid_and_its_start(self):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:

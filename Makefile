@@ -1,6 +1,13 @@
 # One line a command; what it does is in the packages of tools/. `###` lists a command in `make`, `##` in `make help-all` only.
 PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
 
+# Python would not find the scripts in this folder.
+unexport PYTHONSAFEPATH
+# Shells read a file of that name (POSIX), such as ~/.shrc: that is no environment on AWS.
+ifeq ($(origin ENV)$(findstring /,$(ENV)),environment/)
+ENV :=
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help help-all
 .PHONY: dev new remove check test-fast test cold tools

@@ -16,17 +16,36 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MOST = 15
 
 
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """make with these arguments, in an environment with these variables."""
+    # The options of a make that runs these tests are not those of this one.
+    others = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    return subprocess.run(
+        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, env={**others, **variables}
+    )
+
+
+@unittest.skipIf(shutil.which("make") is None, "make is not installed")
+class Surroundings(unittest.TestCase):
+    def test_the_startup_file_of_shells_is_no_environment(self) -> None:
+        for given, variables, module in (
+            ((), {"ENV": "/root/.shrc"}, "tools.local.run_local"),
+            ((), {"ENV": "staging"}, "tools.cloud.deploy"),
+            (("ENV=a/b",), {"ENV": "/root/.shrc"}, "tools.cloud.deploy"),
+        ):
+            with self.subTest(given=given, variables=variables):
+                self.assertIn(f"{module} logs", run("--dry-run", "logs", *given, **variables).stdout)
+
+    def test_the_scripts_are_found_with_a_safe_path(self) -> None:
+        self.assertIn("OWNERS has 'team'", run("codeowners", OWNERS="team", PYTHONSAFEPATH="1").stderr)
+
+
 @unittest.skipIf(shutil.which("make") is None, "make is not installed")
 class Help(unittest.TestCase):
     def printed(self, *arguments: str) -> str:
-        # The options of a make that runs these tests are not those of this one.
-        environment = {
-            name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-        }
-        done = subprocess.run(
-            ["make", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60, env=environment
-        )
-        return done.stdout.decode()
+        done = run(*arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
 
     def listed(self, text: str) -> list[str]:
         return re.findall(r"^  make ([a-z0-9-]+)", text, re.MULTILINE)

@@ -48,6 +48,15 @@ class Proxies(unittest.TestCase):
                 self.assertEqual(seen(http_proxy="http://127.0.0.1:9", **given)["no_proxy"], expected)
 
 
+class With(unittest.TestCase):
+    def test_a_search_path_of_cd_does_not_lead_elsewhere(self) -> None:
+        command = [f"{ROOT.name}/tools/with", "true"]
+        done = subprocess.run(
+            command, cwd=ROOT.parent, env={**os.environ, "CDPATH": ".:/tmp"}, capture_output=True, timeout=60
+        )
+        self.assertNotIn(b"ModuleNotFoundError", done.stderr)
+
+
 class Versions(unittest.TestCase):
     def test_an_old_python_is_named(self) -> None:
         with mock.patch.object(sys, "version_info", (3, 8, 10)):

@@ -79,6 +79,13 @@ class EverySetting(unittest.TestCase):
                 self.assertRegex(passed[name], rf"^{re.escape(routes)}\$\{{{name}:-[^}}]*\}}$")
             self.assertLessEqual(set(passed), declared(service) | declared("every service"), service)
 
+    def test_the_container_of_the_gateway_has_room_for_all_its_threads(self) -> None:
+        source = (ROOT / "services/gateway/src/settings.rs").read_text(encoding="utf-8")
+        most = int(re.search(r'"GATEWAY_THREADS",\s*"a whole number from 1 to (\d+)"', source)[1])
+        text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+        (room,) = re.findall(r"^    pids_limit: (\d+)$", text[text.index("\n  gateway:\n") :], re.MULTILINE)
+        self.assertGreater(int(room), most + 64)
+
     def test_every_file_of_a_setting_is_looked_for_in_the_folder_that_is_mounted(self) -> None:
         files = {
             name

@@ -55,6 +55,10 @@ DEPENDENCY = re.compile(r"^([A-Za-z0-9_-]+)(?:\.| *=)")
 FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.DOTALL | re.MULTILINE)
 CODE = re.compile(r"`[^`\n]+`")
 LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)[^)\n]*\)")
+# A path from the root of the repository, in code.
+PLACE = re.compile(r"`((?:bench|crates|docs|e2e|services|tf|tools)/[\w./-]+)[^`\n]*`")
+# Written by tests or by the reader.
+EXAMPLES = re.compile(r"e2e/artifacts|services/hello|tf/preconfigured/accounts/[0-9]+\.tfvars")
 HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 
 
@@ -95,8 +99,11 @@ def too_long(name: str, text: str) -> Iterator[str]:
 
 
 def broken_links(root: Path, name: str, text: str) -> Iterator[str]:
-    """Relative links whose file or heading does not exist."""
+    """Relative links whose file or heading does not exist, and paths of no file."""
     for number, line in prose(text, keep_code=True):
+        for place in PLACE.findall(line):
+            if not (root / place).exists() and not EXAMPLES.fullmatch(place):
+                yield f"{name}:{number}: {place} does not exist"
         for target in LINK.findall(line):
             if re.match(r"[a-z][a-z0-9+.-]*:", target):
                 continue

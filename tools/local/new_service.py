@@ -1,6 +1,6 @@
 """`make new SERVICE=hello` adds a service, `make remove SERVICE=hello` removes it again.
 
-`new` writes the package from tools/template, declares the service in services.json, adds it to the
+`new` writes the package from tools/local/template, declares the service in services.json, adds it to the
 lists of the repository (service_files.py), then builds, starts and tests it; with TRY=no it only
 writes. `remove` restores the files byte for byte, unless they were changed by hand since.
 """

@@ -32,6 +32,10 @@ class Documents(unittest.TestCase):
         (self.root / "docs" / "gone.md").touch()
         self.assertEqual(self.faults("[x](gone.md)\n"), [])
 
+    def test_a_path_needs_its_file(self) -> None:
+        expected = ["docs/page.md:1: tools/template does not exist"]
+        self.assertEqual(self.faults("See `tools/template`, `docs/page.md` and `services/hello`.\n"), expected)
+
     def test_a_link_needs_its_heading(self) -> None:
         self.faults("# A `b` c, d\n\n## Twice\n\n## Twice\n", "docs/other.md")
         good = "[x](other.md#a-b-c-d) [y](other.md#twice-1)\n"

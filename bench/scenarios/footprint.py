@@ -29,7 +29,6 @@ from . import stats as figures_of
 SERVICES = ("stats", "frontend", "gateway")
 # Services of Python are a folder besides what they load.
 PYTHON = ("flask", "gunicorn", "glances")
-MEGA = 1_000_000
 
 
 def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], AbstractContextManager[Server]]]:

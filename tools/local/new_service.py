@@ -29,7 +29,7 @@ from tools.local.service_files import NoPlace
 
 # The names of AWS resources contain it, so it has the length that tf/preconfigured allows.
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,21}[a-z0-9])?")
-# Paths that the gateway serves, words of Rust and Cargo, and prefixes of other settings.
+# Paths that the gateway serves, words of Rust, Cargo and YAML, and prefixes of other settings.
 RESERVED = {
     *("fleet", "healthz", "index", "metrics", "readyz"),
     *("alloc", "as", "async", "await", "become", "box", "break", "build", "const", "continue"),
@@ -38,7 +38,8 @@ RESERVED = {
     *("move", "mut", "override", "priv", "proc-macro", "pub", "ref", "return", "self", "static"),
     *("std", "struct", "super", "test", "trait", "true", "try", "type", "typeof", "unsafe"),
     *("unsized", "use", "virtual", "where", "while", "yield"),
-    *("aws", "backend", "compose", "docker", "drain", "ecs", "log", "preview"),
+    *("aws", "backend", "cargo", "compose", "docker", "drain", "ecs", "log", "preview", "rust"),
+    *("no", "null", "off", "on", "yes"),
 }
 # Stages of the Dockerfile that are no services.
 STAGES = re.compile(r"^FROM .* AS (\S+)$", re.MULTILINE)

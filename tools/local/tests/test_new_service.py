@@ -164,6 +164,8 @@ class Refusals(InACopy):
             ("skeleton", "has a stage skeleton"),
             ("healthz", "reserved"),
             ("fn", "reserved"),
+            # Not a text in YAML.
+            *((name, "reserved") for name in ("no", "null", "off", "on", "yes")),
             ("stats-2", "its settings would begin like those of stats"),
         ):
             self.refused("new", name, why)

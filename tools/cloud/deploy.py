@@ -332,11 +332,7 @@ def do_destroy() -> None:
     users = here.previews() if environment.base else []
     if users:
         raise Refused(f"{environment.name} is used by {', '.join(users)}: destroy them first")
-    if os.environ.get("CONFIRM") != environment.name:
-        if not sys.stdin.isatty():
-            raise Refused(f"destroying {environment.name} needs CONFIRM={environment.name}")
-        if input(f"destroying {environment.name}: type its name to go on: ").strip() != environment.name:
-            raise Refused("that was not its name; nothing was touched")
+    confirm(environment, "destroying", always=True)
     run = here.terraform()
     outputs = run.output()
     # A first deployment that broke off has made something, and has no outputs yet.

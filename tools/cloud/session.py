@@ -148,13 +148,16 @@ def git(*arguments: str) -> str:
     return commit.git(ROOT, *arguments) or ""
 
 
-def confirm(environment: Environment, what: str) -> None:
+def confirm(environment: Environment, what: str, always: bool = False) -> None:
     """prod requires its name as confirmation; CONFIRM=prod confirms in advance."""
-    if environment.name != "prod" or os.environ.get("CONFIRM") == environment.name:
+    name = environment.name
+    if not (always or name == "prod") or os.environ.get("CONFIRM") == name:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"{what} prod needs CONFIRM=prod")
-    if input(f"{what} prod: type its name to go on: ").strip() != environment.name:
+        raise Refused(f"{what} {name} needs CONFIRM={name}")
+    print(f"{what} {name}: type its name to go on: ", end="", flush=True)
+    # Ctrl-D is no name either.
+    if sys.stdin.readline().strip() != name:
         raise Refused("that was not its name; nothing was touched")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
+import os
+import sys
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -54,6 +58,30 @@ class TheAccount(unittest.TestCase):
     def test_the_role_is_in_the_partition_of_the_region(self) -> None:
         found = [session.partition(region) for region in ("us-east-1", "cn-north-1", "us-gov-west-1")]
         self.assertEqual(found, ["aws", "aws-cn", "aws-us-gov"])
+
+
+class Confirming(unittest.TestCase):
+    def typed(self, text: str, name: str = "prod", always: bool = False, given: str = "") -> str:
+        """The refusal of what was typed, or nothing."""
+        terminal = io.StringIO(text)
+        terminal.isatty = lambda: True  # type: ignore[method-assign]
+        with mock.patch.object(sys, "stdin", terminal), mock.patch.dict(os.environ, {"CONFIRM": given}):
+            with contextlib.redirect_stdout(io.StringIO()):
+                try:
+                    session.confirm(environments.named(name), "deploying to", always)
+                except Refused as refused:
+                    return str(refused)
+        return ""
+
+    def test_the_name_confirms_and_the_end_of_input_does_not(self) -> None:
+        self.assertEqual(self.typed("prod\n"), "")
+        for text in ("", "\n", "yes\n"):
+            self.assertIn("nothing was touched", self.typed(text))
+
+    def test_only_prod_asks_unless_something_is_destroyed(self) -> None:
+        self.assertEqual(self.typed("", "dev"), "")
+        self.assertIn("nothing was touched", self.typed("", "dev", always=True))
+        self.assertEqual(self.typed("", "dev", always=True, given="dev"), "")
 
 
 class Terraform(unittest.TestCase):

@@ -161,7 +161,7 @@ def steps(groups: list[str]) -> list[Step]:
             "lint",
             "ruff, mypy, pytest, actionlint, zizmor and hadolint from PyPI",
             "seconds",
-            lambda: (pypi.pinned("lint"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
+            lambda: (pypi.pinned("lint"), pypi.venv("lint")),
             pypi.lint,
         ),
     ]
@@ -201,14 +201,14 @@ def steps(groups: list[str]) -> list[Step]:
             "aws",
             "boto3, and pytest for smoke tests",
             "about 1 min",
-            lambda: (pypi.pinned("deploy"), identity(AWS.resolve())),
+            lambda: (pypi.pinned("deploy"), identity(AWS.resolve()), pypi.has_python("aws")),
             pypi.aws,
         ),
         Step(
             "sigstore",
             "what verifies attestations",
             "about 1 min",
-            lambda: (pypi.pinned("sigstore"), identity(SIGSTORE.resolve())),
+            lambda: (pypi.pinned("sigstore"), identity(SIGSTORE.resolve()), pypi.has_python("sigstore")),
             pypi.sigstore,
         ),
     ]
@@ -217,7 +217,7 @@ def steps(groups: list[str]) -> list[Step]:
             "rehearsal",
             "what a deployment is rehearsed with",
             "about 1 min",
-            lambda: (pypi.pinned("rehearsal"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
+            lambda: (pypi.pinned("rehearsal"), pypi.venv("rehearsal")),
             pypi.rehearsal,
         ),
         Step(
@@ -239,7 +239,7 @@ def steps(groups: list[str]) -> list[Step]:
                 pypi.pinned("provider-schema"),
                 versions.aws_provider(ROOT),
                 [(pypi.PROVIDER / name).read_text(encoding="utf-8") for name in ("schema.py", "tfplugin6.proto")],
-                (toolchain.TOOLS.resolve(), sys.version_info[:2]),
+                pypi.venv("provider"),
                 identity(toolchain.TOOLS / "provider" / "schema.pb"),
             ),
             pypi.provider,
@@ -248,7 +248,7 @@ def steps(groups: list[str]) -> list[Step]:
             "checkov",
             "checkov",
             "about 1 min",
-            lambda: (pypi.pinned("checkov"), toolchain.TOOLS.resolve(), sys.version_info[:2]),
+            lambda: (pypi.pinned("checkov"), pypi.venv("checkov")),
             pypi.checkov,
         ),
     ]

@@ -36,6 +36,16 @@ def pinned(group: str) -> str:
         return ""
 
 
+def venv(name: str) -> object:
+    """The inputs of a virtual environment of this work tree."""
+    return toolchain.TOOLS.resolve(), sys.version_info[:2], has_python(name)
+
+
+def has_python(name: str) -> bool:
+    """Whether the Python that a virtual environment links to is still there: an upgrade of the system removes it."""
+    return (toolchain.TOOLS / name / "bin" / "python").exists()
+
+
 def lists_inputs() -> object:
     """Inputs of the step `lists`."""
     groups = versions.dependency_groups((toolchain.ROOT / "pyproject.toml").read_text(encoding="utf-8"))

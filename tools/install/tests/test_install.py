@@ -101,3 +101,17 @@ class TheSteps(BareClone):
         before = compose.inputs()
         place.unlink()
         self.assertNotEqual(compose.inputs(), before)
+
+    def test_a_virtual_environment_whose_python_is_gone_is_due_again(self) -> None:
+        for step_name, folder in (
+            *(("aws", "aws"), ("sigstore", "sigstore"), ("lint", "lint")),
+            *(("rehearsal", "rehearsal"), ("provider", "provider"), ("checkov", "checkov")),
+        ):
+            python = toolchain.TOOLS / folder / "bin" / "python"
+            write(self.place / "python3.11", "a program")
+            python.parent.mkdir(parents=True)
+            python.symlink_to(self.place / "python3.11")
+            [found] = [each for each in install.steps(["test"]) if each.name == step_name]
+            before = found.inputs()
+            (self.place / "python3.11").unlink()
+            self.assertNotEqual(found.inputs(), before, step_name)

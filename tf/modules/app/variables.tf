@@ -176,6 +176,10 @@ variable "services" {
     error_message = "autoscaling needs a minimum of at least 1 that does not exceed its maximum."
   }
   validation {
+    condition     = alltrue(flatten([for service in values(var.services) : try([for schedule in values(service.autoscaling.schedules) : schedule.minimum >= 0 && schedule.minimum <= schedule.maximum], [])]))
+    error_message = "a schedule needs a minimum of 0 or more that does not exceed its maximum."
+  }
+  validation {
     condition     = alltrue([for service in values(var.services) : try(service.autoscaling.requests_per_target == null || service.public != null, true)])
     error_message = "autoscaling by requests_per_target needs a public service: the load balancer counts them."
   }
@@ -198,6 +202,10 @@ variable "services" {
   validation {
     condition     = alltrue(flatten([for name, service in var.services : [for sidecar in values(service.sidecars) : [for caller in sidecar.callers : contains(keys(var.services), caller) && caller != name && sidecar.port != null]]]))
     error_message = "a sidecar's callers may only name other services of this application, and it needs a port."
+  }
+  validation {
+    condition     = alltrue([for name, service in var.services : alltrue([for sidecar in keys(service.sidecars) : can(regex("^[A-Za-z0-9_-]{1,255}$", sidecar)) && sidecar != name])])
+    error_message = "a sidecar's name must be letters, digits, hyphens and underscores, and not that of its service: containers of one task have different names."
   }
   validation {
     condition     = alltrue([for service in values(var.services) : length(distinct(concat([service.port], [for sidecar in values(service.sidecars) : sidecar.port if sidecar.port != null]))) == 1 + length([for sidecar in values(service.sidecars) : sidecar if sidecar.port != null])])
@@ -362,8 +370,8 @@ variable "ingress_cidrs" {
   default     = ["0.0.0.0/0"]
 
   validation {
-    condition     = alltrue([for cidr in var.ingress_cidrs : can(cidrhost(cidr, 0))])
-    error_message = "ingress_cidrs must be address blocks such as 203.0.113.0/24."
+    condition     = alltrue([for cidr in var.ingress_cidrs : try(cidrnetmask(cidr) != "" && cidrsubnet(cidr, 0, 0) == cidr, false)])
+    error_message = "ingress_cidrs must be IPv4 blocks, each named by its first address, such as 203.0.113.0/24: the load balancer has no IPv6."
   }
 }
 

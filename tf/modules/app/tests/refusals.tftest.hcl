@@ -79,6 +79,19 @@ run "a_sidecar_does_not_take_the_port_of_its_service" {
   expect_failures = [var.services]
 }
 
+run "a_sidecar_does_not_take_the_name_of_its_service" {
+  command = plan
+
+  variables {
+    services = {
+      web  = merge(var.services.web, { sidecars = { web = var.services.web.sidecars.agent } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
 run "a_budget_without_anybody_to_notify_is_refused" {
   command = plan
 
@@ -241,6 +254,41 @@ run "a_minimum_does_not_exceed_the_maximum" {
   }
 
   expect_failures = [var.services]
+}
+
+run "the_limits_of_a_schedule_are_in_order" {
+  command = plan
+
+  variables {
+    services = {
+      web = merge(var.services.web, { autoscaling = {
+        minimum = 1, maximum = 4, schedules = { night = { schedule = "cron(0 22 * * ? *)", minimum = 2, maximum = 1 } }
+      } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "the_load_balancer_has_no_ipv6" {
+  command = plan
+
+  variables {
+    ingress_cidrs = ["203.0.113.0/24", "2001:db8::/32"]
+  }
+
+  expect_failures = [var.ingress_cidrs]
+}
+
+run "a_block_begins_with_its_first_address" {
+  command = plan
+
+  variables {
+    ingress_cidrs = ["203.0.113.7/24"]
+  }
+
+  expect_failures = [var.ingress_cidrs]
 }
 
 run "a_public_service_has_a_path_or_host" {

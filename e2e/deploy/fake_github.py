@@ -57,7 +57,7 @@ class FakeGitHub:
             return self._new(self.releases, {"upload_url": upload, "assets": [], **found})
         if one := re.search(r"/upload/(\d+)$", place):
             name = query.partition("=")[2]
-            self.releases[int(one[1])]["assets"].append({"name": name, "size": len(body)})
+            self.releases[int(one[1])]["assets"].append({"name": name, "size": len(body), "state": "uploaded"})
             return {}
         if one := re.search(r"/releases/(\d+)$", place):
             return self._changed(self.releases, int(one[1]), found)

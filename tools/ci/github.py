@@ -113,7 +113,9 @@ class Repository:
 
     def release(self, tag: str, notes: str, files: list[Path]) -> str:
         """Make a release of a tag with its files; safe to repeat."""
-        wanted_release = {"tag_name": tag, "name": tag, "body": notes, "draft": True}
+        # A version such as 1.0.0-rc.1 is not what `releases/latest` leads to.
+        about = {"body": notes, "prerelease": "-" in tag}
+        wanted_release = {"tag_name": tag, "name": tag, "draft": True, **about}
         releases = self._list(f"repos/{self.name}/releases")
         found = next((one for one in releases if one["tag_name"] == tag), None)
         if found is None:
@@ -121,13 +123,17 @@ class Repository:
         elif not found["draft"]:
             return found["html_url"]
         place = found["upload_url"].split("{")[0]
-        there = {asset["name"] for asset in found.get("assets", [])}
+        assets = found.get("assets", [])
+        # An upload that broke off leaves a name without content, which is in the way of the next one.
+        for asset in (one for one in assets if one["state"] != "uploaded"):
+            self._call("DELETE", f"repos/{self.name}/releases/assets/{asset['id']}")
+        there = {asset["name"] for asset in assets if asset["state"] == "uploaded"}
         for file in files:
             if file.name not in there:
                 name = urllib.parse.urlencode({"name": file.name})
                 self._call("POST", f"{place}?{name}", file.read_bytes())
         # Published last, so that a release is never visible without its files.
-        change = {"draft": False, "body": notes}
+        change = {"draft": False, **about}
         return self._call("PATCH", f"repos/{self.name}/releases/{found['id']}", change)["html_url"]
 
     def _list(self, path: str) -> Iterator[dict]:

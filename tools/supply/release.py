@@ -118,7 +118,7 @@ def published(name: str) -> oci.Registry:
 
 def compose_file(images: dict[str, str], text: str) -> str:
     """docker-compose.yaml with published images instead of those that are built here."""
-    text = re.sub(r"\$\{IMAGES:-system-stats\}/(\w+):\$\{TAG:-latest\}", lambda found: images[found[1]], text)
+    text = re.sub(r"\$\{IMAGES:-system-stats\}/([\w-]+):\$\{TAG:-latest\}", lambda found: images[found[1]], text)
     # The comments at the top and beside the policy are about building.
     text = re.sub(r"\A(#[^\n]*\n)+", f"# system-stats {version()}: docker compose -f docker-compose.yaml up\n", text)
     return re.sub(r"(  #[^\n]*\n)+  pull_policy: [^\n]+\n", "", text)

@@ -79,6 +79,10 @@ class ComposeFile(unittest.TestCase):
         text = release.compose_file(IMAGES, COMPOSE)
         self.assertEqual([line for line in text.splitlines() if not differs.match(line)], same)
 
+    def test_a_name_with_a_hyphen_is_a_name(self) -> None:
+        text = release.compose_file({"a-b": "r/a-b@x"}, "    image: ${IMAGES:-system-stats}/a-b:${TAG:-latest}\n")
+        self.assertIn("    image: r/a-b@x\n", text)
+
     @unittest.skipIf(toolchain.compose() is None, "needs Docker Compose")
     def test_compose_reads_it_from_its_standard_input(self) -> None:
         text = release.compose_file(IMAGES, COMPOSE)
@@ -124,3 +128,32 @@ class Publishing(unittest.TestCase):
     def test_an_unknown_service_is_refused(self) -> None:
         with mock.patch.dict(os.environ, {"S": "nginx"}), self.assertRaisesRegex(Refused, "S is 'nginx'"):
             release.image()
+
+
+class AtGitHub(unittest.TestCase):
+    def calls(self, tag: str, there: list[dict]) -> list[tuple]:
+        """The calls for a release of one file, where GitHub has the releases `there`."""
+        place = {"id": 7, "upload_url": "https://uploads{?name}", "html_url": "https://page"}
+        there = [{**place, **one} for one in there]
+        patches = (
+            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/shop", "GITHUB_TOKEN": "t"}),
+            mock.patch.object(github.Repository, "_list", lambda _self, _path: iter(there)),
+            mock.patch.object(github.Repository, "_call", return_value=place),
+        )
+        with patches[0], patches[1], patches[2] as call:
+            github.Repository().release(tag, "notes", [ROOT / "LICENSE"])
+        return [one.args for one in call.mock_calls]
+
+    def test_only_a_version_to_try_is_a_prerelease(self) -> None:
+        for tag, expected in (("v1.0.0", False), ("v1.0.0-rc.1", True)):
+            created, _uploaded, published = self.calls(tag, [])
+            self.assertEqual((created[0], created[2]["prerelease"]), ("POST", expected))
+            self.assertEqual(published[2], {"draft": False, "body": "notes", "prerelease": expected})
+
+    def test_a_file_that_arrived_in_part_is_sent_again(self) -> None:
+        def sent(state: str) -> list[str]:
+            assets = [{"id": 9, "name": "LICENSE", "state": state}]
+            return [one[0] for one in self.calls("v1.0.0", [{"tag_name": "v1.0.0", "draft": True, "assets": assets}])]
+
+        self.assertEqual(sent("uploaded"), ["PATCH"])
+        self.assertEqual(sent("starter"), ["DELETE", "POST", "PATCH"])

@@ -11,7 +11,7 @@ import sys
 
 from tools.common import toolchain
 from tools.common.toolchain import ROOT
-from tools.local import given_settings
+from tools.local import given_settings, stack
 
 TARGETS = {
     "dev": ["up", "--build", "--watch", "--remove-orphans"],
@@ -39,10 +39,18 @@ def run(target: str) -> int:
     if refused:
         return 64
     command = [*compose, *TARGETS[target]]
+    try:
+        # What the environment does not have may be in `.env`.
+        given = {name: value for name, value in stack.for_compose().items() if os.environ.get(name)}
+        if target in ("dev", "up"):
+            command += ["--scale", f"{stack.SCALED}={stack.scale()}"]
+    except stack.StackError as error:
+        print(f"{target}: {error}", file=sys.stderr)
+        return 64
     print(f"{target}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
     if target in ("dev", "up"):
         print(f"{target}: the first build compiles its tools too and takes a quarter of an hour or more", flush=True)
     try:
-        return subprocess.run(command, cwd=ROOT).returncode
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **given}).returncode
     except KeyboardInterrupt:
         return 130 if target == "up" else 0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from tools.build import build
 from tools.build.build import SERVICES
 from tools.common import toolchain
 from tools.common.toolchain import ROOT
-from tools.local.stack import SCALED, StackError, bind, port, published, refuse_taken_port, scale, wait_until_ready
+from tools.local.stack import SCALED, StackError, bind, for_compose, port, refuse_taken_port, scale, wait_until_ready
 
 COMPOSE_SECONDS = 180
 
@@ -27,10 +26,7 @@ class Containers:
             files.append("docker-compose.dev.yaml")
         self.command = [*compose, *(part for file in files for part in ("--file", file))]
         self.scale = ["--scale", f"{SCALED}={scale()}"]
-        self.environment = {**os.environ, "TAG": self.tag, "PORT": str(port()), "BIND": published()}
-        if folder := os.environ.get("FILES"):
-            # Compose would take a bare name for that of a volume.
-            self.environment["FILES"] = str(Path(folder).resolve())
+        self.environment = {**os.environ, "TAG": self.tag, **for_compose()}
 
     def check_ports(self) -> None:
         if not self.is_running():

@@ -9,6 +9,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from tools.common import catalog
 
@@ -61,6 +62,15 @@ def bind() -> str:
 def published() -> str:
     """The address as it stands before a port."""
     return f"[{bind()}]" if ":" in bind() else bind()
+
+
+def for_compose() -> dict[str, str]:
+    """PORT, BIND and FILES as Compose reads them."""
+    settings = {"PORT": str(port()), "BIND": published()}
+    if folder := os.environ.get("FILES"):
+        # A bare name would be that of a volume.
+        settings["FILES"] = str(Path(folder).resolve())
+    return settings
 
 
 def url() -> str:

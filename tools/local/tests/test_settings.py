@@ -141,8 +141,9 @@ class Elsewhere(unittest.TestCase):
     def run_target(self, target: str, **given: str) -> tuple[int, list]:
         calls = []
 
-        def run(command, **_):
+        def run(command, env, **_):
             calls.append(command)
+            self.environment = env
             return mock.Mock(returncode=0)
 
         patches = (
@@ -165,6 +166,17 @@ class Elsewhere(unittest.TestCase):
     def test_make_up_waits_until_it_is_healthy(self) -> None:
         _, calls = self.run_target("up")
         self.assertLessEqual({"--build", "--detach", "--wait"}, set(calls[0]))
+
+    def test_instances_address_and_folder_are_those_of_linux(self) -> None:
+        _, calls = self.run_target("dev", SCALE="5", BIND="::1", FILES="files", PORT="")
+        self.assertEqual(calls[0][-2:], ["--scale", "stats=5"])
+        self.assertEqual(self.environment["BIND"], "[::1]")
+        self.assertEqual(self.environment["FILES"], os.path.realpath("files"))
+        self.assertEqual(self.environment["PORT"], "")
+
+    def test_a_wrong_number_of_instances_is_refused_there_too(self) -> None:
+        code, calls = self.run_target("dev", SCALE="x")
+        self.assertEqual((code, calls), (64, []))
 
     def test_settings_without_effect_are_refused_there_too(self) -> None:
         code, calls = self.run_target("up", GATEWAY_LISTEN="0.0.0.0:80")

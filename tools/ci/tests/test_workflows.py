@@ -56,6 +56,7 @@ jobs:
       - uses: actions/upload-artifact@{SHA} # v1.2.3
         with:
           name: kept-${{{{ matrix.service }}}}
+          overwrite: true
   look:
     needs: images
     permissions: {{}}
@@ -131,6 +132,9 @@ class Rules(unittest.TestCase):
         ):
             said = broken(f"upload-artifact@{SHA} # v1.2.3", bad)
             self.assert_said("an action is pinned by its commit", said)
+
+    def test_a_job_that_runs_again_replaces_its_artifact(self):
+        self.assert_said("has no `overwrite: true`", broken("          overwrite: true\n", ""))
 
     def test_a_step_is_a_target_of_the_makefile_in_two_lines(self):
         self.assert_said("the Makefile has no shove", broken("make push", "make shove"))

@@ -88,6 +88,7 @@ def one_job(
         *after_tests(workflow, name),
         *sessions(job),
         *waits(workflow, name),
+        *repeats(job),
     ):
         yield f"{name}: {sentence}"
 
@@ -299,6 +300,14 @@ def given(callee: Workflow, job: dict) -> dict:
     wanted = callee.call.get("inputs") or {}
     texts_given = {**{k: v.get("default", "") for k, v in wanted.items()}, **job.get("with", {})}
     return {key: UNKNOWN if "${{" in text else text for key, text in texts_given.items()}
+
+
+def repeats(job: dict) -> Iterator[str]:
+    """A run keeps the artifacts of its earlier attempts, and refuses another of the same name."""
+    for step in job.get("steps", []):
+        given = step.get("with", {})
+        if step.get("uses", "").startswith("actions/upload-artifact@") and given.get("overwrite") != "true":
+            yield f"the artifact {given.get('name')} has no `overwrite: true`, so the job cannot run again"
 
 
 def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:

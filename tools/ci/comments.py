@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import io
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -52,10 +51,7 @@ def main() -> int:
 
 def sources(root: Path) -> list[str]:
     """The clean source files of the repository, as paths below its root."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60)
-    names = (name for name in set(done.stdout.splitlines()) if name.startswith(CLEAN))
-    return sorted(name for name in names if reader(name) and (root / name).is_file())
+    return [name for name in documents.listed(root) if name.startswith(CLEAN) and reader(name)]
 
 
 def check(root: Path, name: str) -> Iterator[str]:

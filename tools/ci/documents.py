@@ -73,9 +73,16 @@ def main() -> int:
 
 def documents(root: Path) -> list[str]:
     """The Markdown files of the repository, as paths below its root."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    done = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True, timeout=60)
-    return sorted(name for name in set(done.stdout.splitlines()) if (root / name).is_file())
+    return listed(root, "*.md")
+
+
+def listed(root: Path, *patterns: str) -> list[str]:
+    """The files that git has or would add, as paths below the root of the repository."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
+    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, encoding="utf-8", timeout=60)
+    if done.returncode:
+        raise SystemExit(f"check: git lists no files of {root}; after an archive: `git init && git add --all`")
+    return sorted(name for name in set(done.stdout.split("\0")) if (root / name).is_file())
 
 
 def check(root: Path, name: str) -> Iterator[str]:

@@ -122,10 +122,14 @@ class Documents(unittest.TestCase):
     def test_files_that_git_ignores_are_left_out(self) -> None:
         subprocess.run(["git", "init", "--quiet"], cwd=self.root, check=True, timeout=60)
         (self.root / ".gitignore").write_text("/target/\n")
-        for name in ("a.md", "b c.md", "target/c.md"):
+        for name in ("a.md", "b c.md", "\u00fc.md", "target/c.md"):
             (self.root / name).parent.mkdir(exist_ok=True)
             (self.root / name).touch()
-        self.assertEqual(documents.documents(self.root), ["a.md", "b c.md"])
+        self.assertEqual(documents.documents(self.root), ["a.md", "b c.md", "\u00fc.md"])
+
+    def test_an_archive_without_git_is_one_sentence(self) -> None:
+        with self.assertRaisesRegex(SystemExit, "git init"):
+            documents.documents(self.root)
 
 
 TYPOS = Path(check.lint("typos"))

@@ -76,10 +76,9 @@ def for_compose() -> dict[str, str]:
 def url() -> str:
     """Where the page is for a browser on this machine."""
     address = ipaddress.ip_address(bind())
-    if address.is_loopback or address.is_unspecified:
-        # Its names resolve to 127.0.0.1 and ::1 alone.
-        if str(address) in ("127.0.0.1", "0.0.0.0", "::1", "::"):
-            return f"http://localhost:{port()}"
+    # Not for ::1, to which /etc/hosts does not always lead.
+    if str(address) in ("127.0.0.1", "0.0.0.0", "::"):
+        return f"http://localhost:{port()}"
     return f"http://{f'[{address}]' if address.version == 6 else address}:{port()}"
 
 

@@ -45,7 +45,8 @@ class Settings(unittest.TestCase):
         for bind, url in (
             ("", "http://localhost:3050"),
             ("0.0.0.0", "http://localhost:3050"),
-            ("[::1]", "http://localhost:3050"),
+            ("::", "http://localhost:3050"),
+            ("[::1]", "http://[::1]:3050"),
             ("127.0.0.2", "http://127.0.0.2:3050"),
             ("2001:db8::1", "http://[2001:db8::1]:3050"),
         ):

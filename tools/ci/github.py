@@ -24,7 +24,7 @@ from tools.common.toolchain import ROOT
 OUTPUTS = {
     "registry": ("missing",),
     "push": ("name", "digest", "attest", "amd64", "arm64"),
-    "publish": ("name", "digest", "amd64", "arm64"),
+    "publish": ("name", "digest", "attest", "amd64", "arm64"),
     "plan": ("changed",),
     "output": ("outputs", "url"),
     "stale-previews": ("previews",),

@@ -90,7 +90,8 @@ def image() -> None:
         registry.put("latest", oci.INDEX, whole)
     digests = {oci.ARCHITECTURES[architecture]: one.digest for architecture, one in images.items()}
     print(f"release: {address(name)}:{version()}@{oci.digest(whole)}")
-    github.output("publish", name=address(name), digest=oci.digest(whole), **digests)
+    attest = str(github.can_attest()).lower()
+    github.output("publish", name=address(name), digest=oci.digest(whole), attest=attest, **digests)
 
 
 def unpacked(architecture: str, name: str) -> bytes:

@@ -276,6 +276,13 @@ class TheFolder(unittest.TestCase):
         phony = set(" ".join(line[7:] for line in text.splitlines() if line.startswith(".PHONY:")).split())
         self.assertEqual(rules.makefile_targets(text), phony)
 
+    def test_nothing_is_attested_where_github_does_not(self):
+        jobs = [job for workflow in workflows.read().values() for job in workflow.jobs.values()]
+        steps = [step for job in jobs for step in job.get("steps", []) if "actions/attest@" in step.get("uses", "")]
+        self.assertGreater(len(steps), 6)
+        for step in steps:
+            self.assertIn(".outputs.attest == 'true'", step.get("if", ""), step["name"])
+
     def test_dependabot_renews_every_configuration_of_terraform_at_once(self):
         text = (ROOT / ".github" / "dependabot.yaml").read_text(encoding="utf-8")
         updates = workflows.yaml.safe_load(text)["updates"]

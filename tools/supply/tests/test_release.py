@@ -125,6 +125,16 @@ class Publishing(unittest.TestCase):
             release.image()
         self.registry.put.assert_not_called()
 
+    def test_a_private_repository_is_not_attested(self) -> None:
+        for private, expected in (("false", "true"), ("true", "false")):
+            with (
+                mock.patch.dict(os.environ, {"PRIVATE": private, "ATTEST": ""}),
+                mock.patch.object(github, "output") as output,
+                mock.patch.object(github, "say"),
+            ):
+                release.image()
+            self.assertEqual(output.call_args.kwargs["attest"], expected)
+
     def test_an_unknown_service_is_refused(self) -> None:
         with mock.patch.dict(os.environ, {"S": "nginx"}), self.assertRaisesRegex(Refused, "S is 'nginx'"):
             release.image()

@@ -29,7 +29,7 @@ class TheLock(BareClone):
         self.assertEqual(locks.main([]), 0)
         asked = [line for line in self.asked().splitlines() if "providers lock" in line]
         self.assertEqual(len(asked), len(locks.FOLDERS))
-        for line, folder in zip(asked, ("tf", "tf/preconfigured", "tf/previews"), strict=True):
+        for line, folder in zip(asked, ("tf", "tf/preconfigured", "tf/previews")):
             self.assertRegex(line, rf"-chdir=.+/{folder} providers lock")
             for platform in ("linux_amd64", "linux_arm64", "darwin_arm64"):
                 self.assertIn(f"-platform={platform}", line)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -105,7 +106,7 @@ class Terraform(unittest.TestCase):
         self.assertNotIn("assume_role", str(self.asked(None)))
 
     def test_another_account_s_settings_go_over_those_of_the_registry_s(self) -> None:
-        with mock.patch.object(bootstrap, "FOLDER", Path(self.enterContext(folder()))):
+        with tempfile.TemporaryDirectory() as place, mock.patch.object(bootstrap, "FOLDER", Path(place)):
             files = {"terraform.tfvars": f'account_id = "{HOME}"\nregion = "eu-west-1"\n'}
             files[f"accounts/{OTHER}.tfvars"] = f'account_id = "{OTHER}"\n'
             for name, text in files.items():
@@ -130,9 +131,3 @@ class Boto3(unittest.TestCase):
             fetcher = one._session.get_credentials()._refresh_using.__self__
         self.assertEqual(fetcher._role_arn, ROLE)
         self.assertEqual(fetcher._source_credentials.access_key, "home")
-
-
-def folder():
-    import tempfile
-
-    return tempfile.TemporaryDirectory()

@@ -29,7 +29,7 @@ pub struct Service {
     /// The received log lines.
     log: Vec<String>,
     /// Time at which SIGTERM was sent.
-    told: Option<Instant>,
+    terminated: Option<Instant>,
 }
 
 /// Result of a service that ended.
@@ -62,7 +62,8 @@ pub struct Answer {
 
 impl Service {
     /// Starts `program` with only these variables in its environment, and waits until its log
-    /// contains the listening address. `listen_name` is the setting for the address.
+    /// contains the listening address. `listen_name` is the setting for the address. Of two
+    /// variables with the same name, the later applies.
     pub fn start(program: &str, listen_name: &str, variables: &[(&str, &str)]) -> Self {
         let mut child = command(program, &[], variables)
             .env("LOG_FORMAT", "json")
@@ -78,7 +79,7 @@ impl Service {
             stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
         let address = ([0, 0, 0, 0], 0).into();
-        let mut service = Self { child, address, lines, log: Vec::new(), told: None };
+        let mut service = Self { child, address, lines, log: Vec::new(), terminated: None };
         let listening = service.log_line("listening");
         service.address = listening["address"].as_str().unwrap().parse().unwrap();
         service
@@ -156,17 +157,16 @@ impl Service {
 
     /// Sends SIGTERM.
     pub fn terminate(&mut self) {
-        self.told = Some(Instant::now());
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.terminated = Some(Instant::now());
+        self.signal("TERM");
     }
 
     /// Waits for the end, after [`Self::terminate`].
     pub fn end(mut self) -> Ended {
-        let told = self.told.expect("only a service that was told to end is waited for");
+        let terminated = self.terminated.expect("it received SIGTERM");
         let code = wait(&mut self.child).expect("it ends on SIGTERM").code();
         self.log.extend(self.lines.iter());
-        Ended { code, took: told.elapsed(), log: self.log.join("\n") }
+        Ended { code, took: terminated.elapsed(), log: self.log.join("\n") }
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -256,6 +256,15 @@ pub fn read_head(reader: &mut impl BufRead) -> Option<String> {
     Some(head)
 }
 
+/// Reads a request with a body of the announced length. Returns `None` if the peer closes the
+/// connection earlier.
+pub fn read_request(reader: &mut impl BufRead) -> Option<String> {
+    let mut request = read_head(reader)?;
+    let length = fields(&request, "content-length").first().map_or(0, |text| text.parse().unwrap());
+    reader.take(length).read_to_string(&mut request).ok()?;
+    Some(request)
+}
+
 /// The values of this header field in a message.
 pub fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
     let lines = message.lines().skip(1).take_while(|line| !line.is_empty());
@@ -279,6 +288,19 @@ pub fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
         }
     });
     address
+}
+
+/// Starts a fake HTTP server and returns its address. `answer` gets each request with its body, and
+/// returns whether the connection persists.
+pub fn serve(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> SocketAddr {
+    accept(move |stream| {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read_request(&mut reader) {
+            if !answer(&request, reader.get_mut()) {
+                break;
+            }
+        }
+    })
 }
 
 /// Waits until a condition holds.

@@ -1,7 +1,5 @@
-//! Request pipeline: tests of the gateway binary with request bodies, responses, and peers that are
-//! slow, early, silent or disconnected.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! Request pipeline: tests with request bodies, responses, and peers that are slow, early, silent
+//! or disconnected.
 
 mod bodies;
 
@@ -12,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use testing::{Answer, BOUND, Connection, Service, accept, fields, read_head};
+use testing::{BOUND, Connection, Service, accept, fields, read_head};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{HEALTHY, is_check, send_request, start_with_routes};
 
 /// An upstream; `serve` gets the head of a request, and returns whether the connection persists.
 fn upstream(
@@ -23,8 +21,8 @@ fn upstream(
     accept(move |stream| {
         let mut reader = BufReader::new(stream);
         while let Some(head) = read_head(&mut reader) {
-            let goes_on = if head.contains("gateway-check") {
-                write_response(&mut reader, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            let goes_on = if is_check(&head) {
+                reader.get_mut().write_all(HEALTHY).is_ok()
             } else {
                 serve(&head, &mut reader)
             };
@@ -64,18 +62,7 @@ fn read_body(head: &str, reader: &mut BufReader<TcpStream>) -> u64 {
 }
 
 fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
-    let routes = format!("/ {upstream}");
-    let mut variables =
-        vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
-    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
-}
-
-fn send_request(gateway: &Service, request: &str) -> Answer {
-    let mut client = gateway.connect();
-    client.send(request);
-    client.answer()
+    start_with_routes(&format!("/ {upstream}"), more)
 }
 
 /// Everything until the gateway closes the connection.

@@ -1,10 +1,7 @@
-//! Upstream connections: tests of the gateway binary with connection reuse, response framing, and
-//! retries.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! Upstream connections: tests with connection reuse, response framing, and retries.
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -12,7 +9,7 @@ use std::thread;
 
 use testing::{BOUND, Service, accept, eventually, read_head};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{HEALTHY, free_address, is_check, metrics, start_with_routes};
 
 /// An upstream with counters.
 struct Upstream {
@@ -32,9 +29,8 @@ impl Upstream {
             let mut reader = BufReader::new(stream);
             let mut is_new = true;
             while let Some(request) = read_head(&mut reader) {
-                if request.contains("gateway-check") {
-                    let healthy = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                    reader.get_mut().write_all(healthy).unwrap();
+                if is_check(&request) {
+                    reader.get_mut().write_all(HEALTHY).unwrap();
                     continue;
                 }
                 opened.fetch_add(usize::from(is_new), Ordering::SeqCst);
@@ -64,11 +60,7 @@ impl Upstream {
 
 /// Starts a gateway that forwards all requests to these upstreams.
 fn before(upstreams: &str, more: &[(&str, &str)]) -> Service {
-    let routes = format!("/ {upstreams}");
-    let mut variables =
-        vec![("GATEWAY_ROUTES", &*routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    start_with_routes(&format!("/ {upstreams}"), more)
 }
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -185,19 +177,15 @@ fn a_timeout_is_not_retried() {
     };
     let (one, other) = (slow(), slow());
     let both = format!("{},{}", one.address, other.address);
-    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let settings =
-        [("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"), ("GATEWAY_ADMIN_LISTEN", admin.as_str())];
-    let gateway = before(&both, &settings);
+    let admin = free_address();
+    let gateway = before(
+        &both,
+        &[("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"), ("GATEWAY_ADMIN_LISTEN", &admin.to_string())],
+    );
     assert_eq!(gateway.get("/x").status, 504);
     assert_eq!(one.counts().1 + other.counts().1, 1);
     // The budget is for failures that can be retried.
-    let mut stream = TcpStream::connect(&admin).unwrap();
-    stream.set_read_timeout(Some(BOUND)).unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let text = metrics(admin);
     for name in ["gateway_upstream_retries_total", "gateway_upstream_retries_refused_total"] {
         let value = text.lines().find(|line| line.starts_with(&format!("{name}{{route=\"/\"")));
         assert!(value.is_some_and(|line| line.ends_with(" 0")), "{value:?} of {text}");
@@ -254,21 +242,6 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
     {
         let gateway = before(&Upstream::responding(wrong, false).address.to_string(), &[]);
         assert_eq!(gateway.get("/x").status, 502, "{wrong:?}");
-    }
-}
-
-#[test]
-fn pipelined_requests_are_answered_in_order() {
-    let upstream = Upstream::start(|path, stream| {
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
-        stream.write_all(answer.as_bytes()).is_ok()
-    });
-    let gateway = before(&upstream.address.to_string(), &[]);
-    let mut client = gateway.connect();
-    let all: Vec<_> = (0..50).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
-    client.send(&all.concat());
-    for n in 0..50 {
-        assert_eq!(client.answer().text(), format!("/{n}"));
     }
 }
 

@@ -1,17 +1,12 @@
-//! Compression: tests of the gateway binary with an upstream that compresses nothing, or only some
-//! responses.
+//! Compression: tests with an upstream that compresses nothing, or only some responses.
 
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
-
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::io::{BufRead, Read, Write};
+use std::sync::Barrier;
 
 use flate2::read::GzDecoder;
-use testing::{Answer, Service, accept, fields, read_head};
+use testing::{Answer, fields};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{Upstream, start};
 
 const GZIP: (&str, &str) = ("accept-encoding", "gzip");
 
@@ -24,32 +19,10 @@ fn text() -> String {
     numbers.join(" is the number of this line.\n")
 }
 
-struct Origin {
-    address: SocketAddr,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Origin {
-    fn start() -> Self {
-        let requests = Arc::new(AtomicUsize::new(0));
-        let count = requests.clone();
-        let address = accept(move |stream| serve(stream, &count));
-        Self { address, requests }
-    }
-
-    fn request_count(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-}
-
-fn serve(mut stream: TcpStream, count: &AtomicUsize) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    while let Some(request) = read_head(&mut reader) {
+fn origin() -> Upstream {
+    Upstream::start(|_, request, stream| {
         let mut words = request.split(' ');
         let (method, path) = (words.next().unwrap(), words.next().unwrap());
-        if !request.contains("gateway-check") {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
         let text = text();
         let (kind, more, body) = match path {
             "/small" => ("text/html", "", "short".to_owned()),
@@ -83,24 +56,14 @@ fn serve(mut stream: TcpStream, count: &AtomicUsize) {
         };
         if stream.write_all(sent.as_bytes()).is_err() || path == "/broken" {
             let _ = stream.shutdown(std::net::Shutdown::Both);
-            return;
+            return false;
         }
         if path == "/slow" {
             SEEN.wait();
             stream.write_all(format!("{}0\r\n\r\n", chunk("second")).as_bytes()).unwrap();
         }
-    }
-}
-
-fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
-    let address = origin.address.to_string();
-    let own = [
-        ("GATEWAY_STATS", address.as_str()),
-        ("GATEWAY_FRONTEND", address.as_str()),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
+        true
+    })
 }
 
 /// Decodes a chunked body; returns whether it is complete.
@@ -133,7 +96,7 @@ fn unpacked(answer: &Answer) -> String {
 
 #[test]
 fn an_uncompressed_response_is_compressed() {
-    let gateway = start(&Origin::start(), &[]);
+    let gateway = start(origin().address, &[]);
     for path in ["/page", "/chunked"] {
         for method in ["GET", "POST"] {
             let answer = gateway.ask(method, path, &[GZIP, ("content-length", "0")]);
@@ -152,7 +115,7 @@ fn an_uncompressed_response_is_compressed() {
 
 #[test]
 fn a_connection_persists_after_a_compressed_response() {
-    let gateway = start(&Origin::start(), &[]);
+    let gateway = start(origin().address, &[]);
     let mut client = gateway.connect();
     for _ in 0..3 {
         client.send("GET /page HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n");
@@ -163,7 +126,7 @@ fn a_connection_persists_after_a_compressed_response() {
 
 #[test]
 fn other_responses_are_forwarded_unchanged() {
-    let gateway = start(&Origin::start(), &[]);
+    let gateway = start(origin().address, &[]);
     for path in ["/small", "/events", "/picture", "/fixed"] {
         let answer = gateway.ask("GET", path, &[GZIP]);
         let expected = if path == "/small" { "short".to_owned() } else { text() };
@@ -177,7 +140,7 @@ fn other_responses_are_forwarded_unchanged() {
 
 #[test]
 fn a_client_that_does_not_accept_gzip_gets_none() {
-    let gateway = start(&Origin::start(), &[]);
+    let gateway = start(origin().address, &[]);
     for takes in ["gzip;q=0", "br", "identity", "*, gzip;q=0"] {
         let answer = gateway.ask("GET", "/page", &[("accept-encoding", takes)]);
         assert_eq!((answer.text(), answer.field("content-encoding")), (&*text(), None), "{takes}");
@@ -194,7 +157,7 @@ fn a_client_that_does_not_accept_gzip_gets_none() {
 
 #[test]
 fn compression_can_be_disabled() {
-    let gateway = start(&Origin::start(), &[("GATEWAY_COMPRESS", "off")]);
+    let gateway = start(origin().address, &[("GATEWAY_COMPRESS", "off")]);
     let answer = gateway.ask("GET", "/page", &[GZIP]);
     assert_eq!((answer.text(), answer.field("vary")), (&*text(), None));
     assert_eq!(answer.field("etag"), Some("\"a\""));
@@ -202,7 +165,7 @@ fn compression_can_be_disabled() {
 
 #[test]
 fn a_head_response_matches_that_to_get() {
-    let gateway = start(&Origin::start(), &[]);
+    let gateway = start(origin().address, &[]);
     let head = gateway.ask("HEAD", "/page", &[GZIP]);
     let get = gateway.ask("GET", "/page", &[GZIP]);
     assert_eq!((head.status, head.text()), (200, ""));
@@ -215,8 +178,8 @@ fn a_head_response_matches_that_to_get() {
 
 #[test]
 fn a_stored_response_is_compressed_once() {
-    let origin = Origin::start();
-    let gateway = start(&origin, &[]);
+    let origin = origin();
+    let gateway = start(origin.address, &[]);
     let first = gateway.ask("GET", "/asset", &[GZIP]);
     let second = gateway.ask("GET", "/asset", &[("accept-encoding", "gzip, zstd")]);
     assert!(second.field("cache-status").unwrap().contains("hit"), "{}", second.head);
@@ -243,8 +206,8 @@ fn a_stored_response_is_compressed_once() {
 
 #[test]
 fn the_etag_of_a_compressed_response_matches_a_condition() {
-    let origin = Origin::start();
-    let gateway = start(&origin, &[]);
+    let origin = origin();
+    let gateway = start(origin.address, &[]);
     let known = [GZIP, ("if-none-match", "W/\"a\"")];
     // Nothing is stored yet; then a stored response; one that is never stored; and one that the
     // upstream evaluates itself.
@@ -269,8 +232,8 @@ fn the_etag_of_a_compressed_response_matches_a_condition() {
 
 #[test]
 fn a_truncated_response_is_not_completed() {
-    let origin = Origin::start();
-    let gateway = start(&origin, &[]);
+    let origin = origin();
+    let gateway = start(origin.address, &[]);
     let answer = gateway.ask("GET", "/broken", &[GZIP]);
     assert_eq!(answer.field("content-encoding"), Some("gzip"), "{}", answer.head);
     let (packed, is_whole) = unchunked(&answer.body);
@@ -282,7 +245,7 @@ fn a_truncated_response_is_not_completed() {
 
 #[test]
 fn a_slow_response_is_flushed_as_it_arrives() {
-    let gateway = start(&Origin::start(), &[]);
+    let gateway = start(origin().address, &[]);
     let mut client = gateway.connect();
     client.send(
         "GET /slow HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n",
@@ -306,10 +269,12 @@ fn a_slow_response_is_flushed_as_it_arrives() {
 
 #[test]
 fn a_protected_route_is_not_compressed() {
-    let origin = Origin::start();
+    let origin = origin();
     let route = format!("/private {} auth=bearer", origin.address);
-    let gateway =
-        start(&origin, &[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET", "0123456789abcdef")]);
+    let gateway = start(
+        origin.address,
+        &[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET", "0123456789abcdef")],
+    );
     let answer =
         gateway.ask("GET", "/private", &[GZIP, ("authorization", "Bearer 0123456789abcdef")]);
     assert_eq!((answer.text(), answer.field("content-encoding")), (&*text(), None));

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use testing::{BOUND, Connection};
 
-use super::{read_body, rest, send_request, start, upstream, write_response};
+use super::{read_body, rest, start, upstream, write_response};
+use crate::send_request;
 
 #[test]
 fn a_long_body_is_streamed_within_the_limit() {

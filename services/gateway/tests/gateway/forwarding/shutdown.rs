@@ -7,9 +7,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use testing::BOUND;
+use testing::{BOUND, serve};
 
-use super::{between, echo, start, unused_address, upstream};
+use super::{between, echo, start, unused_address};
 
 #[test]
 fn sigterm_ends_an_idle_gateway_immediately() {
@@ -29,7 +29,7 @@ fn sigterm_lets_a_request_in_flight_end() {
     let (arrived, arrival) = channel();
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
-    let stats = upstream(move |_, stream| {
+    let stats = serve(move |_, stream| {
         arrived.send(()).unwrap();
         wait.lock().unwrap().recv().unwrap();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
@@ -86,7 +86,7 @@ fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
 
 /// An upstream with endless responses.
 fn endless(kind: &'static str) -> SocketAddr {
-    upstream(move |_, stream| {
+    serve(move |_, stream| {
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
         );

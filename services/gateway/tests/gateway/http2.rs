@@ -1,10 +1,8 @@
-//! HTTP/2: tests of the gateway binary between a client with prior knowledge and raw sockets.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! HTTP/2: tests between a client with prior knowledge and raw sockets.
 
 mod streams;
 
-use std::io::{BufReader, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -15,27 +13,20 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request};
-use testing::{BOUND, Service, accept, fields, read_head};
+use testing::{BOUND, Service, fields};
 use tokio::time::timeout;
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{HEALTHY, is_check};
 
-/// An upstream; `serve` gets a connection, and the request with its body.
-fn upstream(serve: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> SocketAddr {
-    accept(move |stream| {
-        let mut reader = BufReader::new(stream);
-        while let Some(mut request) = read_head(&mut reader) {
-            let length = fields(&request, "content-length");
-            let length = length.first().map_or(0, |n| n.parse().unwrap());
-            reader.by_ref().take(length).read_to_string(&mut request).unwrap();
-            if request.contains("gateway-check") {
-                let healthy = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-                reader.get_mut().write_all(healthy.as_bytes()).unwrap();
-            } else {
-                // One request per connection.
-                return serve(reader.get_mut(), &request);
-            }
+/// An upstream; `answer` gets a connection, and the request with its body.
+fn upstream(answer: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> SocketAddr {
+    testing::serve(move |request, stream| {
+        if is_check(request) {
+            return stream.write_all(HEALTHY).is_ok();
         }
+        answer(stream, request);
+        // One request per connection.
+        false
     })
 }
 
@@ -47,17 +38,7 @@ fn echo(stream: &mut TcpStream, request: &str) {
 }
 
 fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
-    let upstream = upstream.to_string();
-    let mut variables = vec![
-        ("GATEWAY_STATS", &*upstream),
-        ("GATEWAY_FRONTEND", &*upstream),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HTTP2", "on"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    crate::start(upstream, &[&[("GATEWAY_HTTP2", "on")], more].concat())
 }
 
 /// Opens a connection. The task resolves when the gateway closes it; true means without an error.

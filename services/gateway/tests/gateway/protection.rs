@@ -1,71 +1,23 @@
-//! Protection against clients: tests of the gateway binary with cache busting, unnecessary upstream
-//! load, authentication bypass, forged identity, and loops.
+//! Protection against clients: tests with cache busting, unnecessary upstream load, authentication
+//! bypass, forged identity, and loops.
 
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
-
-use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 
-use testing::{Answer, Service, accept, fields, read_head};
+use testing::{Answer, Service, fields};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, Upstream, free_address, start};
+
 const SECRET: &str = "0123456789abcdef";
 
-/// An upstream that records requests, and returns the number of each.
-struct Origin {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Origin {
-    fn start(more: &'static str) -> Self {
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let log = requests.clone();
-        let address = accept(move |stream| serve(stream, more, &log));
-        Self { address, requests }
-    }
-
-    fn count(&self) -> usize {
-        self.requests.lock().unwrap().len()
-    }
-
-    fn last(&self) -> String {
-        self.requests.lock().unwrap().last().unwrap().clone()
-    }
-}
-
-fn serve(stream: TcpStream, more: &str, log: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    while let Some(mut request) = read_head(&mut reader) {
-        let length = fields(&request, "content-length");
-        let length = length.first().map_or(0, |n| n.parse().unwrap());
-        reader.by_ref().take(length).read_to_string(&mut request).unwrap();
-        let number = if request.contains("gateway-check") {
-            0
-        } else {
-            let mut log = log.lock().unwrap();
-            log.push(request);
-            log.len()
-        };
+/// An upstream that returns the number of each request.
+fn origin(more: &'static str) -> Upstream {
+    Upstream::start(move |number, _, stream| {
         let body = number.to_string();
         let head = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n", body.len());
-        if reader.get_mut().write_all((head + &body).as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
-    let address = origin.address.to_string();
-    let own = [
-        ("GATEWAY_STATS", address.as_str()),
-        ("GATEWAY_FRONTEND", address.as_str()),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
+        stream.write_all((head + &body).as_bytes()).is_ok()
+    })
 }
 
 /// The response to this request, whose lines are given without line ends.
@@ -81,8 +33,8 @@ const CACHED: &str = "Cache-Control: s-maxage=600\r\nETag: \"a\"\r\n";
 
 #[test]
 fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
-    let origin = Origin::start(CACHED);
-    let gateway = start(&origin, &[]);
+    let origin = origin(CACHED);
+    let gateway = start(origin.address, &[]);
     let get = "GET /s HTTP/1.1";
     assert_eq!(send_request(&gateway, &[get, "Host: a.test"], "").text(), "1");
     for extra in [
@@ -111,7 +63,7 @@ fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
     }
     let with_body = send_request(&gateway, &[get, "Host: a.test", "Content-Length: 1"], "x");
     assert_eq!(with_body.text(), "1");
-    assert_eq!(origin.count(), 1);
+    assert_eq!(origin.request_count(), 1);
     // A response that is not stored is still fetched, and not stored if the request forbids it.
     for (extra, numbers) in
         [("Cache-Control: no-store", ["2", "3"]), ("Range: bytes=0-", ["4", "5"])]
@@ -126,8 +78,8 @@ fn a_fresh_response_is_never_fetched_again_for_any_request_field() {
 
 #[test]
 fn all_forms_of_a_host_share_one_stored_response_and_invalidation() {
-    let origin = Origin::start(CACHED);
-    let gateway = start(&origin, &[]);
+    let origin = origin(CACHED);
+    let gateway = start(origin.address, &[]);
     let forms = ["a.test", "A.Test", "a.test:80", "a.test:", "a.TEST:0080"];
     for form in forms {
         let get = |host: &str| {
@@ -148,9 +100,9 @@ fn all_forms_of_a_host_share_one_stored_response_and_invalidation() {
 
 #[test]
 fn stored_responses_are_separate_for_each_forwarded_scheme_and_host() {
-    let origin = Origin::start(CACHED);
+    let origin = origin(CACHED);
     let trusting = [("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"), ("GATEWAY_TRUST_HOST", "on")];
-    let gateway = start(&origin, &trusting);
+    let gateway = start(origin.address, &trusting);
     let get = |host: &str, forwarded_host: &str, scheme: &str| {
         let (host, forwarded_host) =
             (format!("Host: {host}"), format!("X-Forwarded-Host: {forwarded_host}"));
@@ -175,8 +127,8 @@ fn stored_responses_are_separate_for_each_forwarded_scheme_and_host() {
 
 #[test]
 fn claims_of_a_client_are_not_forwarded() {
-    let origin = Origin::start("");
-    let gateway = start(&origin, &[]);
+    let origin = origin("");
+    let gateway = start(origin.address, &[]);
     let claims = [
         "X-HTTP-Method-Override: DELETE",
         "x_http_method: DELETE",
@@ -208,9 +160,9 @@ fn claims_of_a_client_are_not_forwarded() {
 
 #[test]
 fn no_form_of_a_path_bypasses_authentication() {
-    let origin = Origin::start("");
+    let origin = origin("");
     let routes = format!("/Admin/Area {0} auth=bearer; /Admin/Area/open {0}", origin.address);
-    let gateway = start(&origin, &[("GATEWAY_ROUTES", &routes), ("GATEWAY_SECRET", SECRET)]);
+    let gateway = start(origin.address, &[("GATEWAY_ROUTES", &routes), ("GATEWAY_SECRET", SECRET)]);
     let status = |path: &str| {
         let line = format!("GET {path} HTTP/1.1");
         send_request(&gateway, &[&line, "Host: a.test", "X-Original-URL: /Admin/Area"], "").status
@@ -233,14 +185,14 @@ fn no_form_of_a_path_bypasses_authentication() {
         let status = status(path);
         assert!([400, 401].contains(&status), "{path}: {status}");
     }
-    assert_eq!(origin.count(), 0);
+    assert_eq!(origin.request_count(), 0);
     for path in
         ["/", "/administrator/area", "/admin", "/Admin/Areas", "/a;b/c", "/Admin/Area/open/x"]
     {
         assert_eq!(status(path), 200, "{path}");
     }
     // Without protected routes, the interpretation of such paths is up to the upstream.
-    let open = start(&origin, &[]);
+    let open = start(origin.address, &[]);
     assert_eq!(send_request(&open, &["GET /ADMIN;x=1 HTTP/1.1", "Host: a"], "").status, 200);
 }
 
@@ -258,8 +210,8 @@ fn a_response_has_one_hsts_field_and_one_id_and_the_upstream_hsts_wins() {
             "max-age=1; includeSubDomains",
         ),
     ] {
-        let origin = Origin::start(more);
-        let gateway = start(&origin, &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
+        let origin = origin(more);
+        let gateway = start(origin.address, &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
         for method in ["GET", "GET", "HEAD", "POST"] {
             let line = format!("{method} / HTTP/1.1");
             let claims = ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"];
@@ -275,12 +227,13 @@ fn a_response_has_one_hsts_field_and_one_id_and_the_upstream_hsts_wins() {
 
 #[test]
 fn via_is_extended_and_a_loop_ends_at_its_first_return() {
-    let origin = Origin::start("");
+    let origin = origin("");
     // A route back to the gateway itself: the port must be known before the start.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let route = format!("/loop {free}");
     let address = free.to_string();
-    let gateway = start(&origin, &[("GATEWAY_ROUTES", &route), ("GATEWAY_ADMIN_LISTEN", "off")]);
+    let gateway =
+        start(origin.address, &[("GATEWAY_ROUTES", &route), ("GATEWAY_ADMIN_LISTEN", "off")]);
     send_request(&gateway, &["GET / HTTP/1.1", "Host: a.test", "Via: 1.0 fred"], "");
     let via = fields(&origin.last(), "via").join(", ");
     assert!(via.starts_with("1.0 fred, 1.1 gateway-"), "{via}");
@@ -290,10 +243,10 @@ fn via_is_extended_and_a_loop_ends_at_its_first_return() {
     let own = format!("Via: 1.1 x, {}", via.rsplit(", ").next().unwrap());
     for method in ["GET", "POST", "OPTIONS"] {
         let line = format!("{method} /x HTTP/1.1");
-        let before = origin.count();
+        let before = origin.request_count();
         let answer =
             send_request(&gateway, &[&line, "Host: a.test", "Content-Length: 0", &own], "");
-        assert_eq!((answer.status, origin.count()), (508, before), "{method}");
+        assert_eq!((answer.status, origin.request_count()), (508, before), "{method}");
     }
     drop(gateway);
     let settings = [
@@ -323,14 +276,14 @@ fn via_is_extended_and_a_loop_ends_at_its_first_return() {
 
 #[test]
 fn max_forwards_limits_options() {
-    let origin = Origin::start("");
-    let gateway = start(&origin, &[]);
+    let origin = origin("");
+    let gateway = start(origin.address, &[]);
     let options = |left: &str| {
         let left = format!("Max-Forwards: {left}");
         send_request(&gateway, &["OPTIONS /x HTTP/1.1", "Host: a.test", &left], "")
     };
     let here = options("0");
-    assert_eq!((here.status, origin.count()), (200, 0));
+    assert_eq!((here.status, origin.request_count()), (200, 0));
     assert!(here.field("allow").unwrap().contains("OPTIONS"), "{}", here.head);
     for (came, went) in
         [("5", "4"), ("1", "0"), ("99999999999999999999999", "18446744073709551614")]
@@ -347,8 +300,8 @@ fn max_forwards_limits_options() {
 
 #[test]
 fn an_invalid_tracestate_is_dropped() {
-    let origin = Origin::start("");
-    let gateway = start(&origin, &[]);
+    let origin = origin("");
+    let gateway = start(origin.address, &[]);
     let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (state, passes) in
         [("foo=1,bar=2", true), ("foo=1,FOO=2", false), ("foo=", false), ("@foo=1", false)]

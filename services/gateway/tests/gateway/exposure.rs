@@ -1,28 +1,22 @@
-//! Default exposure: tests of the gateway binary with hosts and health checks, and with the log
-//! lines and metrics of the responses that it generates.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! Default exposure: tests with hosts and health checks, and with the log lines and metrics of the
+//! responses that it generates.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use testing::{Answer, BOUND, Service};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, free_address, metrics};
 
 /// Starts a gateway without upstreams.
 fn start(settings: &[(&str, &str)]) -> Service {
-    let nowhere = free();
-    let upstreams = [("GATEWAY_STATS", nowhere.as_str()), ("GATEWAY_FRONTEND", nowhere.as_str())];
-    let admin = [("GATEWAY_ADMIN_LISTEN", "off")];
-    let named = settings.iter().any(|(name, _)| *name == "GATEWAY_ADMIN_LISTEN");
-    let admin = if named { &[] } else { &admin[..] };
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &[&upstreams, admin, settings].concat())
-}
-
-/// An address without a listener.
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let nowhere = free_address().to_string();
+    let own = [
+        ("GATEWAY_STATS", &*nowhere),
+        ("GATEWAY_FRONTEND", &*nowhere),
+        ("GATEWAY_ADMIN_LISTEN", "off"),
+    ];
+    Service::start(GATEWAY, "GATEWAY_LISTEN", &[&own, settings].concat())
 }
 
 fn send_request(gateway: &Service, method: &str, path: &str, host: &str) -> Answer {
@@ -90,8 +84,8 @@ fn health_checks_return_the_status_to_all_hosts_and_details_only_to_accepted_one
 
 #[test]
 fn generated_responses_are_logged_and_counted_with_status_and_size() {
-    let admin = free();
-    let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
+    let admin = free_address();
+    let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin.to_string())]);
     let expected = [
         ("GET", "/healthz", 200),
         ("HEAD", "/healthz", 200),
@@ -109,7 +103,7 @@ fn generated_responses_are_logged_and_counted_with_status_and_size() {
             answer.body.len()
         })
         .collect();
-    let metrics = metrics(&admin);
+    let metrics = metrics(admin);
     let own = |code| format!("gateway_requests_total{{route=\"gateway\",code=\"{code}\"}}");
     for (line, count) in [
         (own("none"), 0),
@@ -151,14 +145,14 @@ fn a_failed_health_check_is_logged() {
 
 #[test]
 fn the_admin_port_serves_accepted_hosts_despite_silent_connections() {
-    let admin = free();
-    let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin)]);
+    let admin = free_address();
+    let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin.to_string())]);
     // The admin port is open as soon as the main port responds.
     assert_eq!(send_request(&gateway, "GET", "/healthz", "localhost").status, 200);
     // More than the former connection limit.
-    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(&admin).unwrap()).collect();
+    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(admin).unwrap()).collect();
     let read = |line: &str, host: &str| {
-        let mut stream = TcpStream::connect(&admin).unwrap();
+        let mut stream = TcpStream::connect(admin).unwrap();
         stream.set_read_timeout(Some(BOUND / 2)).unwrap();
         let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
@@ -183,15 +177,4 @@ fn the_admin_port_serves_accepted_hosts_despite_silent_connections() {
     let head: (u16, usize) = read("HEAD /metrics", "localhost");
     assert_eq!(head, (200, 0));
     drop(silent);
-}
-
-fn metrics(admin: &str) -> String {
-    let mut stream = TcpStream::connect(admin).unwrap();
-    stream.set_read_timeout(Some(BOUND)).unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }

@@ -1,6 +1,4 @@
-//! Merged stream of the fleet: tests of the gateway binary between viewers and fake members.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! Merged stream of the fleet: tests between viewers and fake members.
 
 mod stream;
 
@@ -13,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use testing::{BOUND, Connection, Service, eventually, fields, read_head, run};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, is_check};
 
 /// A fake stats.
 struct Member {
@@ -120,8 +118,7 @@ impl State {
             if !self.wait() {
                 return;
             }
-            let is_check = head.contains("gateway-check");
-            if !is_check {
+            if !is_check(&head) {
                 self.heads.lock().unwrap().push(head.clone());
             }
             if head.starts_with("GET /stats/stream?view=summary ") {
@@ -221,16 +218,8 @@ impl Viewer {
 fn start(members: &[&Member], more: &[(&str, &str)]) -> Service {
     let addresses: Vec<_> = members.iter().map(|member| member.address.to_string()).collect();
     let addresses = addresses.join(",");
-    let mut variables = vec![
-        ("GATEWAY_FLEET", &*addresses),
-        ("GATEWAY_STATS", addresses.split(',').next().unwrap()),
-        ("GATEWAY_FRONTEND", "127.0.0.1:1"),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    let own = [("GATEWAY_FLEET", &*addresses), ("GATEWAY_FRONTEND", "127.0.0.1:1")];
+    crate::start(members[0].address, &[&own, more].concat())
 }
 
 #[test]

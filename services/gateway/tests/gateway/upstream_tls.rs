@@ -1,7 +1,4 @@
-//! TLS to upstreams: tests of the gateway binary with trusted authorities, certificate names, and
-//! error messages.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! TLS to upstreams: tests with trusted authorities, certificate names, and error messages.
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
@@ -18,7 +15,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, HEALTHY, echo_upgraded, is_check, start_with_routes};
 
 /// A certificate authority for the test, and its certificate as a file.
 struct Authority {
@@ -88,10 +85,9 @@ fn serve(
     let mut reader = BufReader::new(stream);
     let mut is_new = true;
     while let Some(request) = read_head(&mut reader) {
-        if request.contains("gateway-check") {
+        if is_check(&request) {
             checks.lock().unwrap().push(request);
-            let healthy = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-            reader.get_mut().write_all(healthy).unwrap();
+            reader.get_mut().write_all(HEALTHY).unwrap();
             continue;
         }
         connections.fetch_add(usize::from(is_new), Ordering::SeqCst);
@@ -101,11 +97,11 @@ fn serve(
         let mut body = Vec::new();
         reader.by_ref().take(length).read_to_end(&mut body).unwrap();
         let stream = reader.get_mut();
+        if request.contains("\r\nupgrade: echo\r\n") {
+            return echo_upgraded(stream);
+        }
         let answer = if request.contains("/events") {
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n".to_owned()
-        } else if request.contains("\r\nupgrade: echo\r\n") {
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
-                .to_owned()
         } else {
             let name = stream.conn.server_name().unwrap_or("none").to_owned();
             let more = "x".repeat(if request.contains("/large") { 1 << 20 } else { 0 });
@@ -120,24 +116,11 @@ fn serve(
             let _ = stream.flush();
             return;
         }
-        if answer.starts_with("HTTP/1.1 101") {
-            let mut received = [0; 4];
-            reader.read_exact(&mut received).unwrap();
-            reader.get_mut().write_all(&received).unwrap();
-            return;
-        }
     }
 }
 
 fn start(route: &str, authority: &Authority, more: &[(&str, &str)]) -> Service {
-    let mut variables = vec![
-        ("GATEWAY_ROUTES", route),
-        ("GATEWAY_UPSTREAM_CA", authority.file()),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    start_with_routes(route, &[&[("GATEWAY_UPSTREAM_CA", authority.file())], more].concat())
 }
 
 #[test]
@@ -191,7 +174,7 @@ fn an_upstream_without_a_valid_certificate_is_502_and_the_reason_is_logged() {
     ] {
         let upstream = Upstream::start(&server);
         let route = format!("/ https://{} host=api.internal", upstream.address);
-        let mut gateway = start(&route, &authority, &[("LOG_FORMAT", "json")]);
+        let mut gateway = start(&route, &authority, &[]);
         for method in ["GET", "POST"] {
             let answer = gateway.ask(method, "/x", &[]);
             assert_eq!(answer.status, 502, "{}", answer.text());

@@ -1,11 +1,9 @@
-//! TLS for clients: tests of the gateway binary with requests and streams over TLS, certificate
-//! renewal, and invalid certificates.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! TLS for clients: tests with requests and streams over TLS, certificate renewal, and invalid
+//! certificates.
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +19,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, free_address};
 
 /// The gateway checks the files every 10 s.
 const SEES_CHANGES: Duration = Duration::from_secs(20);
@@ -56,17 +54,9 @@ impl Pair {
     }
 
     fn start_with(&self, upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
-        let variables = [
-            ("GATEWAY_STATS", upstream.to_string()),
-            ("GATEWAY_FRONTEND", upstream.to_string()),
-            ("GATEWAY_ADMIN_LISTEN", "off".to_owned()),
-            ("GATEWAY_HOSTS", "*".to_owned()),
-            ("GATEWAY_TLS_CERTIFICATE", self.certificate()),
-            ("GATEWAY_TLS_KEY", self.key()),
-        ];
-        let variables = variables.iter().map(|(name, value)| (*name, &**value));
-        let variables: Vec<_> = variables.chain(more.iter().copied()).collect();
-        Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+        let (certificate, key) = (self.certificate(), self.key());
+        let own = [("GATEWAY_TLS_CERTIFICATE", &*certificate), ("GATEWAY_TLS_KEY", &*key)];
+        crate::start(upstream, &[&own, more].concat())
     }
 }
 
@@ -416,7 +406,7 @@ fn the_scheme_that_a_trusted_proxy_reports_is_not_that_of_its_connection() {
 #[test]
 fn a_second_listener_redirects_plaintext() {
     let pair = Pair::new("redirect");
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let gateway = pair.start_with(
         upstream(None),
         &[("GATEWAY_REDIRECT_LISTEN", &free.to_string()), ("GATEWAY_HOSTS", "localhost")],

@@ -1,29 +1,20 @@
 //! Announcements of fleet members: tests of the gateway binary, with signatures made here.
 
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
-
-use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use semantics::signature::{Key, Signed};
-use testing::{Answer, Connection, Service, eventually, fields, read_head, run};
+use testing::{Answer, Service, eventually, fields, run};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, free_address, metrics};
+
 const SECRET: &str = "a-secret-of-the-fleet-0123";
 
 fn start(more: &[(&str, &str)]) -> Service {
-    let mut variables = vec![
-        ("GATEWAY_STATS", "127.0.0.1:1"),
-        ("GATEWAY_FRONTEND", "127.0.0.1:1"),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-        ("GATEWAY_ANNOUNCE_SECRET", SECRET),
-    ];
-    variables.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    let own = [("GATEWAY_ANNOUNCE_SECRET", SECRET)];
+    crate::start(([127, 0, 0, 1], 1).into(), &[&own, more].concat())
 }
 
 fn now() -> u64 {
@@ -51,30 +42,23 @@ fn detail(answer: &Answer) -> String {
 
 /// Starts a fake stats and returns its address.
 fn member(instance: &'static str) -> String {
-    let serve = move |stream: TcpStream| {
-        let mut reader = BufReader::new(stream);
-        while let Some(head) = read_head(&mut reader) {
-            let stream = reader.get_mut();
-            if head.starts_with("GET /stats/stream?view=summary ") {
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
-                     stats-instance: {instance}\r\n\r\n"
-                );
-                let mut sent = stream.write_all(head.as_bytes());
-                while sent.is_ok() {
-                    sent = stream.write_all(b"event: summary\ndata: {}\n\n");
-                    thread::sleep(Duration::from_millis(200));
-                }
-                return;
-            }
-            let length = head.len();
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{head}");
-            if stream.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
+    let answer = move |request: &str, stream: &mut TcpStream| {
+        if !request.starts_with("GET /stats/stream?view=summary ") {
+            let length = request.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{request}");
+            return stream.write_all(answer.as_bytes()).is_ok();
         }
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nstats-instance: {instance}\r\n\r\n"
+        );
+        let mut sent = stream.write_all(head.as_bytes());
+        while sent.is_ok() {
+            sent = stream.write_all(b"event: summary\ndata: {}\n\n");
+            thread::sleep(Duration::from_millis(200));
+        }
+        false
     };
-    testing::accept(serve).to_string()
+    testing::serve(answer).to_string()
 }
 
 /// The state of a member; `None` if it is not listed.
@@ -253,7 +237,7 @@ fn a_body_a_query_and_other_methods_are_rejected() {
 
 #[test]
 fn two_thousand_announcements_are_limited_to_a_thousand_members() {
-    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = free_address();
     let gateway = start(&[
         ("GATEWAY_ADMIN_LISTEN", &admin.to_string()),
         ("GATEWAY_ANNOUNCE_ALLOW", "10.0.0.0/8"),
@@ -281,10 +265,7 @@ fn two_thousand_announcements_are_limited_to_a_thousand_members() {
     // Together with the upstream of stats, the limit is exceeded by one address.
     let list = gateway.get("/fleet").json();
     assert_eq!(list["not_shown"], 1, "{list}");
-    let mut metrics = Connection { reader: BufReader::new(TcpStream::connect(admin).unwrap()) };
-    metrics.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    let answer = metrics.answer();
-    let text = answer.text();
+    let text = metrics(admin);
     assert!(text.contains("gateway_fleet_members_not_shown 1\n"), "{text}");
     for line in ["{result=\"accepted\"} 1000", "{result=\"rejected\"} 1000"] {
         assert!(text.contains(&format!("gateway_fleet_announcements_total{line}\n")), "{text}");

@@ -1,87 +1,33 @@
-//! Configuration: tests of the gateway binary with routes, limits, trusted proxies, cache settings,
-//! logs and metrics.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! Configuration: tests with routes, limits, trusted proxies, cache settings, logs and metrics.
 
 use std::fs;
-use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use testing::{Answer, Service, accept, eventually, fields, read_head, run};
+use testing::{Answer, eventually, fields, run};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, Upstream, echo_upgraded, free_address, metrics, start};
 
-/// An upstream that returns the received request with configurable fields, and counts requests.
-struct Origin {
-    address: SocketAddr,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Origin {
-    fn start(more: &'static str, takes: Duration) -> Self {
-        let requests = Arc::new(AtomicUsize::new(0));
-        let count = requests.clone();
-        let address = accept(move |stream| serve(stream, more, takes, &count));
-        Self { address, requests }
-    }
-
-    fn request_count(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-}
-
-fn serve(stream: TcpStream, more: &str, takes: Duration, count: &AtomicUsize) {
-    let mut reader = BufReader::new(stream);
-    while let Some(mut request) = read_head(&mut reader) {
-        let length = fields(&request, "content-length");
-        let length = length.first().map_or(0, |n| n.parse().unwrap());
-        reader.by_ref().take(length).read_to_string(&mut request).unwrap();
-        if !request.contains("gateway-check") {
-            count.fetch_add(1, Ordering::SeqCst);
+/// An upstream that returns the received request with these fields.
+fn origin(more: &'static str, takes: Duration) -> Upstream {
+    Upstream::start(move |number, request, stream| {
+        if number > 0 {
             thread::sleep(takes);
         }
-        let answer = if request.contains("\r\nupgrade: echo\r\n") {
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
-                .to_owned()
-        } else {
-            format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n{request}", request.len())
-        };
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
+        if request.contains("\r\nupgrade: echo\r\n") {
+            echo_upgraded(stream);
+            return false;
         }
-        if answer.starts_with("HTTP/1.1 101") {
-            let mut received = [0; 4];
-            reader.read_exact(&mut received).unwrap();
-            reader.get_mut().write_all(&received).unwrap();
-            return;
-        }
-    }
+        let length = request.len();
+        let answer = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {length}\r\n\r\n{request}");
+        stream.write_all(answer.as_bytes()).is_ok()
+    })
 }
 
-fn start(origin: &Origin, settings: &[(&str, &str)]) -> Service {
-    let address = origin.address.to_string();
-    let own = [
-        ("GATEWAY_STATS", address.as_str()),
-        ("GATEWAY_FRONTEND", address.as_str()),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    let named = |name: &str| settings.iter().any(|(key, _)| *key == name);
-    let own = own.into_iter().filter(|(name, _)| !named(name));
-    Service::start(
-        GATEWAY,
-        "GATEWAY_LISTEN",
-        &own.chain(settings.iter().copied()).collect::<Vec<_>>(),
-    )
-}
-
-fn plain() -> Origin {
-    Origin::start("", Duration::ZERO)
+fn plain() -> Upstream {
+    origin("", Duration::ZERO)
 }
 
 /// Creates a file for one test.
@@ -97,11 +43,11 @@ fn seen(answer: &Answer, name: &str) -> Vec<String> {
 
 #[test]
 fn an_asset_is_fetched_once_and_then_served_from_the_cache() {
-    let origin = Origin::start(
+    let origin = origin(
         "Cache-Control: public, max-age=31536000, immutable\r\nETag: \"a\"\r\n",
         Duration::ZERO,
     );
-    let gateway = start(&origin, &[]);
+    let gateway = start(origin.address, &[]);
     let first = gateway.get("/app.js");
     let second = gateway.get("/app.js");
     assert_eq!((origin.request_count(), &first.body), (1, &second.body));
@@ -116,9 +62,8 @@ fn an_asset_is_fetched_once_and_then_served_from_the_cache() {
 
 #[test]
 fn concurrent_requests_for_the_same_target_cause_one_upstream_request() {
-    let origin =
-        Origin::start("Cache-Control: max-age=0, s-maxage=60\r\n", Duration::from_millis(300));
-    let gateway = start(&origin, &[]);
+    let origin = origin("Cache-Control: max-age=0, s-maxage=60\r\n", Duration::from_millis(300));
+    let gateway = start(origin.address, &[]);
     let mut clients: Vec<_> = (0..20).map(|_| gateway.connect()).collect();
     for client in &mut clients {
         client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -131,8 +76,8 @@ fn concurrent_requests_for_the_same_target_cause_one_upstream_request() {
 
 #[test]
 fn a_response_that_must_be_revalidated_is_304_for_a_matching_condition_and_never_stored() {
-    let origin = Origin::start("Cache-Control: no-cache\r\nETag: \"a\"\r\n", Duration::ZERO);
-    let gateway = start(&origin, &[]);
+    let origin = origin("Cache-Control: no-cache\r\nETag: \"a\"\r\n", Duration::ZERO);
+    let gateway = start(origin.address, &[]);
     for count in 1..4 {
         let answer = gateway.ask("GET", "/", &[("if-none-match", "\"a\"")]);
         assert_eq!((answer.text(), origin.request_count()), ("", count), "{}", answer.head);
@@ -142,13 +87,14 @@ fn a_response_that_must_be_revalidated_is_304_for_a_matching_condition_and_never
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let gateway = start(&plain(), &[]);
+    let gateway = start(plain().address, &[]);
     let mut client = gateway.connect();
     let one = |n| format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n");
     let body =
         "POST /4 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
-    client.send(&[one(1), one(2), one(3), body.to_owned(), one(5)].concat());
-    for n in 1..=5 {
+    let all: Vec<_> = (1..=50).map(|n| if n == 4 { body.to_owned() } else { one(n) }).collect();
+    client.send(&all.concat());
+    for n in 1..=50 {
         let answer = client.answer();
         let method = if n == 4 { "POST" } else { "GET" };
         assert!(answer.text().starts_with(&format!("{method} /{n} ")), "{}", answer.text());
@@ -159,7 +105,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn a_client_over_its_rate_gets_429_with_retry_after() {
     let origin = plain();
-    let gateway = start(&origin, &[("GATEWAY_CLIENT_RATE", "1 burst 3")]);
+    let gateway = start(origin.address, &[("GATEWAY_CLIENT_RATE", "1 burst 3")]);
     let statuses: Vec<_> = (0..5).map(|_| gateway.get("/").status).collect();
     assert_eq!(statuses[..3], [200, 200, 200]);
     let answer = gateway.get("/");
@@ -171,7 +117,7 @@ fn a_client_over_its_rate_gets_429_with_retry_after() {
 
 #[test]
 fn connections_and_streams_of_a_client_are_limited() {
-    let gateway = start(&plain(), &[("GATEWAY_CLIENT_CONNECTIONS", "1")]);
+    let gateway = start(plain().address, &[("GATEWAY_CLIENT_CONNECTIONS", "1")]);
     let mut first = gateway.connect();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(first.answer().status, 200);
@@ -182,11 +128,11 @@ fn connections_and_streams_of_a_client_are_limited() {
 
 #[test]
 fn only_allowed_clients_have_access() {
-    let denied = start(&plain(), &[("GATEWAY_DENY", "127.0.0.0/8")]);
+    let denied = start(plain().address, &[("GATEWAY_DENY", "127.0.0.0/8")]);
     assert_eq!((denied.get("/").status, denied.get("/healthz").status), (403, 200));
-    let others = start(&plain(), &[("GATEWAY_ALLOW", "10.0.0.0/8")]);
+    let others = start(plain().address, &[("GATEWAY_ALLOW", "10.0.0.0/8")]);
     assert_eq!(others.get("/").status, 403);
-    let hosts = start(&plain(), &[("GATEWAY_HOSTS", "example.org")]);
+    let hosts = start(plain().address, &[("GATEWAY_HOSTS", "example.org")]);
     let mut foreign = hosts.connect();
     foreign.send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
     assert_eq!((foreign.answer().status, hosts.get("/").status), (421, 200));
@@ -195,12 +141,12 @@ fn only_allowed_clients_have_access() {
 #[test]
 fn only_trusted_proxies_may_set_forwarded_fields() {
     let claims = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-proto", "https")];
-    let trusting = start(&plain(), &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
+    let trusting = start(plain().address, &[("GATEWAY_TRUSTED_PROXIES", "127.0.0.1")]);
     let answer = trusting.ask("GET", "/", &claims);
     assert_eq!(seen(&answer, "x-forwarded-for"), ["203.0.113.7, 127.0.0.1"]);
     assert_eq!(seen(&answer, "x-forwarded-proto"), ["https"]);
     assert!(answer.field("strict-transport-security").is_some());
-    let doubting = start(&plain(), &[]);
+    let doubting = start(plain().address, &[]);
     let answer = doubting.ask("GET", "/", &claims);
     assert_eq!(seen(&answer, "x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen(&answer, "x-forwarded-proto"), ["http"]);
@@ -209,7 +155,7 @@ fn only_trusted_proxies_may_set_forwarded_fields() {
 
 #[test]
 fn a_trace_continues_and_a_request_id_is_forwarded() {
-    let gateway = start(&plain(), &[]);
+    let gateway = start(plain().address, &[]);
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let answer = gateway.ask("GET", "/", &[("traceparent", parent)]);
     assert!(seen(&answer, "traceparent")[0].starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
@@ -222,7 +168,7 @@ fn a_protected_route_requires_credentials_and_does_not_forward_them() {
     let secret = file("secret", "0123456789abcdef\n");
     let route = format!("/private {} auth=bearer", origin.address);
     let gateway = start(
-        &origin,
+        origin.address,
         &[("GATEWAY_ROUTES", &route), ("GATEWAY_SECRET_FILE", secret.to_str().unwrap())],
     );
     let answer = gateway.get("/private/x");
@@ -240,7 +186,7 @@ fn a_protected_route_requires_credentials_and_does_not_forward_them() {
 fn a_protocol_upgrade_requires_a_route_that_allows_it() {
     let origin = plain();
     let route = format!("/ws {} upgrade=websocket,echo", origin.address);
-    let gateway = start(&origin, &[("GATEWAY_ROUTES", &route)]);
+    let gateway = start(origin.address, &[("GATEWAY_ROUTES", &route)]);
     let upgrade = |path: &str| {
         let mut client = gateway.connect();
         client.send(&format!(
@@ -260,7 +206,7 @@ fn a_protocol_upgrade_requires_a_route_that_allows_it() {
 fn routes_are_reloaded_and_an_invalid_table_changes_nothing() {
     let (one, other) = (plain(), plain());
     let table = file("routes", &format!("/api {}\n", one.address));
-    let mut gateway = start(&one, &[("GATEWAY_ROUTES_FILE", table.to_str().unwrap())]);
+    let mut gateway = start(one.address, &[("GATEWAY_ROUTES_FILE", table.to_str().unwrap())]);
     assert_eq!((gateway.get("/api").status, one.request_count()), (200, 1));
     let mut persistent = gateway.connect();
     fs::write(&table, format!("/api {} # moved\n", other.address)).unwrap();
@@ -288,22 +234,16 @@ fn a_routes_file_may_begin_with_a_byte_order_mark() {
 
 #[test]
 fn metrics_are_served_only_on_the_admin_port() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let origin = Origin::start("Cache-Control: s-maxage=60\r\n", Duration::ZERO);
-    let gateway = start(&origin, &[("GATEWAY_ADMIN_LISTEN", &free)]);
+    let admin = free_address();
+    let origin = origin("Cache-Control: s-maxage=60\r\n", Duration::ZERO);
+    let gateway = start(origin.address, &[("GATEWAY_ADMIN_LISTEN", &admin.to_string())]);
     for _ in 0..3 {
         assert_eq!(gateway.get("/stats").status, 200);
     }
-    let metrics = || {
-        let mut stream = TcpStream::connect(&free).unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    };
-    eventually(|| metrics().contains("gateway_requests_total{route=\"/stats\",code=\"2xx\"} 3\n"));
-    let text = metrics();
+    eventually(|| {
+        metrics(admin).contains("gateway_requests_total{route=\"/stats\",code=\"2xx\"} 3\n")
+    });
+    let text = metrics(admin);
     for line in [
         "gateway_cache_requests_total{result=\"hit\"} 2\n",
         "gateway_request_duration_seconds_count{route=\"/stats\"} 3\n",
@@ -316,9 +256,9 @@ fn metrics_are_served_only_on_the_admin_port() {
 
 #[test]
 fn the_gateway_is_ready_when_every_route_has_a_healthy_upstream() {
-    let gateway = start(&plain(), &[]);
+    let gateway = start(plain().address, &[]);
     eventually(|| gateway.get("/readyz").status == 200);
-    let alone = start(&plain(), &[("GATEWAY_STATS", "no-such-name.invalid:80")]);
+    let alone = start(plain().address, &[("GATEWAY_STATS", "no-such-name.invalid:80")]);
     let answer = alone.get("/readyz");
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("no healthy upstream for route /stats"), "{}", answer.text());
@@ -328,7 +268,7 @@ fn the_gateway_is_ready_when_every_route_has_a_healthy_upstream() {
 #[test]
 fn every_request_is_logged_once_without_secrets() {
     let origin = plain();
-    let gateway = start(&origin, &[]);
+    let gateway = start(origin.address, &[]);
     let answer = gateway.ask("GET", "/page?token=hidden", &[("authorization", "Bearer hidden")]);
     let id = answer.field("x-request-id").unwrap().to_owned();
     let log = gateway.stop().log;

@@ -1,57 +1,24 @@
-//! Route attributes: tests of the gateway binary with time limits, body limits, the host of an
-//! upstream, and field rules.
+//! Route attributes: tests with time limits, body limits, the host of an upstream, and field rules.
 
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
-
-use std::io::{BufReader, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, accept, fields, read_head, run};
+use testing::{BOUND, fields, run};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{GATEWAY, HEALTHY, Upstream, start_with_routes};
 
-/// An upstream that returns the request it received, in a way that depends on the path, and counts
-/// requests.
-struct Upstream {
-    address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+/// An upstream that returns the request it received, in a way that depends on the path.
+fn upstream() -> Upstream {
+    Upstream::start(|_, request, stream| answer(request, stream))
 }
 
-impl Upstream {
-    fn start() -> Self {
-        let requests = Arc::new(AtomicUsize::new(0));
-        let count = requests.clone();
-        let address = accept(move |stream| {
-            let mut reader = BufReader::new(stream);
-            while let Some(request) = read_head(&mut reader) {
-                count.fetch_add(1, Ordering::SeqCst);
-                if !serve(&request, &mut reader) {
-                    return;
-                }
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn request_count(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-}
-
-/// Serves a request; returns whether the connection persists.
-fn serve(request: &str, reader: &mut BufReader<TcpStream>) -> bool {
+/// Returns whether the connection persists.
+fn answer(request: &str, stream: &mut TcpStream) -> bool {
     const OWN: &str = "Server: secret\r\nX-Powered-By: secret\r\nX-Frame-Options: ALLOW\r\n";
     let path = request.split(' ').nth(1).unwrap();
-    let length = fields(request, "content-length");
-    let length = length.first().map_or(0, |n| n.parse().unwrap());
-    let mut body = String::new();
-    reader.by_ref().take(length).read_to_string(&mut body).unwrap();
-    let stream = reader.get_mut();
     let last = path.rsplit('/').next().unwrap();
     let text = match last {
         "slow" => {
@@ -90,30 +57,20 @@ fn serve(request: &str, reader: &mut BufReader<TcpStream>) -> bool {
                 "kept" => "Cache-Control: max-age=60\r\nETag: \"a\"\r\nVary: X-Team\r\n",
                 _ => "",
             };
-            let length = request.len() + body.len();
-            format!("HTTP/1.1 200 OK\r\n{OWN}{more}Content-Length: {length}\r\n\r\n{request}{body}")
+            let length = request.len();
+            format!("HTTP/1.1 200 OK\r\n{OWN}{more}Content-Length: {length}\r\n\r\n{request}")
         }
     };
     stream.write_all(text.as_bytes()).is_ok() && !["events", "echo"].contains(&last)
 }
 
-fn start(routes: &str, more: &[(&str, &str)]) -> Service {
-    let mut variables =
-        vec![("GATEWAY_ROUTES", routes), ("GATEWAY_ADMIN_LISTEN", "off"), ("GATEWAY_HOSTS", "*")];
-    variables.extend(more);
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
-}
-
 /// An upstream that accepts every request, and the heads that it receives.
 fn recorder() -> (SocketAddr, Receiver<String>) {
     let (sender, heads) = channel();
-    let address = accept(move |stream| {
-        let mut reader = BufReader::new(stream);
-        while let Some(head) = read_head(&mut reader) {
-            // An error means that the test has ended.
-            let _ = sender.send(head);
-            let _ = reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        }
+    let address = testing::serve(move |request, stream| {
+        // An error means that the test has ended.
+        let _ = sender.send(request.to_owned());
+        stream.write_all(HEALTHY).is_ok()
     });
     (address, heads)
 }
@@ -121,7 +78,8 @@ fn recorder() -> (SocketAddr, Receiver<String>) {
 #[test]
 fn a_health_check_has_the_host_of_its_route() {
     let (upstream, heads) = recorder();
-    let _gateway = start(&format!("/api {upstream} host=api.internal check=/healthz"), &[]);
+    let _gateway =
+        start_with_routes(&format!("/api {upstream} host=api.internal check=/healthz"), &[]);
     let check = heads.recv_timeout(BOUND).unwrap();
     assert!(check.starts_with("GET /healthz "), "{check}");
     assert_eq!(fields(&check, "host"), ["api.internal"]);
@@ -130,7 +88,7 @@ fn a_health_check_has_the_host_of_its_route() {
 #[test]
 fn the_upstreams_of_stats_are_followed_with_the_host_of_their_route() {
     let (upstream, heads) = recorder();
-    let gateway = start(&format!("/stats {upstream} host=stats.internal"), &[]);
+    let gateway = start_with_routes(&format!("/stats {upstream} host=stats.internal"), &[]);
     assert_eq!(gateway.get("/fleet").status, 200);
     let request = heads.recv_timeout(BOUND).unwrap();
     assert!(request.starts_with("GET /stats/stream?view=summary "), "{request}");
@@ -139,8 +97,8 @@ fn the_upstreams_of_stats_are_followed_with_the_host_of_their_route() {
 
 #[test]
 fn an_upstream_receives_the_fields_of_its_route_for_any_request() {
-    let upstream = Upstream::start().address;
-    let gateway = start(
+    let upstream = upstream().address;
+    let gateway = start_with_routes(
         &format!(
             "/ {upstream} request-header=X-User:the%20gateway request-header=Authorization:Basic%20eA \
              request-header=Cookie:; /other {upstream}"
@@ -173,10 +131,10 @@ fn an_upstream_receives_the_fields_of_its_route_for_any_request() {
 
 #[test]
 fn an_upstream_receives_the_host_of_its_route() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let address = upstream.address;
     let routes = format!("/ {address}; /api {address} host=API.internal:8443");
-    let gateway = start(&routes, &[]);
+    let gateway = start_with_routes(&routes, &[]);
     let get = |path: &str, host: &str| {
         let mut client = gateway.connect();
         client.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
@@ -200,10 +158,10 @@ fn an_upstream_receives_the_host_of_its_route() {
 
 #[test]
 fn the_fields_that_an_upstream_receives_select_the_stored_response() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let address = upstream.address;
     let routes = format!("/ {address} request-header=X-Team:web; /own {address}");
-    let gateway = start(&routes, &[]);
+    let gateway = start_with_routes(&routes, &[]);
     for (path, count) in [("/kept", 1), ("/own/kept", 3)] {
         for team in ["a", "b", "a"] {
             let answer = gateway.ask("GET", path, &[("X-Team", team)]);
@@ -216,13 +174,13 @@ fn the_fields_that_an_upstream_receives_select_the_stored_response() {
 
 #[test]
 fn every_response_has_the_fields_of_its_route_and_no_hidden_ones() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let address = upstream.address;
     let routes = format!(
         "/ {address} hide=Server,X-Powered-By response-header=X-Frame-Options:DENY \
          response-header=Content-Security-Policy:default-src%20'self'%3B%20img-src%20* upgrade=echo"
     );
-    let gateway = start(&routes, &[]);
+    let gateway = start_with_routes(&routes, &[]);
     let right = |answer: &testing::Answer, what: &str| {
         assert_eq!(fields(&answer.head, "x-frame-options"), ["DENY"], "{what} {}", answer.head);
         let policy = fields(&answer.head, "content-security-policy");
@@ -262,9 +220,9 @@ fn every_response_has_the_fields_of_its_route_and_no_hidden_ones() {
 
 #[test]
 fn a_route_has_its_own_time_limits() {
-    let upstream = Upstream::start().address;
+    let upstream = upstream().address;
     let routes = format!("/ {upstream}; /short {upstream} timeout=1; /whole {upstream} total=1");
-    let gateway = start(&routes, &[]);
+    let gateway = start_with_routes(&routes, &[]);
     let begun = Instant::now();
     assert_eq!(gateway.get("/short/slow").status, 504);
     // No silence exceeds the limit, but the head takes longer in total.
@@ -280,10 +238,10 @@ fn a_route_has_its_own_time_limits() {
 
 #[test]
 fn a_route_has_its_own_body_limit() {
-    let upstream = Upstream::start();
+    let upstream = upstream();
     let address = upstream.address;
     let routes = format!("/ {address}; /few {address} body=4; /many {address} body=256KiB");
-    let gateway = start(&routes, &[("GATEWAY_BODY_BYTES", "64 KiB")]);
+    let gateway = start_with_routes(&routes, &[("GATEWAY_BODY_BYTES", "64 KiB")]);
     let post = |path: &str, fields: &str, body: &str| {
         let mut client = gateway.connect();
         client.send(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}"));

@@ -1,78 +1,41 @@
-//! Cache: tests of the gateway binary with ranges, revalidation, background refreshes of stale
-//! responses, and errors.
-
-#![expect(clippy::unwrap_used, reason = "in tests a failed unwrap is the test's failure")]
+//! Cache: tests with ranges, revalidation, background refreshes of stale responses, and errors.
 
 use std::fs;
-use std::io::{BufReader, Write};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, accept, fields, read_head};
+use testing::{BOUND, Service, fields};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+use crate::{Upstream, start_with_routes};
 
-/// An upstream that responds to matching conditions with 304, and to all other requests with the
-/// request number as body. It records the requests.
-struct Upstream {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Upstream {
-    /// Starts an upstream with this status and these fields; each response except the first is
-    /// delayed by `takes`, unless the request has the field `Fast`.
-    fn start(status: &'static str, more: &'static str, takes: Duration) -> Self {
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let (kept, count) = (requests.clone(), AtomicUsize::new(0));
-        let address = accept(move |stream| {
-            let mut reader = BufReader::new(stream);
-            while let Some(request) = read_head(&mut reader) {
-                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-                let known = fields(&request, "if-none-match").contains(&"\"same\"");
-                let is_fast = number == 1 || !fields(&request, "fast").is_empty();
-                kept.lock().unwrap().push(request);
-                if !is_fast {
-                    thread::sleep(takes);
-                }
-                let body = format!("response {number}");
-                let answer = if known {
-                    format!("HTTP/1.1 304 Not Modified\r\n{more}\r\n")
-                } else {
-                    let length = body.len();
-                    format!("HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n{body}")
-                };
-                if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn request_count(&self) -> usize {
-        self.requests.lock().unwrap().len()
-    }
+/// An upstream that responds to matching conditions with 304, and to all other requests with this
+/// status, these fields, and the request number as body. Each response except the first is delayed
+/// by `takes`, unless the request has the field `Fast`.
+fn upstream(status: &'static str, more: &'static str, takes: Duration) -> Upstream {
+    Upstream::start(move |number, request, stream| {
+        if number > 1 && fields(request, "fast").is_empty() {
+            thread::sleep(takes);
+        }
+        let answer = if fields(request, "if-none-match").contains(&"\"same\"") {
+            format!("HTTP/1.1 304 Not Modified\r\n{more}\r\n")
+        } else {
+            let body = format!("response {number}");
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\n\r\n{body}")
+        };
+        stream.write_all(answer.as_bytes()).is_ok()
+    })
 }
 
 fn before(upstream: &Upstream) -> Service {
-    let routes = format!("/ {}", upstream.address);
-    let variables = [
-        ("GATEWAY_ROUTES", &*routes),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-        ("GATEWAY_HTTP2", "on"),
-    ];
-    Service::start(GATEWAY, "GATEWAY_LISTEN", &variables)
+    start_with_routes(&format!("/ {}", upstream.address), &[("GATEWAY_HTTP2", "on")])
 }
 
 #[test]
 fn a_range_is_served_from_the_stored_response() {
     let more = "Cache-Control: max-age=60\r\nETag: \"a\"\r\n";
-    let upstream = Upstream::start("200 OK", more, Duration::ZERO);
+    let upstream = upstream("200 OK", more, Duration::ZERO);
     let gateway = before(&upstream);
     assert_eq!(gateway.get("/x").text(), "response 1");
     for (range, body, expected) in [
@@ -96,7 +59,7 @@ fn a_range_is_served_from_the_stored_response() {
 #[test]
 fn a_no_cache_response_is_revalidated_each_time_and_transferred_once() {
     let more = "Cache-Control: no-cache\r\nETag: \"same\"\r\n";
-    let upstream = Upstream::start("200 OK", more, Duration::ZERO);
+    let upstream = upstream("200 OK", more, Duration::ZERO);
     let gateway = before(&upstream);
     for number in 1..=4 {
         let answer = gateway.get("/x");
@@ -114,7 +77,7 @@ fn a_no_cache_response_is_revalidated_each_time_and_transferred_once() {
 fn a_stale_response_is_sent_immediately_and_refreshed_in_the_background() {
     let takes = Duration::from_millis(1500);
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
-    let upstream = Upstream::start("200 OK", more, takes);
+    let upstream = upstream("200 OK", more, takes);
     let gateway = before(&upstream);
     assert_eq!(gateway.get("/x").text(), "response 1");
     thread::sleep(Duration::from_millis(1100));
@@ -136,7 +99,7 @@ fn a_stale_response_is_sent_immediately_and_refreshed_in_the_background() {
 fn concurrent_background_refreshes_are_limited() {
     const TARGETS: usize = 300;
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
-    let upstream = Upstream::start("200 OK", more, Duration::from_secs(6));
+    let upstream = upstream("200 OK", more, Duration::from_secs(6));
     let gateway = before(&upstream);
     let mut client = gateway.connect();
     let mut ask_all = |more: &str| {
@@ -159,17 +122,12 @@ fn concurrent_background_refreshes_are_limited() {
 fn requests_from_before_a_reload_store_nothing_for_later_ones() {
     let takes = Duration::from_millis(700);
     let more = "Cache-Control: max-age=60\r\nX-Secret: s\r\n";
-    let upstream = Upstream::start("200 OK", more, takes);
+    let upstream = upstream("200 OK", more, takes);
     let name = format!("gateway-caching-{}", std::process::id());
     let table = std::env::temp_dir().join(name);
     let write = |more: &str| fs::write(&table, format!("/ {}{more}\n", upstream.address)).unwrap();
     write("");
-    let variables = [
-        ("GATEWAY_ROUTES_FILE", table.to_str().unwrap()),
-        ("GATEWAY_ADMIN_LISTEN", "off"),
-        ("GATEWAY_HOSTS", "*"),
-    ];
-    let mut gateway = Service::start(GATEWAY, "GATEWAY_LISTEN", &variables);
+    let mut gateway = start_with_routes("", &[("GATEWAY_ROUTES_FILE", table.to_str().unwrap())]);
     // The first response is not delayed.
     assert_eq!(gateway.get("/").field("x-secret"), Some("s"));
     // One request fetches, and the other one waits for it.
@@ -193,17 +151,15 @@ fn requests_from_before_a_reload_store_nothing_for_later_ones() {
 
 #[test]
 fn an_error_with_an_explicit_lifetime_is_stored() {
-    let upstream =
-        Upstream::start("503 Service Unavailable", "Cache-Control: max-age=60\r\n", Duration::ZERO);
-    let gateway = before(&upstream);
+    let more = "Cache-Control: max-age=60\r\n";
+    let failing = upstream("503 Service Unavailable", more, Duration::ZERO);
+    let gateway = before(&failing);
     for _ in 0..3 {
         let answer = gateway.get("/x");
         assert_eq!((answer.status, answer.text()), (503, "response 1"));
     }
-    assert_eq!(upstream.request_count(), 1);
-    let upstream =
-        Upstream::start("400 Bad Request", "Cache-Control: max-age=60\r\n", Duration::ZERO);
-    let gateway = before(&upstream);
+    assert_eq!(failing.request_count(), 1);
+    let gateway = before(&upstream("400 Bad Request", more, Duration::ZERO));
     for number in 1..=3 {
         assert_eq!(gateway.get("/x").text(), format!("response {number}"));
     }

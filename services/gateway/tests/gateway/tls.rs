@@ -284,7 +284,7 @@ fn events_over_tls_are_forwarded_immediately_and_end_with_the_gateway() {
 
 #[test]
 fn a_silent_client_does_not_affect_others() {
-    let pair = Pair::new("silent");
+    let pair = Pair::new("handshake");
     let gateway = pair.start(upstream(None));
     let silent = TcpStream::connect_timeout(&gateway.address, BOUND).unwrap();
     assert!(get(&gateway, &pair.trusted, "/healthz").unwrap().starts_with("HTTP/1.1 200 "));

@@ -1,16 +1,10 @@
-//! State, alerts and events of the real binary with a synthetic proc tree.
-#![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
-
-mod support;
+//! State, alerts and events.
 
 use std::fs;
 
 use serde_json::Value;
-use support::{Tree, stat, stats_once};
 
-fn memory(tree: &Tree, available: u64) {
-    tree.write("meminfo", &format!("MemTotal: 4000 kB\nMemAvailable: {available} kB\n"));
-}
+use crate::{Tree, stat, stats_once};
 
 fn kinds(events: &Value) -> Vec<String> {
     let events = events["events"].as_array().unwrap();
@@ -20,13 +14,13 @@ fn kinds(events: &Value) -> Vec<String> {
 #[test]
 fn an_alert_has_its_start_time_and_ends_in_all_responses() {
     let tree = Tree::new("alerts");
-    memory(&tree, 3000);
+    tree.set_available(3000);
     let rules = "memory > 80 for 1s critical; cpu off; core off; load off; source off";
     let service = tree.serve_with(&[("STATS_ALERTS", rules)]);
     let calm = stats_once(&service, |sample| sample["state"] == "normal");
     assert!(calm.get("alerts").is_none() && calm["since_unix_ms"].is_u64(), "{calm}");
     assert_eq!(calm["events"][0]["kind"], "restart", "{calm}");
-    memory(&tree, 400);
+    tree.set_available(400);
     let begun = stats_once(&service, |sample| sample["ram"] == 90.0);
     let raised = stats_once(&service, |sample| sample["state"] == "critical");
     let alert = &raised["alerts"][0];
@@ -41,7 +35,7 @@ fn an_alert_has_its_start_time_and_ends_in_all_responses() {
     for line in ["stats_state 2\n", "stats_alert_state{subject=\"memory\",target=\"\"} 2\n"] {
         assert!(metrics.text().contains(line), "{}", metrics.text());
     }
-    memory(&tree, 3000);
+    tree.set_available(3000);
     let after = stats_once(&service, |sample| sample["state"] == "normal");
     assert!(after["since_unix_ms"].as_u64() > Some(since), "{after}");
     let events = service.get("/stats/events?seconds=600").json();
@@ -113,7 +107,7 @@ fn top_consumers_are_reported_only_if_processes_are_exposed() {
 #[test]
 fn alerts_can_be_off() {
     let tree = Tree::new("off");
-    memory(&tree, 1);
+    tree.set_available(1);
     let service = tree.serve_with(&[("STATS_ALERTS", "off")]);
     let sample = stats_once(&service, |sample| sample["sequence"].as_u64() > Some(1));
     assert!(sample.get("state").is_none() && sample.get("alerts").is_none(), "{sample}");

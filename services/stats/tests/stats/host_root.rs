@@ -1,20 +1,14 @@
 //! Root and proc filesystem of the host, mounted below a folder in a separate mount namespace.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "in a test a failed unwrap is the test's failure, and a skipped one is reported"
-)]
+#![expect(clippy::print_stderr, reason = "a skipped test is reported")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service};
+use testing::Service;
 
-const STATS: &str = env!("CARGO_BIN_EXE_stats");
+use crate::{STATS, stats_once};
 
 /// Script that creates a root of 9 MB in memory with the host's root at /host, like a container
 /// engine. The other mounts are only for the dynamic linker.
@@ -77,18 +71,10 @@ impl Container {
     }
 
     fn sample(&self, variables: &[(&str, &str)]) -> serde_json::Value {
-        let path = ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        let variables: Vec<_> = variables.iter().copied().chain([path]).collect();
+        let path = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")];
+        let variables = [&path, variables].concat();
         let service = Service::start(self.program.to_str().unwrap(), "STATS_LISTEN", &variables);
-        let begun = Instant::now();
-        loop {
-            let answer = service.get("/stats");
-            if answer.status == 200 && answer.json().get("filesystems").is_some() {
-                return answer.json();
-            }
-            assert!(begun.elapsed() < BOUND, "{}", answer.text());
-            thread::sleep(Duration::from_millis(20));
-        }
+        stats_once(&service, |sample| sample.get("filesystems").is_some())
     }
 }
 

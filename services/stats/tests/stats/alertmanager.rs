@@ -1,10 +1,7 @@
-//! Alerts of the real binary at an Alertmanager: a fake one, and Debian's if it is installed.
-#![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
-
-mod support;
+//! Alerts at an Alertmanager: a fake one, and Debian's if it is installed.
 
 use std::fs;
-use std::io::{BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,8 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{STATS, Tree, stat, stats_once};
 use testing::Service;
+
+use crate::{STATS, Tree, stats_once};
 
 /// Longer than the time to resolve an alert.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -24,39 +22,23 @@ const RULES: &str = "memory > 80 for 1s critical; cpu off; core off; load off; s
 /// Starts a server that responds to every request with this status; returns its address and the
 /// request bodies.
 fn receiver(status: &'static str) -> (String, Receiver<Value>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let (sender, contents) = channel();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream.unwrap());
-            let head = testing::read_head(&mut reader).unwrap();
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().unwrap())
-            });
-            let mut content = vec![0; length.unwrap_or(0)];
-            reader.read_exact(&mut content).unwrap();
-            let answer =
-                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-            let _ = reader.get_mut().write_all(answer.as_bytes());
-            if let Ok(content) = serde_json::from_slice(&content) {
-                drop(sender.send(content));
-            }
+    let address = testing::serve(move |request, stream| {
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let _ = stream.write_all(answer.as_bytes());
+        let (_, content) = request.split_once("\r\n\r\n").unwrap();
+        if let Ok(content) = serde_json::from_str(content) {
+            drop(sender.send(content));
         }
+        false
     });
-    (address, contents)
-}
-
-fn memory(tree: &Tree, available: u64) {
-    tree.write("meminfo", &format!("MemTotal: 4000 kB\nMemAvailable: {available} kB\n"));
+    (format!("http://{address}"), contents)
 }
 
 /// Tree of a host with free memory and a boot ID.
 fn host(name: &str) -> Tree {
     let tree = Tree::new(name);
-    memory(&tree, 3000);
-    tree.write("stat", &stat(1000, 1000));
+    tree.set_available(3000);
     fs::create_dir_all(tree.0.join("sys/kernel/random")).unwrap();
     tree.write("sys/kernel/random/boot_id", "0123abcd-4567-89ab-cdef-0123456789ab\n");
     tree
@@ -78,7 +60,7 @@ fn two_replicas_on_a_host_send_the_same_alert_and_its_end() {
     for replica in &replicas {
         stats_once(replica, |sample| sample["state"] == "normal");
     }
-    memory(&tree, 400);
+    tree.set_available(400);
     let sent = [(); 2].map(|()| contents.recv_timeout(PATIENCE).unwrap());
     let expected = serde_json::json!({
         "alertname": "memory", "subject": "memory", "severity": "critical", "team": "web",
@@ -89,7 +71,7 @@ fn two_replicas_on_a_host_send_the_same_alert_and_its_end() {
         assert!(message[0]["endsAt"].as_str() > message[0]["startsAt"].as_str(), "{message}");
         assert_eq!(message[0]["annotations"]["summary"], "memory: 90 %, limit 80");
     }
-    memory(&tree, 3000);
+    tree.set_available(3000);
     let over = stats_once(&replicas[0], |sample| sample["state"] == "normal");
     let resolved = [(); 2].map(|()| contents.recv_timeout(PATIENCE).unwrap());
     for message in resolved {
@@ -107,7 +89,7 @@ fn a_server_that_rejects_messages_receives_them_again_and_delays_nothing() {
     let tree = host("refusing");
     let (address, contents) = receiver("500 Internal Server Error");
     let service = serve(&tree, &address);
-    memory(&tree, 400);
+    tree.set_available(400);
     for _ in 0..2 {
         contents.recv_timeout(PATIENCE).unwrap();
     }
@@ -207,7 +189,7 @@ fn a_real_alertmanager_notifies_once_about_two_replicas_and_once_about_the_end()
     for replica in &replicas {
         stats_once(replica, |sample| sample["state"] == "normal");
     }
-    memory(&tree, 400);
+    tree.set_available(400);
     let first = notifications.recv_timeout(PATIENCE).unwrap();
     assert_eq!(
         (&first["status"], &first["alerts"][0]["status"]),
@@ -218,7 +200,7 @@ fn a_real_alertmanager_notifies_once_about_two_replicas_and_once_about_the_end()
     // Longer than three group intervals: no notification is sent twice.
     let twice = notifications.recv_timeout(Duration::from_secs(7));
     assert!(twice.is_err(), "{twice:?}");
-    memory(&tree, 3000);
+    tree.set_available(3000);
     let second = notifications.recv_timeout(PATIENCE).unwrap();
     assert_eq!(second["status"], "resolved", "{second}");
     let twice = notifications.recv_timeout(Duration::from_secs(7));

@@ -1,17 +1,14 @@
-//! Announcements of the real binary at a fake gateway.
-#![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
+//! Announcements at a fake gateway.
 
-mod support;
-
-use std::io::{BufReader, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use semantics::signature::{Key, verify};
-use support::{STATS, Tree, stats_once};
-use testing::{BOUND, Service, fields, read_head, run};
+use testing::{BOUND, Service, fields, run};
+
+use crate::{STATS, Tree, stats_once};
 
 const SECRET: &str = "a-secret-of-the-fleet-0123";
 
@@ -20,20 +17,19 @@ const SECRET: &str = "a-secret-of-the-fleet-0123";
 fn gateway(statuses: &'static [u16]) -> (String, Receiver<String>) {
     let (sender, heads) = channel();
     let state = Mutex::new((statuses.iter().peekable(), sender));
-    let serve = move |stream: TcpStream| {
-        let mut reader = BufReader::new(stream);
-        let Some(head) = read_head(&mut reader) else { return };
+    let address = testing::serve(move |request, stream| {
         let mut state = state.lock().unwrap();
         let status = match statuses {
             [.., last] if state.0.len() <= 1 => last,
             _ => state.0.next().unwrap(),
         };
         // The test may have ended.
-        let _ = state.1.send(head);
+        let _ = state.1.send(request.to_owned());
         let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 3\r\n\r\n{{}}\n");
-        let _ = reader.get_mut().write_all(answer.as_bytes());
-    };
-    (format!("http://{}", testing::accept(serve)), heads)
+        let _ = stream.write_all(answer.as_bytes());
+        false
+    });
+    (format!("http://{address}"), heads)
 }
 
 fn serve(tree: &Tree, gateways: &str, more: &[(&str, &str)]) -> Service {

@@ -1,7 +1,4 @@
-//! The real binary as a process, with a synthetic proc tree and with the real one.
-#![expect(clippy::unwrap_used, reason = "in a test a failed unwrap is the test's failure")]
-
-mod support;
+//! Samples, streams, history and commands.
 
 use std::fs;
 use std::io::{BufReader, Write};
@@ -14,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use testing::{BOUND, Service, run};
 
-use support::{STATS, Tree, stat, stats_once};
+use crate::{STATS, Tree, stat, stats_once};
 
-fn start_on_real_proc() -> Service {
-    Service::start(STATS, "STATS_LISTEN", &[])
+/// Starts the service on the real proc filesystem.
+fn start(variables: &[(&str, &str)]) -> Service {
+    Service::start(STATS, "STATS_LISTEN", variables)
 }
 
 #[test]
@@ -48,7 +46,7 @@ fn a_missing_file_affects_only_its_own_values() {
     tree.write("meminfo", "nonsense");
     let sample = stats_once(&service, |sample| sample.get("ram").is_none());
     assert_eq!(sample["uptime_seconds"], 100.5);
-    tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 2000 kB\n");
+    tree.set_available(2000);
     assert_eq!(stats_once(&service, |sample| sample.get("ram").is_some())["ram"], 50.0);
 }
 
@@ -65,7 +63,7 @@ fn a_service_without_any_value_is_not_ready_until_it_has_one() {
         assert_eq!(service.get("/healthz").status, 200);
         thread::sleep(Duration::from_millis(50));
     }
-    tree.write("meminfo", "MemTotal: 4000 kB\nMemAvailable: 1000 kB\n");
+    tree.set_available(1000);
     assert_eq!(stats_once(&service, |_| true)["ram"], 75.0);
     assert_eq!(service.get("/readyz").status, 200);
 }
@@ -135,7 +133,7 @@ fn the_network_of_a_mounted_proc_filesystem_is_that_of_its_first_process() {
 
 #[test]
 fn on_this_machine_cpu_and_ram_are_percentages_and_come_first() {
-    let service = start_on_real_proc();
+    let service = start(&[]);
     let sample = stats_once(&service, |_| true);
     for name in ["cpu", "ram"] {
         let value = sample[name].as_f64().unwrap();
@@ -152,7 +150,7 @@ fn the_first_response_already_includes_a_busy_processor() {
         let busy = busy.clone();
         move || while busy.load(Ordering::Relaxed) {}
     });
-    let service = start_on_real_proc();
+    let service = start(&[]);
     let first = stats_once(&service, |_| true);
     busy.store(false, Ordering::Relaxed);
     spinner.join().unwrap();
@@ -164,7 +162,7 @@ fn the_first_response_already_includes_a_busy_processor() {
 
 #[test]
 fn a_stream_has_one_sample_a_second_and_ends_when_the_service_stops() {
-    let service = start_on_real_proc();
+    let service = start(&[]);
     stats_once(&service, |_| true);
     let mut lines = service.stream("/stats/stream");
     let mut next_sequence = || {
@@ -186,7 +184,7 @@ fn a_stream_has_one_sample_a_second_and_ends_when_the_service_stops() {
 
 #[test]
 fn a_stream_supports_head_requests() {
-    let service = start_on_real_proc();
+    let service = start(&[]);
     stats_once(&service, |_| true);
     let answer = service.ask("HEAD", "/stats/stream", &[]);
     assert_eq!((answer.status, answer.body.len()), (200, 0), "{answer:?}");
@@ -203,7 +201,7 @@ fn in_a_limited_container_the_scope_is_the_container() {
     tree.write("meminfo", "MemTotal: 1048576 kB\nMemAvailable: 262144 kB\n");
     let proc_root = tree.0.to_str().unwrap();
     let root = [("STATS_PROC", proc_root), ("STATS_ROOT", fixture)];
-    let service = Service::start(STATS, "STATS_LISTEN", &root);
+    let service = start(&root);
     let sample = stats_once(&service, |sample| sample.get("cpu").is_some());
     assert_eq!(sample["scope"]["kind"], "container", "{sample}");
     let reason = "the control group is limited to 128 MiB of memory";
@@ -214,7 +212,7 @@ fn in_a_limited_container_the_scope_is_the_container() {
     let metrics = service.get("/metrics");
     assert!(metrics.text().contains("container_cpu_usage_seconds_total"), "{}", metrics.text());
     let host = [("STATS_PROC", proc_root), ("STATS_ROOT", fixture), ("STATS_SCOPE", "host")];
-    let service = Service::start(STATS, "STATS_LISTEN", &host);
+    let service = start(&host);
     let sample = stats_once(&service, |_| true);
     assert_eq!((&sample["scope"]["kind"], &sample["ram"]), (&"host".into(), &75.0.into()));
 }
@@ -253,8 +251,7 @@ fn ecs_agent() -> String {
 #[test]
 fn in_an_ecs_task_the_scope_is_the_task() {
     let agent = ecs_agent();
-    let variables = [("ECS_CONTAINER_METADATA_URI_V4", agent.as_str())];
-    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let service = start(&[("ECS_CONTAINER_METADATA_URI_V4", &agent)]);
     let sample = stats_once(&service, |sample| sample["task"].get("cpu_used_cores").is_some());
     assert_eq!(sample["scope"]["kind"], "task", "{sample}");
     assert!(sample["task"]["containers"].as_array().unwrap().len() > 1, "{sample}");
@@ -267,8 +264,7 @@ fn in_an_ecs_task_the_scope_is_the_task() {
 
 #[test]
 fn without_a_response_of_the_agent_the_scope_is_not_the_task() {
-    let variables = [("ECS_CONTAINER_METADATA_URI_V4", "http://127.0.0.1:9/v4/abc")];
-    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let service = start(&[("ECS_CONTAINER_METADATA_URI_V4", "http://127.0.0.1:9/v4/abc")]);
     let sample = stats_once(&service, |_| true);
     assert_ne!(sample["scope"]["kind"], "task", "{sample}");
 }
@@ -285,15 +281,15 @@ fn a_history_file_survives_a_restart_and_a_damaged_one_is_renamed() {
         let times = history["time_unix_ms"].as_array().unwrap().clone();
         (first["time_unix_ms"].as_u64().unwrap(), times)
     };
-    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let service = start(&variables);
     let (first, _) = rows(&service);
     assert_eq!(service.stop().code, Some(0));
-    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let service = start(&variables);
     let (second, times) = rows(&service);
     assert!(second > first && times.contains(&first.into()), "{first} is not in {times:?}");
     assert_eq!(service.stop().code, Some(0));
     fs::write(&file, "nonsense").unwrap();
-    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let service = start(&variables);
     let (third, times) = rows(&service);
     assert_eq!(times.first(), Some(&third.into()));
     assert_eq!(fs::read_to_string(folder.join("history.damaged")).unwrap(), "nonsense");
@@ -303,7 +299,7 @@ fn a_history_file_survives_a_restart_and_a_damaged_one_is_renamed() {
 
 #[test]
 fn the_health_check_reports_the_state_of_the_service() {
-    let service = start_on_real_proc();
+    let service = start(&[]);
     let address = service.address.to_string();
     stats_once(&service, |_| true);
     for arguments in [&["healthcheck"][..], &["healthcheck", "/readyz"]] {
@@ -330,7 +326,7 @@ fn all_invalid_settings_are_reported_at_once_with_exit_status_64() {
 
 #[test]
 fn a_port_in_use_is_reported_in_one_sentence_with_exit_status_1() {
-    let service = start_on_real_proc();
+    let service = start(&[]);
     let address = service.address.to_string();
     let refused = run(STATS, &[], &[("STATS_LISTEN", &address)]);
     let told = String::from_utf8(refused.stderr).unwrap();
@@ -351,8 +347,7 @@ fn next_event(lines: &mut impl Iterator<Item = String>, name: &str) -> serde_jso
 
 #[test]
 fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
-    let variables = [("STATS_LABELS", "team=web,az=eu-1")];
-    let service = Service::start(STATS, "STATS_LISTEN", &variables);
+    let service = start(&[("STATS_LABELS", "team=web,az=eu-1")]);
     let sample = stats_once(&service, |sample| sample["sequence"].as_u64() > Some(1));
     assert_eq!(sample["labels"], serde_json::json!({ "team": "web", "az": "eu-1" }));
     let mut lines = service.stream("/stats/stream?view=summary");
@@ -373,7 +368,7 @@ fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
 #[test]
 fn on_loopback_an_unknown_host_gets_421_unless_it_is_configured() {
     let status = |variables: &[(&str, &str)], host: &str| {
-        let service = Service::start(STATS, "STATS_LISTEN", variables);
+        let service = start(variables);
         let mut connection = service.connect();
         connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
         connection.answer().status

@@ -117,6 +117,30 @@ impl From<Fields> for HeaderMap {
 }
 
 #[cfg(test)]
+impl Fields {
+    /// Fields with these names and values.
+    pub(crate) fn of(fields: &[(&str, &str)]) -> Self {
+        let parse = |&(name, value): &(&str, &str)| {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+        };
+        fields.iter().map(parse).collect()
+    }
+
+    /// Fields with this name and these values.
+    pub(crate) fn of_values(name: &str, values: &[&str]) -> Self {
+        let fields: Vec<_> = values.iter().map(|&value| (name, value)).collect();
+        Self::of(&fields)
+    }
+
+    /// Fields from lines such as `name: value`.
+    pub(crate) fn of_lines(lines: &[&str]) -> Self {
+        let fields: Vec<_> = lines.iter().map(|line| line.split_once(": ").unwrap()).collect();
+        Self::of(&fields)
+    }
+}
+
+#[cfg(test)]
 impl<N> std::ops::Index<N> for Fields
 where
     HeaderName: PartialEq<N>,

@@ -174,7 +174,6 @@ fn is_token(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -184,11 +183,7 @@ mod tests {
     }
 
     fn fields(lines: &[&str]) -> Fields {
-        let value = |line: &&str| (CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
-        lines.iter().map(value).fold(Fields::new(), |mut headers, (name, value)| {
-            headers.append(name, value);
-            headers
-        })
+        Fields::of_values("cache-control", lines)
     }
 
     const fn seconds(seconds: u64) -> Duration {

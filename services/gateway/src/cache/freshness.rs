@@ -234,8 +234,6 @@ fn is_event_stream(headers: &Fields) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     /// 1994-11-06 08:49:37, the date in the RFC's examples.
@@ -246,19 +244,9 @@ mod tests {
         Moment { instant: Instant::now(), unix: SystemTime::UNIX_EPOCH + NOW }
     }
 
-    fn headers(lines: &[&str]) -> Fields {
-        let mut headers = Fields::new();
-        for line in lines {
-            let (name, value) = line.split_once(": ").unwrap();
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
-
     fn freshness(status: u16, authorised: bool, lines: &[&str]) -> Result<Freshness, Refusal> {
         let status = StatusCode::from_u16(status).unwrap();
-        Freshness::of(status, &headers(lines), authorised, Duration::ZERO, now())
+        Freshness::of(status, &Fields::of_lines(lines), authorised, Duration::ZERO, now())
     }
 
     /// Seconds fresh, stale while revalidating, and stale on error.
@@ -414,7 +402,7 @@ mod tests {
         let status = StatusCode::OK;
         let lines =
             ["cache-control: max-age=10", "age: 3, 9", "date: Sun, 06 Nov 1994 08:49:00 GMT"];
-        let freshness = Freshness::of(status, &headers(&lines), false, delay, at).unwrap();
+        let freshness = Freshness::of(status, &Fields::of_lines(&lines), false, delay, at).unwrap();
         assert_eq!(freshness.age(later(2)), Duration::from_millis(5500));
         assert!(freshness.is_fresh(later(6)));
         assert!(!freshness.is_fresh(later(7)));

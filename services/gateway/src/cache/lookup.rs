@@ -135,18 +135,12 @@ impl CacheRequest<'_> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-    use http::header::HeaderName;
-
     use super::*;
 
     /// Obstacle and limit of a request with one field.
     fn reasons(method: &Method, line: &str) -> (Option<Reason>, Option<Reason>) {
-        let mut headers = Fields::new();
-        if let Some((name, value)) = line.split_once(": ") {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.insert(name, HeaderValue::from_str(value).unwrap());
-        }
+        let fields: Vec<_> = line.split_once(": ").into_iter().collect();
+        let headers = Fields::of(&fields);
         let question = CacheRequest { method, site: "", target: "/", epoch: 0, headers: &headers };
         (question.bypass_reason(), question.limit())
     }

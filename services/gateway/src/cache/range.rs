@@ -98,15 +98,10 @@ mod tests {
 
     use super::*;
 
-    fn part(fields: &[(&'static str, &str)], length: usize) -> Part {
-        let mut request = Fields::new();
-        for (name, value) in fields {
-            request
-                .append(http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-        }
+    fn part(fields: &[(&str, &str)], length: usize) -> Part {
         let etag = HeaderValue::from_static("\"a\"");
         let modified = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
-        Part::of(&request, Some(&etag), Some(&modified), length)
+        Part::of(&Fields::of(fields), Some(&etag), Some(&modified), length)
     }
 
     #[test]

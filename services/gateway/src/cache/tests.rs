@@ -9,7 +9,6 @@ mod stale;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::HeaderName;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::cache_status::Forwarded;
@@ -45,7 +44,7 @@ impl World {
     }
 
     fn lookup(&self, method: &Method, target: &str, lines: &[&str]) -> Lookup {
-        let headers = headers(lines);
+        let headers = Fields::of_lines(lines);
         let epoch = self.cache.epoch();
         let request = CacheRequest { method, site: "http://a", target, epoch, headers: &headers };
         self.cache.try_lookup(&request, self.now(), None)
@@ -75,7 +74,7 @@ impl World {
     }
 
     fn respond(&self, fill: &mut Fill, status: u16, lines: &[&str], length: usize) -> FillDecision {
-        let mut headers = headers(lines);
+        let mut headers = Fields::of_lines(lines);
         headers.insert(http::header::CONTENT_LENGTH, length.into());
         fill.response(StatusCode::from_u16(status).unwrap(), &headers, self.moment())
     }
@@ -112,16 +111,6 @@ impl World {
 
 fn moment(instant: Instant) -> Moment {
     Moment { instant, unix: SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777) }
-}
-
-fn headers(lines: &[&str]) -> Fields {
-    let mut headers = Fields::new();
-    for line in lines {
-        let (name, value) = line.split_once(": ").unwrap();
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        headers.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    headers
 }
 
 fn expect_fill(lookup: Lookup) -> Box<Fill> {

@@ -1,7 +1,6 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use http::HeaderName;
 use proptest::prelude::*;
 
 use super::*;
@@ -9,29 +8,19 @@ use crate::fields::Fields;
 
 const LONG: &str = "content-length: 5000";
 
-fn fields(lines: &[&str]) -> Fields {
-    let mut headers = Fields::new();
-    for line in lines {
-        let (name, value) = line.split_once(": ").unwrap();
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        headers.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    headers
+fn get(fields: &Fields) -> RequestInfo<'_> {
+    static GET: Method = Method::GET;
+    RequestInfo { method: &GET, fields, is_http10: false, requires_auth: false }
 }
 
 fn head(status: u16, lines: &[&str]) -> (StatusCode, Fields) {
-    (StatusCode::from_u16(status).unwrap(), fields(lines))
+    (StatusCode::from_u16(status).unwrap(), Fields::of_lines(lines))
 }
 
 fn form_of(lines: &[&str]) -> Form {
-    let fields = fields(&["accept-encoding: gzip"]);
-    let request = RequestInfo {
-        method: &Method::GET,
-        fields: &fields,
-        is_http10: false,
-        requires_auth: false,
-    };
-    form(&request, StatusCode::OK, &self::fields(lines))
+    let fields = Fields::of_lines(&["accept-encoding: gzip"]);
+    let request = get(&fields);
+    form(&request, StatusCode::OK, &Fields::of_lines(lines))
 }
 
 /// The resulting head, and whether the body is compressed.
@@ -40,7 +29,7 @@ fn sent(
     request: &[&str],
     (status, mut answer): (StatusCode, Fields),
 ) -> (Fields, bool) {
-    let fields = fields(request);
+    let fields = Fields::of_lines(request);
     let request = RequestInfo { method, fields: &fields, is_http10: false, requires_auth: false };
     let encoder = Encoders::new(true).begin(&request, status, &mut answer);
     (answer, encoder.is_some())
@@ -92,9 +81,9 @@ fn unsuitable_responses_are_forwarded_unchanged() {
 
 #[test]
 fn compression_depends_on_the_request() {
-    let answer = fields(&["content-type: text/html", LONG]);
+    let answer = Fields::of_lines(&["content-type: text/html", LONG]);
     let ask = |method: &Method, coding: &str, is_http10, requires_auth| {
-        let fields = fields(&[&format!("accept-encoding: {coding}")]);
+        let fields = Fields::of_lines(&[&format!("accept-encoding: {coding}")]);
         let request = RequestInfo { method, fields: &fields, is_http10, requires_auth };
         form(&request, StatusCode::OK, &answer)
     };
@@ -113,14 +102,9 @@ fn compression_depends_on_the_request() {
 
 #[test]
 fn only_a_success_is_compressed() {
-    let fields = fields(&["accept-encoding: gzip"]);
-    let request = RequestInfo {
-        method: &Method::GET,
-        fields: &fields,
-        is_http10: false,
-        requires_auth: false,
-    };
-    let answer = self::fields(&["content-type: text/html", LONG]);
+    let fields = Fields::of_lines(&["accept-encoding: gzip"]);
+    let request = get(&fields);
+    let answer = Fields::of_lines(&["content-type: text/html", LONG]);
     for status in [201, 204, 206, 304, 404, 500] {
         let status = StatusCode::from_u16(status).unwrap();
         assert_eq!(form(&request, status, &answer), Form::AsIs, "{status}");
@@ -195,13 +179,8 @@ fn a_304_contains_the_tag_of_the_client() {
 #[test]
 fn without_a_free_encoder_responses_are_not_compressed() {
     let encoders = Encoders::new(true);
-    let fields = fields(&["accept-encoding: gzip"]);
-    let request = RequestInfo {
-        method: &Method::GET,
-        fields: &fields,
-        is_http10: false,
-        requires_auth: false,
-    };
+    let fields = Fields::of_lines(&["accept-encoding: gzip"]);
+    let request = get(&fields);
     let begin = || {
         let (status, mut answer) = head(200, &["content-type: text/css", LONG]);
         let encoder = encoders.begin(&request, status, &mut answer);
@@ -217,13 +196,8 @@ fn without_a_free_encoder_responses_are_not_compressed() {
 #[test]
 fn pieces_of_a_body_of_unknown_length_are_flushed() {
     let encoders = Encoders::new(true);
-    let fields = fields(&["accept-encoding: gzip"]);
-    let request = RequestInfo {
-        method: &Method::GET,
-        fields: &fields,
-        is_http10: false,
-        requires_auth: false,
-    };
+    let fields = Fields::of_lines(&["accept-encoding: gzip"]);
+    let request = get(&fields);
     let lines = ["content-type: text/css", "transfer-encoding: chunked"];
     let (status, mut answer) = head(200, &lines);
     let mut encoder = encoders.begin(&request, status, &mut answer).unwrap();
@@ -241,13 +215,8 @@ proptest! {
         ends_with_the_last: bool,
     ) {
         let length = if is_known { LONG } else { "transfer-encoding: chunked" };
-        let fields = fields(&["accept-encoding: gzip"]);
-        let request = RequestInfo {
-            method: &Method::POST,
-            fields: &fields,
-            is_http10: false,
-            requires_auth: false,
-        };
+        let fields = Fields::of_lines(&["accept-encoding: gzip"]);
+        let request = RequestInfo { method: &Method::POST, ..get(&fields) };
         let (status, mut answer) = head(200, &["content-type: text/css", length]);
         let mut encoder = Encoders::new(true).begin(&request, status, &mut answer).unwrap();
         let mut packed = Vec::new();

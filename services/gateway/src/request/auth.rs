@@ -207,10 +207,7 @@ mod tests {
 
     /// The challenge, if authentication fails.
     fn refused(auth: &Auth, presented: &[&str]) -> Option<String> {
-        let mut headers = Fields::new();
-        for value in presented {
-            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
+        let headers = Fields::of_values("authorization", presented);
         auth.check(&headers).err().map(|value| value.to_str().unwrap().to_owned())
     }
 

@@ -308,10 +308,7 @@ mod tests {
     fn fields_are_replaced_and_removed() {
         let mut rules = response(&["X-A:new"]).unwrap();
         rules.hide("Server").unwrap();
-        let mut fields = Fields::new();
-        for (name, value) in [("x-a", "1"), ("x-a", "2"), ("server", "x"), ("x-b", "3")] {
-            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
+        let mut fields = Fields::of(&[("x-a", "1"), ("x-a", "2"), ("server", "x"), ("x-b", "3")]);
         let mut informational = fields.clone();
         rules.apply(&mut fields);
         assert_eq!(fields.get_all("x-a").collect::<Vec<_>>(), ["new"]);

@@ -177,15 +177,6 @@ mod tests {
     use http::HeaderValue;
     use std::collections::HashSet;
 
-    fn request(fields: &[(&'static str, &str)]) -> Fields {
-        let mut request = Fields::new();
-        for &(name, value) in fields {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            request.append(name, value.parse().unwrap());
-        }
-        request
-    }
-
     fn all<'a>(request: &'a Fields, name: &str) -> Vec<&'a str> {
         let values = request.get_all(name);
         values.map(|value| value.to_str().unwrap()).collect()
@@ -204,21 +195,15 @@ mod tests {
     fn said(words: ForwardedHeaders<'_>, request: &Fields) -> Fields {
         let hop = HopByHop::of(request).unwrap();
         let kept = request.iter().filter(|(name, _)| !words.replace(name) && !hop.removes(name));
-        let mut said = Fields::new();
-        for (name, value) in kept {
-            said.append(name.clone(), value.clone());
-        }
-        for (name, value) in set_by(&words) {
-            said.append(name, value);
-        }
-        said
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
+        kept.chain(set_by(&words)).collect()
     }
 
     const VERSION: Version = Version::HTTP_11;
 
     /// The request that the upstream receives from a peer, with 10.0.0.0/8 as trusted proxies.
-    fn told(peer: &str, fields: &[(&'static str, &str)]) -> Fields {
-        let request = request(fields);
+    fn told(peer: &str, fields: &[(&str, &str)]) -> Fields {
+        let request = Fields::of(fields);
         let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
         let client_info = trust.client_info(peer.parse().unwrap(), Scheme::Http, &request);
         let trace = Trace::of(&request);
@@ -233,8 +218,8 @@ mod tests {
     }
 
     /// The same without trusted proxies and without authentication.
-    fn untrusted(peer: &str, fields: &[(&'static str, &str)]) -> Fields {
-        let request = request(fields);
+    fn untrusted(peer: &str, fields: &[(&str, &str)]) -> Fields {
+        let request = Fields::of(fields);
         let client_info =
             TrustedProxies::default().client_info(peer.parse().unwrap(), Scheme::Http, &request);
         let trace = Trace::of(&request);
@@ -311,7 +296,7 @@ mod tests {
     fn a_request_that_returns_is_a_loop() {
         let first = told("192.0.2.1", &[("Host", "a"), ("Via", "1.0 fred, 1.1 p.example.net")]);
         assert_eq!(all(&first, "via").len(), 2);
-        assert!(!is_loop(&request(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
+        assert!(!is_loop(&Fields::of(&[("via", "1.1 gateway, 1.1 gateway-00000000x")])));
         assert!(is_loop(&first));
         assert!(!is_loop(&Fields::new()));
         let via = via_of(&[0x1f, 0xdead_beef]);
@@ -319,12 +304,12 @@ mod tests {
             via.starts_with("1.1 gateway-0000001f, 1.1 gateway-deadbeef, 1.1 gateway-"),
             "{via}"
         );
-        let fed = request(&[("via", &via), ("via", "1.1 gateway-x, 1.1 gateway-+1234567, 2 b")]);
+        let fed = Fields::of(&[("via", &via), ("via", "1.1 gateway-x, 1.1 gateway-+1234567, 2 b")]);
         assert!(is_loop(&fed));
         assert_eq!(gateways(&fed, 9)[..2], [0x1f, 0xdead_beef]);
         assert_eq!((gateways(&fed, 9).len(), gateways(&fed, 1).len()), (3, 1));
         let via = format!("1.1 a,  HTTP/1.1 \t{} (comment) , 2 b", *VIA_NAME);
-        assert!(!is_loop(&request(&[("via", &via.replace(&*VIA_NAME, "other"))])));
+        assert!(!is_loop(&Fields::of(&[("via", &via.replace(&*VIA_NAME, "other"))])));
     }
 
     #[test]
@@ -414,7 +399,8 @@ mod tests {
 
     #[test]
     fn a_handwritten_head_has_the_same_meaning() {
-        let request = request(&[("Host", "a"), ("X-Forwarded-For", "1.1.1.1"), ("Accept", "*/*")]);
+        let request =
+            Fields::of(&[("Host", "a"), ("X-Forwarded-For", "1.1.1.1"), ("Accept", "*/*")]);
         let peer = "192.0.2.1".parse().unwrap();
         let client_info = TrustedProxies::default().client_info(peer, Scheme::Https, &request);
         let trace = Trace::of(&request);
@@ -451,7 +437,7 @@ mod tests {
     #[ignore = "a measurement, not a test"]
     #[expect(clippy::print_stderr, reason = "that is all it does")]
     fn measure_forwarded_fields() {
-        let request = request(&[
+        let request = Fields::of(&[
             ("Host", "example.org"),
             ("User-Agent", "x"),
             ("Accept", "*/*"),

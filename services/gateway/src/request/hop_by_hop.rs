@@ -157,18 +157,9 @@ mod tests {
     }
     use proptest::prelude::*;
 
-    fn headers(fields: &[(&str, &str)]) -> Fields {
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
-
     /// Names of the remaining fields.
     fn passed(fields: &[(&str, &str)]) -> Vec<String> {
-        let mut headers = headers(fields);
+        let mut headers = Fields::of(fields);
         HopByHop::of(&headers).unwrap().remove_from(&mut headers);
         let mut names: Vec<_> = headers.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
@@ -238,7 +229,7 @@ mod tests {
             "Set-Cookie",
         ] {
             // Regardless of its presence: a proxy closer to the origin may comply as well.
-            let refused = HopByHop::of(&headers(&[("Connection", &format!("close, {name}"))]));
+            let refused = HopByHop::of(&Fields::of(&[("Connection", &format!("close, {name}"))]));
             assert_eq!(
                 refused.unwrap_err().0,
                 "the Connection field names a field that must reach the upstream"
@@ -249,24 +240,20 @@ mod tests {
     #[test]
     fn a_malformed_connection_field_is_rejected() {
         for value in ["a b", "close; x", "\"close\"", "é", "close, (x)", "x:y"] {
-            let mut fields = Fields::new();
-            fields.insert(CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            let fields = Fields::of(&[("connection", value)]);
             assert!(HopByHop::of(&fields).is_err(), "{value}");
         }
     }
 
     #[test]
     fn options_are_counted_over_all_fields() {
-        let of = |count| HopByHop::of(&headers(&vec![("Connection", "x"); count]));
+        let of = |count| HopByHop::of(&Fields::of(&vec![("Connection", "x"); count]));
         assert!(of(MAX_OPTIONS).is_ok());
         assert!(of(MAX_OPTIONS + 1).is_err());
     }
 
-    fn stripped(status: StatusCode, text: &[(&'static str, &'static str)]) -> Vec<String> {
-        let mut fields = Fields::new();
-        for (name, value) in text {
-            fields.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
+    fn stripped(status: StatusCode, text: &[(&str, &str)]) -> Vec<String> {
+        let mut fields = Fields::of(text);
         strip(&mut fields, status);
         fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
     }
@@ -297,7 +284,7 @@ mod tests {
         fn no_input_causes_a_panic_and_end_to_end_fields_stay(
             value in proptest::collection::vec(32..=255_u8, 0..80),
         ) {
-            let mut fields = headers(&[("Host", "a"), ("X-Forwarded-For", "b"), ("Cookie", "c")]);
+            let mut fields = Fields::of(&[("Host", "a"), ("X-Forwarded-For", "b"), ("Cookie", "c")]);
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 fields.insert(CONNECTION, value);
                 if let Ok(hop) = HopByHop::of(&fields) {

@@ -105,11 +105,7 @@ mod tests {
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn headers(parents: &[&str]) -> Fields {
-        let mut headers = Fields::new();
-        for parent in parents {
-            headers.append(TRACEPARENT, HeaderValue::from_bytes(parent.as_bytes()).unwrap());
-        }
-        headers
+        Fields::of_values("traceparent", parents)
     }
 
     fn said(trace: &Trace) -> String {

@@ -56,11 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn valid(lines: &[&str]) -> bool {
-        let mut headers = Fields::new();
-        for line in lines {
-            headers.append(TRACESTATE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
-        }
-        is_valid(&headers)
+        is_valid(&Fields::of_values("tracestate", lines))
     }
 
     fn members(count: usize) -> String {

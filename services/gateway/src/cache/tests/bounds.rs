@@ -45,7 +45,7 @@ const RESPONSES: [&[&str]; 5] = [
 ];
 
 fn start(fill: &mut Fill, lines: &[&str], bytes: Option<usize>, now: Instant) {
-    let mut headers = headers(lines);
+    let mut headers = Fields::of_lines(lines);
     let (name, value) = match bytes {
         Some(bytes) => (CONTENT_LENGTH, bytes.into()),
         None => (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
@@ -226,7 +226,7 @@ fn a_hit_costs_less_than_a_microsecond() {
     ];
     assert!(world.fetch("/app-0123456789abcdef.js", &BROWSER, &response, &"x".repeat(20_000)));
     let hits = || {
-        let headers = headers(&BROWSER);
+        let headers = Fields::of_lines(&BROWSER);
         let request = CacheRequest {
             method: &Method::GET,
             site: "http://a",

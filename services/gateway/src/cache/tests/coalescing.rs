@@ -13,7 +13,7 @@ fn cache() -> Cache {
 }
 
 async fn lookup(cache: &Cache, lines: &[&str]) -> Lookup {
-    let headers = headers(lines);
+    let headers = Fields::of_lines(lines);
     let request =
         CacheRequest { method: &Method::GET, site: "", target: "/a", epoch: 0, headers: &headers };
     cache.lookup(&request).await
@@ -41,7 +41,7 @@ async fn settle() {
 }
 
 fn respond(fill: &mut Fill, status: u16, line: &str) -> FillDecision {
-    let headers = headers(&[line, "content-length: 3"]);
+    let headers = Fields::of_lines(&[line, "content-length: 3"]);
     fill.response(StatusCode::from_u16(status).unwrap(), &headers, moment(now()))
 }
 
@@ -150,7 +150,7 @@ async fn invented_variants_bypass_the_cache_without_affecting_others() {
     let cache = cache();
     let respond = |fill: &mut Fill| {
         let line = "cache-control: max-age=1";
-        let response = headers(&[line, "vary: origin", "content-length: 0"]);
+        let response = Fields::of_lines(&[line, "vary: origin", "content-length: 0"]);
         fill.response(StatusCode::OK, &response, moment(now()))
     };
     let mut first = expect_fill(lookup(&cache, &[]).await);
@@ -263,7 +263,7 @@ async fn waiting_requests_are_woken_as_soon_as_the_response_is_too_large() {
     let cache = Cache::new(&settings);
     let mut first = expect_fill(lookup(&cache, &[]).await);
     let mut crowd = waiting_requests(&cache, 100).await;
-    let response = headers(&[TEN, "transfer-encoding: chunked"]);
+    let response = Fields::of_lines(&[TEN, "transfer-encoding: chunked"]);
     first.response(StatusCode::OK, &response, moment(now()));
     drop(first.body(&[0; 10_000], now()));
     assert_eq!(crowd.try_join_next().map(|_| ()), None);
@@ -302,7 +302,7 @@ async fn requests_do_not_wait_for_a_response_that_is_only_usable_on_errors() {
 async fn requests_for_another_variant_share_one_fetch() {
     let cache = cache();
     let respond = |mut fill: Box<Fill>| {
-        let response = headers(&[TEN, "vary: accept-encoding", "content-length: 0"]);
+        let response = Fields::of_lines(&[TEN, "vary: accept-encoding", "content-length: 0"]);
         fill.response(StatusCode::OK, &response, moment(now()));
         assert!(fill.complete(now()));
     };

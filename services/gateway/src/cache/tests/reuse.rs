@@ -179,7 +179,7 @@ fn only_a_success_is_conditional() {
 fn no_content_has_no_length() {
     let world = World::new();
     let mut fill = world.fill("/a", &[]);
-    let decision = fill.response(StatusCode::NO_CONTENT, &headers(&[TEN]), world.moment());
+    let decision = fill.response(StatusCode::NO_CONTENT, &Fields::of_lines(&[TEN]), world.moment());
     assert!(matches!(decision, FillDecision::Storing));
     assert!(fill.complete(world.now()));
     assert_eq!(field(&world.hit("/a", &[]), "content-length"), None);
@@ -187,7 +187,7 @@ fn no_content_has_no_length() {
 
 /// The fields of the request to the upstream.
 fn asked(fill: &Fill, request: &[&str]) -> Fields {
-    let mut asked = headers(request);
+    let mut asked = Fields::of_lines(request);
     for (name, value) in fill.changes() {
         asked.remove(&name);
         if let Some(value) = value {
@@ -209,7 +209,7 @@ fn a_fetch_with_waiting_requests_asks_for_the_complete_response() {
     assert!(world.fetch("/a", &CONDITIONS, &[TEN], "abc"));
     world.seconds = 10;
     let mut fill = world.fill("/a", &CONDITIONS);
-    assert_eq!(asked(&fill, &CONDITIONS), headers(&["accept-encoding: br, gzip"]));
+    assert_eq!(asked(&fill, &CONDITIONS), Fields::of_lines(&["accept-encoding: br, gzip"]));
     let decision = world.respond(&mut fill, 200, &[TEN, "etag: \"1\""], 0);
     assert!(matches!(decision, FillDecision::Storing));
     assert_eq!(fill.forwarded().field(), "gateway; fwd=stale; stored");
@@ -220,7 +220,7 @@ fn conditions_are_forwarded_if_no_response_is_stored() {
     let world = World::new();
     let mut fill = world.fill("/a", &CONDITIONS);
     let expected = [CONDITIONS[1], CONDITIONS[2], "accept-encoding: br, gzip"];
-    assert_eq!(asked(&fill, &CONDITIONS), headers(&expected));
+    assert_eq!(asked(&fill, &CONDITIONS), Fields::of_lines(&expected));
     // No request waits for it meanwhile, and its 304 does not apply to the next one.
     let other = world.fill("/a", &[]);
     let decision = world.respond(&mut fill, 304, &[TEN, "etag: \"1\""], 0);
@@ -316,8 +316,11 @@ fn uncacheable_responses_are_not_stored() {
 fn a_response_without_reliable_framing_is_not_stored() {
     let world = World::new();
     let starts = |lines: &[&str]| {
-        let decision =
-            world.fill("/a", &[]).response(StatusCode::OK, &headers(lines), world.moment());
+        let decision = world.fill("/a", &[]).response(
+            StatusCode::OK,
+            &Fields::of_lines(lines),
+            world.moment(),
+        );
         matches!(decision, FillDecision::Storing)
     };
     assert!(starts(&[TEN, "content-length: 3"]));
@@ -350,7 +353,7 @@ fn a_body_of_unknown_length_is_stored_up_to_the_limit() {
     let world = World::with(&CacheSettings { entry_bytes: 100_000, ..CacheSettings::default() });
     for (pieces, stored) in [(100, true), (101, false)] {
         let mut fill = world.fill("/a", &[]);
-        let response = headers(&[TEN, "transfer-encoding: chunked"]);
+        let response = Fields::of_lines(&[TEN, "transfer-encoding: chunked"]);
         fill.response(StatusCode::OK, &response, world.moment());
         for piece in 0..pieces {
             drop(fill.body(&[piece; 1000], world.now()));

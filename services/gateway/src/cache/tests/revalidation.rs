@@ -6,7 +6,7 @@ use crate::fields::Fields;
 /// Passes a 304 to a revalidation.
 fn not_modified(world: &World, fill: &mut Fill, lines: &[&str]) -> CachedResponse {
     let status = StatusCode::NOT_MODIFIED;
-    match fill.response(status, &headers(lines), world.moment()) {
+    match fill.response(status, &Fields::of_lines(lines), world.moment()) {
         FillDecision::Substitute(answer) => answer,
         other => panic!("not freshened: {other:?}"),
     }

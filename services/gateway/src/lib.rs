@@ -11,6 +11,7 @@ mod fields;
 mod fleet;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod identity_map;
 mod listener;
 mod memory_budget;
 mod message;

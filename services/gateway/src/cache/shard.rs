@@ -3,8 +3,7 @@
 
 mod key;
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -17,6 +16,7 @@ use super::entry::CacheEntry;
 use super::freshness::Refusal;
 use super::lookup::Reason;
 use super::vary::{Variant, Vary};
+use crate::identity_map::IdentityMap;
 use crate::memory_budget::MemoryPermit;
 
 /// Maximum variants of a target. Three codings, each with and without one origin, are six; the rest
@@ -65,10 +65,10 @@ pub(super) struct FetchPlan {
 /// Part of the stored responses.
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    records: HashMap<u64, Record, BuildHasherDefault<IdentityHasher>>,
+    records: IdentityMap<Record>,
     /// Hash and identifier of the records; the front is the next candidate for eviction.
     order: VecDeque<(u64, u64)>,
-    flights: HashMap<u64, Vec<InFlight>, BuildHasherDefault<IdentityHasher>>,
+    flights: IdentityMap<Vec<InFlight>>,
     /// Incremented when a record is removed that a fill in flight must not restore.
     pub(super) generation: u64,
     last_id: u64,
@@ -450,26 +450,6 @@ impl InFlight {
     /// Whether the waiting requests have been woken.
     fn has_ended(&self) -> bool {
         self.ended.has_changed().is_err()
-    }
-}
-
-/// Identity hasher for keys that are hashes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct IdentityHasher(u64);
-
-impl Hasher for IdentityHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
     }
 }
 

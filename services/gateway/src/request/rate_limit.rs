@@ -11,8 +11,7 @@
 //! active: at 40,000 per second in total and one per client, that is fewer than the default of
 //! 65,536 entries.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +22,7 @@ use http::HeaderValue;
 use super::cidr::Networks;
 use super::client_info::Client;
 use super::value;
+use crate::identity_map::IdentityMap;
 
 /// Default number of entries: 3 MB if the table is full, and almost nothing if it is not.
 pub(crate) const MAX_CLIENTS: usize = 65_536;
@@ -150,7 +150,7 @@ struct Shard(Mutex<Part>);
 
 #[derive(Debug, Default)]
 struct Part {
-    clients: HashMap<u64, Entry, BuildHasherDefault<IdentityHasher>>,
+    clients: IdentityMap<Entry>,
     /// Overflow bucket.
     overflow_bucket: Entry,
     /// Number of entries at which idle ones are removed before another is added. It scales with the
@@ -401,26 +401,6 @@ fn network_of(address: IpAddr) -> IpAddr {
         return [a, b, c, d].into();
     }
     Ipv6Addr::from_bits(bits & !u128::from(u64::MAX)).into()
-}
-
-/// Identity hasher for keys that are hashes.
-#[derive(Debug, Default)]
-struct IdentityHasher(u64);
-
-impl Hasher for IdentityHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]

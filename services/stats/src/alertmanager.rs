@@ -173,10 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn at(second: u64) -> Moment {
-        Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
-    }
+    use crate::alerts::at;
 
     fn sample(alerts: &[(Subject, State)]) -> Sample {
         let alert = |(subject, state): &(Subject, State)| Alert {

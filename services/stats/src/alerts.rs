@@ -23,6 +23,12 @@ pub(crate) struct Moment {
     pub(crate) unix_ms: u64,
 }
 
+/// A time in tests, by its second.
+#[cfg(test)]
+pub(crate) fn at(second: u64) -> Moment {
+    Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
+}
+
 /// Quantity of a subject that has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quantity {

@@ -56,10 +56,7 @@ impl Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(second: u64) -> Moment {
-        Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
-    }
+    use crate::alerts::at;
 
     #[test]
     fn a_sample_receives_its_state_alerts_and_events() {

@@ -1,9 +1,9 @@
 //! Error responses as problem details (RFC 9457).
 
-use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::body::Body;
+use crate::headers::fields;
 
 /// Response with this status and reason.
 pub(crate) fn response(status: StatusCode, detail: &str) -> Response<Body> {
@@ -16,10 +16,6 @@ pub(crate) fn response(status: StatusCode, detail: &str) -> Response<Body> {
     });
     let mut response = Response::new(Body::from(problem.to_string()));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let json = HeaderValue::from_static("application/problem+json");
-    headers.insert(header::CONTENT_TYPE, json);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    *response.headers_mut() = fields("application/problem+json");
     response
 }

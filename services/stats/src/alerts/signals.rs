@@ -139,12 +139,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::alerts::at;
     use crate::collect::cgroup::Container;
     use crate::collect::filesystem::Mount;
-
-    fn at(second: u64) -> Moment {
-        Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
-    }
 
     fn kills(machine: u64, group: u64) -> Reading {
         let container = Container { oom_kills: Some(group), ..Container::default() };

@@ -1,10 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn at(second: u64) -> Moment {
-    Moment { monotonic_ms: second * 1000, unix_ms: 1_795_000_000_000 + second * 1000 }
-}
+use crate::alerts::at;
 
 struct World {
     evaluator: Evaluator,

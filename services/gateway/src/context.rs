@@ -297,6 +297,11 @@ impl RequestContext {
         self.attributes()?.body_bytes
     }
 
+    /// Whether its route requires authentication.
+    pub(crate) fn requires_auth(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.auth.is_some())
+    }
+
     fn attributes(&self) -> Option<&Attributes> {
         self.route.as_ref().map(|route| &route.attributes)
     }

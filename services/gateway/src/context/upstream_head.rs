@@ -23,13 +23,12 @@ impl RequestContext {
         hop: &HopByHop,
         protocol: Option<&HeaderValue>,
     ) -> Vec<u8> {
-        let requires_auth = self.route.as_ref().is_some_and(|route| route.auth.is_some());
         let sends_forwarded = self.gateway.config.forwarded;
         let version = self.version;
         let forwarded = ForwardedHeaders {
             client_info: &self.client_info,
             trace: &self.trace,
-            requires_auth,
+            requires_auth: self.requires_auth(),
             sends_forwarded,
             version,
         };

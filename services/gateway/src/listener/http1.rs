@@ -16,14 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::context::deduplicate_fields;
-use crate::context::{RequestContext, record_rejected};
+use crate::context::{RequestContext, deduplicate_fields, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME, ReadError};
 use crate::listener::http2;
-use crate::message::client::SEND_TIMEOUT;
-use crate::message::client::{BodyFault, Client, ClientGone};
+use crate::message::client::{BodyFault, Client, ClientGone, SEND_TIMEOUT};
 use crate::message::head::{FullResponse, begin_head, field};
 use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
@@ -412,6 +410,10 @@ impl Client for Http1<'_> {
     fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.client.poll_disconnect(context)
     }
+
+    fn unsent(&self) -> usize {
+        self.client.unsent()
+    }
 }
 
 impl Downstream for Http1<'_> {
@@ -486,10 +488,6 @@ impl Downstream for Http1<'_> {
             self.client.push_end();
         }
         Ok(())
-    }
-
-    fn unsent(&self) -> usize {
-        self.client.unsent()
     }
 }
 

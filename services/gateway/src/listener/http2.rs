@@ -26,8 +26,7 @@ use self::heads::ResponseHead;
 use crate::context::{RequestContext, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection;
-use crate::listener::connection::{HEAD_TIME, IDLE_TIME};
+use crate::listener::connection::{self, HEAD_TIME, IDLE_TIME};
 use crate::message::client::{BodyFault, Client, ClientGone};
 use crate::message::head::FullResponse;
 use crate::message::problem::Problem;
@@ -330,6 +329,10 @@ impl Client for Http2<'_> {
             None => self.respond.poll_reset(context).map(|_| ()),
         }
     }
+
+    fn unsent(&self) -> usize {
+        self.pending.len()
+    }
 }
 
 impl Downstream for Http2<'_> {
@@ -387,10 +390,6 @@ impl Downstream for Http2<'_> {
     fn finish(&mut self) -> Result<(), ClientGone> {
         self.is_last = true;
         Ok(())
-    }
-
-    fn unsent(&self) -> usize {
-        self.pending.len()
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) trait Client: Send {
 
     /// Ready when the client has disconnected.
     fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Bytes that were written and not sent.
+    fn unsent(&self) -> usize;
 }
 
 /// The client has disconnected, or stopped reading.

@@ -17,8 +17,7 @@ pub(crate) use self::refill::refill;
 use self::transfer::{Relay, Source, fill_in_background};
 use crate::cache::CachedResponse;
 use crate::compression::RequestInfo;
-use crate::context::RequestContext;
-use crate::context::deduplicate_fields;
+use crate::context::{RequestContext, deduplicate_fields};
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::message::client::{Client, ClientGone, SEND_TIMEOUT};
@@ -73,9 +72,6 @@ pub(crate) trait Downstream: Client {
 
     /// Completes the response.
     fn finish(&mut self) -> Result<(), ClientGone>;
-
-    /// Bytes that were written and not sent.
-    fn unsent(&self) -> usize;
 }
 
 /// Outcome of a relay.
@@ -114,7 +110,7 @@ pub(crate) async fn relay_response<D: Downstream>(
         method: &request_context.method,
         fields: request_fields,
         is_http10: request_context.is_http10,
-        requires_auth: request_context.route.as_ref().is_some_and(|route| route.auth.is_some()),
+        requires_auth: request_context.requires_auth(),
     };
     // Before the cache, which stores the compressed form.
     let mut encoder =
@@ -213,8 +209,8 @@ pub(crate) async fn respond<D: Downstream>(
 
 /// Sends buffered data within `total`. A client that reads less than `min_bytes` of it within
 /// `silence` is disconnected.
-pub(crate) async fn flush<D: Downstream>(
-    client: &mut D,
+pub(crate) async fn flush<C: Client>(
+    client: &mut C,
     timer: &mut Timer,
     min_bytes: usize,
     silence: Duration,
@@ -273,43 +269,6 @@ mod tests {
 
         fn poll_disconnect(&mut self, _: &mut Context<'_>) -> Poll<()> {
             Poll::Pending
-        }
-    }
-
-    impl Downstream for Slow {
-        fn limit_body(&mut self, _: usize) {}
-
-        fn send_continue(&mut self) {}
-
-        fn can_tunnel(&self) -> bool {
-            false
-        }
-
-        fn head(
-            &mut self,
-            _: &mut RequestContext,
-            _: StatusCode,
-            _: Fields,
-            _: bool,
-        ) -> Result<(), ClientGone> {
-            Ok(())
-        }
-
-        fn reply(&mut self, _: FullResponse) -> Result<(), ClientGone> {
-            Ok(())
-        }
-
-        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-            self.poll_flush(context)
-        }
-
-        fn push(&mut self, piece: Bytes) -> Result<(), ClientGone> {
-            self.unsent += piece.len();
-            Ok(())
-        }
-
-        fn finish(&mut self) -> Result<(), ClientGone> {
-            Ok(())
         }
 
         fn unsent(&self) -> usize {

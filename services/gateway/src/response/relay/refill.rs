@@ -7,14 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::Downstream;
 use super::transfer::{Source, fill_in_background};
 use crate::compression::RequestInfo;
-use crate::context::{Refill, RequestContext};
+use crate::context::Refill;
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::message::client::{BodyFault, Client, ClientGone};
-use crate::message::head::FullResponse;
 use crate::request::parse::Length;
 use crate::upstream::client::{self, Upload, UpstreamResponse};
 
@@ -43,7 +41,7 @@ pub(crate) async fn refill(refill: Refill) {
         method: &head.method,
         fields: &head.fields,
         is_http10: request_context.is_http10,
-        requires_auth: request_context.route.as_ref().is_some_and(|route| route.auth.is_some()),
+        requires_auth: request_context.requires_auth(),
     };
     let encoder = gateway.encoders.begin(&request_info, status, &mut fields).map(Box::new);
     let source = Source { body, is_persistent };
@@ -82,42 +80,6 @@ impl Client for NoClient {
 
     fn poll_disconnect(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
-    }
-}
-
-impl Downstream for NoClient {
-    fn limit_body(&mut self, _: usize) {}
-
-    fn send_continue(&mut self) {}
-
-    fn can_tunnel(&self) -> bool {
-        false
-    }
-
-    fn head(
-        &mut self,
-        _: &mut RequestContext,
-        _: StatusCode,
-        _: Fields,
-        _: bool,
-    ) -> Result<(), ClientGone> {
-        Err(ClientGone)
-    }
-
-    fn reply(&mut self, _: FullResponse) -> Result<(), ClientGone> {
-        Err(ClientGone)
-    }
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientGone>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn push(&mut self, _: Bytes) -> Result<(), ClientGone> {
-        Err(ClientGone)
-    }
-
-    fn finish(&mut self) -> Result<(), ClientGone> {
-        Ok(())
     }
 
     fn unsent(&self) -> usize {

@@ -14,8 +14,7 @@ use crate::cache::{Fill, Leftover};
 use crate::compression::Encoder;
 use crate::context::RequestContext;
 use crate::deadline::Timer;
-use crate::message::client::BodyFault;
-use crate::message::client::SEND_TIMEOUT;
+use crate::message::client::{BodyFault, SEND_TIMEOUT};
 use crate::upstream::Lease;
 use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
 

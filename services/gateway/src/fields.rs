@@ -4,7 +4,7 @@
 //! names takes fewer instructions than hashing each of them once.
 
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 
 /// Header fields of a request or a response. The parsers limit their number.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,6 +21,14 @@ impl Fields {
     /// An empty list with capacity for this number of fields.
     pub(crate) fn with_capacity(lines: usize) -> Self {
         Self { lines: Vec::with_capacity(lines) }
+    }
+
+    /// Fields of a response that the gateway generates, and that no cache stores.
+    pub(crate) fn generated(media_type: &'static str) -> Self {
+        let mut fields = Self::with_capacity(8);
+        fields.append(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        fields.append(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        fields
     }
 
     pub(crate) fn len(&self) -> usize {

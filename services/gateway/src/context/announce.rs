@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use semantics::signature::{self, Invalid, Key};
 
@@ -35,9 +33,7 @@ impl RequestContext {
         self.announce(fleet, keys, id, query, head)
             .inspect(|()| metrics.announced.add())
             .inspect_err(|_| metrics.unannounced.add())?;
-        let mut fields = Fields::new();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let fields = Fields::generated("application/json");
         let kept = if self.method == Method::PUT { ANNOUNCEMENT_TIME.as_secs() } else { 0 };
         let body = Bytes::from(format!("{{\"kept_seconds\":{kept}}}\n"));
         Ok(Decision::Respond(self.reply(StatusCode::OK, &fields, body)))

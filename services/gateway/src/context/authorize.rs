@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, MAX_FORWARDS, RETRY_AFTER, UPGRADE,
-    WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, HeaderValue, MAX_FORWARDS, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode, Version};
 use semantics::negotiation::named;
@@ -35,10 +34,7 @@ impl RequestContext {
         } else {
             ("application/json", Bytes::from_static(b"{\"status\":\"ok\"}\n"))
         };
-        let mut fields = Fields::new();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(self.reply(StatusCode::OK, &fields, body))
+        Ok(self.reply(StatusCode::OK, &Fields::generated(kind), body))
     }
 
     /// Reason why this client, or any request for this host, is rejected.

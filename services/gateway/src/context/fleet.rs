@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 
 use super::authorize::upgrade_of;
@@ -109,9 +109,7 @@ impl RequestContext {
             FleetPath::Unknown | FleetPath::Entry { .. } => Err(not_found("no such resource")),
             FleetPath::List if !is_read => Err(Problem::method_not_allowed("GET, HEAD")),
             FleetPath::List => {
-                let mut fields = Fields::new();
-                fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                let fields = Fields::generated("application/json");
                 let body = Bytes::from(fleet.list(&gateway.routes).await);
                 Ok(Decision::Respond(self.reply(StatusCode::OK, &fields, body)))
             }

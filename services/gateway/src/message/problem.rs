@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
 use semantics::negotiation::named;
 
 use crate::fields::Fields;
@@ -80,9 +80,7 @@ impl Problem {
             );
             ("application/problem+json", body)
         };
-        let mut head = Fields::with_capacity(8);
-        head.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut head = Fields::generated(kind);
         head.extend(fields.iter().cloned());
         (head, body.into())
     }

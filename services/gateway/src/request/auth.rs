@@ -130,7 +130,7 @@ impl fmt::Debug for Auth {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.secrets.len();
         formatter
-            .debug_struct("Guard")
+            .debug_struct("Auth")
             .field("scheme", &self.scheme)
             .field("secrets", &count)
             .finish()
@@ -282,8 +282,8 @@ mod tests {
 
     #[test]
     fn debug_output_does_not_reveal_secrets() {
-        assert_eq!(format!("{:?}", bearer()), "Guard { scheme: Bearer, secrets: 2 }");
-        assert_eq!(format!("{:?}", basic()), "Guard { scheme: Basic, secrets: 1 }");
+        assert_eq!(format!("{:?}", bearer()), "Auth { scheme: Bearer, secrets: 2 }");
+        assert_eq!(format!("{:?}", basic()), "Auth { scheme: Basic, secrets: 1 }");
     }
 
     #[test]

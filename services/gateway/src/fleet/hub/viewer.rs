@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue, VARY};
 use server::gzip;
 use tokio::sync::watch;
 
@@ -43,9 +43,7 @@ impl Viewer {
 
     /// Header fields of the stream.
     pub(crate) fn fields(&self) -> Fields {
-        let mut fields = Fields::new();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut fields = Fields::generated("text/event-stream");
         // Disables buffering in proxies that support this field of nginx.
         fields.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
         fields.insert(VARY, HeaderValue::from_static("accept-encoding"));

@@ -1,82 +1,37 @@
-//! The accept loop over real sockets, on a port chosen by the kernel.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "in a test a failed unwrap is the test's failure"
-)]
+//! Limits, deadlines and drain of the accept loop.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use server::{Drained, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-const BOUND: Duration = Duration::from_secs(5);
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+use crate::{BOUND, rest, server};
 
-struct Server {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    ended: JoinHandle<Drained>,
-}
-
-/// A server whose responses take `delay`.
-async fn server(limits: Limits, delay: Duration) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let handler = move |_: Request<Incoming>| async move {
-        sleep(delay).await;
-        Response::new(Full::new(Bytes::from_static(b"hello")))
-    };
-    let ended = tokio::spawn(server::run(listener, handler, limits, async move {
-        let _: Result<(), _> = stopped.await;
-    }));
-    Server { address, stop, ended }
-}
-
-async fn ask(address: SocketAddr, request: &[u8]) -> TcpStream {
-    let mut stream = timeout(BOUND, TcpStream::connect(address)).await.unwrap().unwrap();
-    stream.write_all(request).await.unwrap();
-    stream
-}
-
-async fn all_of(mut stream: TcpStream) -> String {
-    let mut answer = Vec::new();
-    timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("the server closes").unwrap();
-    String::from_utf8(answer).unwrap()
-}
+const REQUEST: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
 
 #[tokio::test]
 async fn an_idle_connection_does_not_delay_the_end() {
     let server = server(Limits::default(), Duration::ZERO).await;
-    let mut idle = ask(server.address, REQUEST).await;
+    let mut idle = server.ask(REQUEST).await;
     let mut first = [0; 12];
     idle.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
     let begun = Instant::now();
-    server.stop.send(()).unwrap();
-    assert_eq!(server.ended.await.unwrap(), Drained::Complete);
+    assert_eq!(server.stop().await, Drained::Complete);
     assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn a_request_in_flight_is_answered_before_the_end() {
     let server = server(Limits::default(), Duration::from_millis(300)).await;
-    let stream = ask(server.address, REQUEST).await;
+    let stream = server.ask(REQUEST).await;
     // The connection may still be in the backlog; a request ensures that the loop has accepted it.
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
-    let answer = all_of(stream).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("small"), "{answer}");
     assert_eq!(server.ended.await.unwrap(), Drained::Complete);
 }
 
@@ -84,7 +39,7 @@ async fn a_request_in_flight_is_answered_before_the_end() {
 async fn a_request_that_outlasts_the_drain_is_cut_off_and_counted() {
     let limits = Limits { drain: Duration::from_millis(200), ..Limits::default() };
     let server = server(limits, Duration::from_mins(1)).await;
-    let stream = ask(server.address, REQUEST).await;
+    let stream = server.ask(REQUEST).await;
     sleep(Duration::from_millis(100)).await;
     server.stop.send(()).unwrap();
     assert_eq!(timeout(BOUND, server.ended).await.unwrap().unwrap(), Drained::CutOff(1));
@@ -95,8 +50,8 @@ async fn a_request_that_outlasts_the_drain_is_cut_off_and_counted() {
 async fn a_head_that_trickles_in_is_cut_off() {
     let limits = Limits { request_head: Duration::from_millis(200), ..Limits::default() };
     let server = server(limits, Duration::ZERO).await;
-    let stream = ask(server.address, b"GET / HTTP/1.1\r\nhost:").await;
-    let answer = all_of(stream).await;
+    let stream = server.ask("GET / HTTP/1.1\r\nhost:").await;
+    let answer = rest(stream).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
 
@@ -127,10 +82,10 @@ async fn malformed_and_oversized_heads_are_the_clients_fault() {
 async fn connections_above_the_limit_wait_for_a_place() {
     let limits = Limits { connections: 1, ..Limits::default() };
     let server = server(limits, Duration::ZERO).await;
-    let mut first = ask(server.address, REQUEST).await;
+    let mut first = server.ask(REQUEST).await;
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.unwrap();
-    let mut second = ask(server.address, REQUEST).await;
+    let mut second = server.ask(REQUEST).await;
     let early = timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
     assert!(early.is_err(), "the second connection was served beside the first");
     drop(first);

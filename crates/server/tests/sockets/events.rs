@@ -1,92 +1,20 @@
-//! Event streams over real sockets, on a port chosen by the kernel.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "in a test a failed unwrap is the test's failure"
-)]
+//! Event streams.
 
-use std::future::ready;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use server::{Answer, Chunk, Drained, Limits, Publisher};
+use server::{Chunk, Drained, Limits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-const BOUND: Duration = Duration::from_secs(10);
+use crate::{BOUND, LARGE_BYTES, Server, read_until, rest};
+
 const REQUEST: &str = "GET /events HTTP/1.1\r\nhost: test\r\n\r\n";
 
-/// More bytes than the buffers of two sockets can hold.
-const LARGE_BYTES: usize = 16 * 1024 * 1024;
-
-struct Server {
-    address: SocketAddr,
-    events: Publisher,
-    stop: oneshot::Sender<()>,
-    ended: JoinHandle<Drained>,
-}
-
-/// A server with one feed at `/events`, a large response at `/large`, and a small one at other
-/// paths.
 async fn server(limits: Limits) -> Server {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (events, feed) = server::feed();
-    let handler = move |request: Request<Incoming>| {
-        let body = match request.uri().path() {
-            "/events" => {
-                let mut response = Response::new(feed.viewer(vec![Chunk::new(b"first\n\n")], 0));
-                response.headers_mut().insert("x-kind", "events".parse().unwrap());
-                return ready(Answer::Events(response));
-            }
-            "/large" => vec![b'x'; LARGE_BYTES].into(),
-            _ => Bytes::from_static(b"small"),
-        };
-        ready(Answer::Whole(Response::new(Full::new(body))))
-    };
-    let ended = tokio::spawn(server::run(listener, handler, limits, async move {
-        let _: Result<(), _> = stopped.await;
-    }));
-    Server { address, events, stop, ended }
-}
-
-impl Server {
-    async fn ask(&self, request: &str) -> TcpStream {
-        let mut stream = timeout(BOUND, TcpStream::connect(self.address)).await.unwrap().unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
-    }
-
-    async fn stop(self) -> Drained {
-        self.stop.send(()).unwrap();
-        drop(self.events);
-        timeout(BOUND, self.ended).await.unwrap().unwrap()
-    }
-}
-
-/// Reads until the received bytes end with this.
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(end.as_bytes()) {
-        let byte = timeout(BOUND, stream.read_u8()).await.unwrap();
-        text.push(byte.unwrap_or_else(|error| panic!("{error} after {text:?}")));
-    }
-    String::from_utf8(text).unwrap()
-}
-
-async fn rest(mut stream: TcpStream) -> String {
-    let mut text = String::new();
-    timeout(BOUND, stream.read_to_string(&mut text)).await.unwrap().unwrap();
-    text
+    crate::server(limits, Duration::ZERO).await
 }
 
 #[tokio::test]

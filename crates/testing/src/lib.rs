@@ -132,8 +132,7 @@ impl Service {
         self.ask("GET", path, &[])
     }
 
-    /// Sends a request with these fields on a separate connection, and reads until the service
-    /// closes it. Bytes beyond the announced length are part of the body.
+    /// Sends a request with these fields on a separate connection, as its last one.
     pub fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let fields: String =
             fields.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
@@ -141,10 +140,7 @@ impl Service {
         connection.send(&format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{fields}connection: close\r\n\r\n"
         ));
-        let mut answer = connection.head();
-        let rest = connection.reader.read_to_end(&mut answer.body);
-        rest.expect("the service closes in time");
-        answer
+        connection.last_answer()
     }
 
     /// Sends `GET path` and returns the lines of the response as they arrive: header section,
@@ -198,6 +194,15 @@ impl Connection {
         let mut answer = self.head();
         let length = answer.field("content-length").map_or(0, |length| length.parse().unwrap());
         self.reader.by_ref().take(length).read_to_end(&mut answer.body).unwrap();
+        answer
+    }
+
+    /// Reads the next response until the service closes the connection. Bytes beyond the announced
+    /// length are part of the body.
+    pub fn last_answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        let rest = self.reader.read_to_end(&mut answer.body);
+        rest.expect("the service closes in time");
         answer
     }
 

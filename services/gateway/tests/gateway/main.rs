@@ -21,6 +21,8 @@ mod upstream_tls;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use testing::{Answer, BOUND, Service};
 
@@ -110,11 +112,30 @@ fn free_address() -> SocketAddr {
 
 /// The response of the admin port to `GET /metrics`, with its head.
 fn metrics(admin: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(admin).unwrap();
-    stream.set_read_timeout(Some(BOUND)).unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request).unwrap();
+    get_text(admin, "/metrics")
+}
+
+/// The response to `GET path` in plaintext, with its head.
+fn get_text(address: SocketAddr, path: &str) -> String {
+    let mut stream = connect(address);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
+}
+
+/// Connects to a listener that may open a moment after the main one.
+fn connect(address: SocketAddr) -> TcpStream {
+    let begun = Instant::now();
+    loop {
+        match TcpStream::connect_timeout(&address, BOUND) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(BOUND)).unwrap();
+                return stream;
+            }
+            Err(error) => assert!(begun.elapsed() < BOUND, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -2,12 +2,10 @@
 //! bypass, forged identity, and loops.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::thread;
 
 use testing::{Answer, Service, fields};
 
-use crate::{GATEWAY, Upstream, free_address, start};
+use crate::{GATEWAY, Upstream, connect, free_address, start};
 
 const SECRET: &str = "0123456789abcdef";
 
@@ -24,9 +22,7 @@ fn origin(more: &'static str) -> Upstream {
 fn send_request(gateway: &Service, lines: &[&str], body: &str) -> Answer {
     let mut client = gateway.connect();
     client.send(&format!("{}\r\nConnection: close\r\n\r\n{body}", lines.join("\r\n")));
-    let mut answer = client.head();
-    client.reader.read_to_end(&mut answer.body).unwrap();
-    answer
+    client.last_answer()
 }
 
 const CACHED: &str = "Cache-Control: s-maxage=600\r\nETag: \"a\"\r\n";
@@ -257,15 +253,7 @@ fn via_is_extended_and_a_loop_ends_at_its_first_return() {
         ("LOG_FORMAT", "json"),
     ];
     let mut child = std::process::Command::new(GATEWAY).env_clear().envs(settings).spawn().unwrap();
-    let deadline = std::time::Instant::now() + testing::BOUND;
-    let mut stream = loop {
-        match TcpStream::connect(free) {
-            Ok(stream) => break stream,
-            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
-        }
-        thread::sleep(std::time::Duration::from_millis(10));
-    };
-    stream.set_read_timeout(Some(testing::BOUND)).unwrap();
+    let mut stream = connect(free);
     stream.write_all(b"GET /loop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     let read = stream.read_to_string(&mut text);

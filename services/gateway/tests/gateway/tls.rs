@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::{GATEWAY, free_address};
+use crate::{GATEWAY, free_address, get_text};
 
 /// The gateway checks the files every 10 s.
 const SEES_CHANGES: Duration = Duration::from_secs(20);
@@ -341,36 +341,17 @@ fn an_invalid_pair_is_rejected_at_startup() {
     }
 }
 
-/// Status line and fields of the response to a plaintext request.
-fn clear_text(address: SocketAddr, path: &str) -> String {
-    let begun = Instant::now();
-    let mut client = loop {
-        // The redirect listener opens a moment after the main one.
-        match TcpStream::connect_timeout(&address, BOUND) {
-            Ok(client) => break client,
-            Err(error) => assert!(begun.elapsed() < BOUND, "{error}"),
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    client.set_read_timeout(Some(BOUND)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    client.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 #[test]
 fn plaintext_gets_only_health_checks() {
     let pair = Pair::new("clear");
     let gateway = pair.start(upstream(None));
-    let health = clear_text(gateway.address, "/healthz");
+    let health = get_text(gateway.address, "/healthz");
     assert!(
         health.starts_with("HTTP/1.1 200") && health.ends_with("{\"status\":\"ok\"}\n"),
         "{health}"
     );
     for path in ["/", "/stats"] {
-        let refused = clear_text(gateway.address, path);
+        let refused = get_text(gateway.address, path);
         assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
         assert!(refused.contains("this port expects TLS"), "{refused}");
     }
@@ -411,7 +392,7 @@ fn a_second_listener_redirects_plaintext() {
         upstream(None),
         &[("GATEWAY_REDIRECT_LISTEN", &free.to_string()), ("GATEWAY_HOSTS", "localhost")],
     );
-    let redirected = clear_text(free, "/stats?x=1");
+    let redirected = get_text(free, "/stats?x=1");
     let port = gateway.address.port();
     assert!(redirected.starts_with("HTTP/1.1 308"), "{redirected}");
     assert!(redirected.contains(&format!("location: https://localhost:{port}/stats?x=1\r\n")));

@@ -6,11 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use testing::{BOUND, Service, accept, fields, read_head, run};
+use testing::{Service, accept, eventually, fields, read_head, run};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -205,14 +203,8 @@ fn health_checks_use_tls_with_the_host_of_the_route() {
     let upstream = Upstream::start(&authority.server("api.internal"));
     let route = format!("/ https://{} host=api.internal check=/well", upstream.address);
     let _gateway = start(&route, &authority, &[]);
-    let begun = Instant::now();
-    let check = loop {
-        assert!(begun.elapsed() < BOUND, "no check in time");
-        if let Some(check) = upstream.checks.lock().unwrap().first() {
-            break check.clone();
-        }
-        thread::sleep(Duration::from_millis(20));
-    };
+    eventually(|| !upstream.checks.lock().unwrap().is_empty());
+    let check = upstream.checks.lock().unwrap()[0].clone();
     assert!(check.starts_with("GET /well HTTP/1.1\r\n"), "{check}");
     assert_eq!(fields(&check, "host"), ["api.internal"]);
 }
@@ -226,10 +218,7 @@ fn the_authorities_are_reloaded_on_sighup() {
     assert_eq!(gateway.get("/x").status, 502);
     fs::copy(&other.file, &authority.file).unwrap();
     gateway.signal("HUP");
-    let begun = Instant::now();
-    while gateway.get("/x").status != 200 {
-        assert!(begun.elapsed() < BOUND, "the file is not read again");
-    }
+    eventually(|| gateway.get("/x").status == 200);
 }
 
 #[test]

@@ -39,12 +39,6 @@ impl Origin {
         Some(text.to_ascii_lowercase())
     }
 
-    /// Parses a comma-separated list of origins.
-    #[cfg(test)]
-    pub(crate) fn parse_all(text: &str) -> Option<Vec<Self>> {
-        text.split(',').map(|origin| Self::parse(origin.trim())).collect()
-    }
-
     /// Parses like [`Self::parse`], and also `https://name:443` with an optional port.
     pub(crate) fn parse_upstream(text: &str) -> Option<Self> {
         let Some(rest) = text.strip_prefix("https://") else { return Self::parse(text) };
@@ -158,16 +152,6 @@ mod tests {
         }
         for text in ["https://", "https://api:0", "https://api/", "http://api:80", "https:api:1"] {
             assert_eq!(Origin::parse_upstream(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn several_origins_are_separated_by_commas() {
-        let all = Origin::parse_all("stats:8080, 10.0.0.1:80,[::1]:80").unwrap();
-        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
-        assert_eq!(all, ["stats:8080", "10.0.0.1:80", "[::1]:80"]);
-        for text in ["", ",", "a:1,", "a:1 b:2", "a:1,,b:2"] {
-            assert_eq!(Origin::parse_all(text), None, "{text}");
         }
     }
 

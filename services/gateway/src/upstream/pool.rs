@@ -157,14 +157,14 @@ impl Pool {
         }
         let turn = self.shared.turn.fetch_add(1, Ordering::Relaxed);
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        let slot = balance::choose(&view.slots, turn, except)?;
+        let slot = balance::choose(&view, turn, except)?;
         Some(Lease::new(&slot.endpoint))
     }
 
     /// Whether a retry has an address other than those tried.
     pub(crate) fn has_other_than(&self, failed: &[SocketAddr]) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.slots.iter().any(|slot| !failed.contains(&slot.address()))
+        view.iter().any(|slot| !failed.contains(&slot.address()))
     }
 
     /// Withdraws one retry from the budget; returns whether it is allowed.
@@ -178,7 +178,7 @@ impl Pool {
     /// Whether at least one address is healthy. In panic mode, requests may succeed nevertheless.
     pub(crate) fn is_ready(&self) -> bool {
         let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.slots.iter().any(|slot| slot.healthy)
+        view.iter().any(|slot| slot.healthy)
     }
 
     /// All known addresses.
@@ -221,7 +221,7 @@ pub(super) struct Shared {
     tls: Option<UpstreamTls>,
     started: Instant,
     /// Candidates for requests. Written only when the state of an address changes.
-    view: RwLock<View>,
+    view: RwLock<Box<[EndpointSlot]>>,
     /// Time of the next probe in nanoseconds since `started`. Requests read it instead of locking
     /// every breaker, and need no clock while it is `NEVER`.
     probe_due: AtomicU64,
@@ -232,11 +232,6 @@ pub(super) struct Shared {
     budget: RetryBudget,
     retries: AtomicU64,
     retries_refused: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct View {
-    slots: Box<[EndpointSlot]>,
 }
 
 #[derive(Debug)]
@@ -400,7 +395,7 @@ impl Shared {
             (healthy || panic)
                 .then(|| EndpointSlot { endpoint: Arc::clone(&entry.endpoint), healthy })
         });
-        let mut view = View { slots: slots.collect() };
+        let mut view: Box<[_]> = slots.collect();
         std::mem::swap(&mut *self.view.write().unwrap_or_else(PoisonError::into_inner), &mut view);
         let was_panic = std::mem::replace(&mut pool_state.panic, panic);
         self.schedule_probe(pool_state);

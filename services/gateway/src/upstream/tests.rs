@@ -95,7 +95,7 @@ fn address(number: u8) -> SocketAddr {
 }
 
 fn target(origins: &str) -> Target {
-    let origins = Origin::parse_all(origins).unwrap();
+    let origins = origins.split(',').map(|it| Origin::parse(it).unwrap()).collect();
     Target { name: "app".to_owned(), origins, check: None, host: None, tls: None }
 }
 
@@ -128,10 +128,14 @@ fn number(lease: &Lease) -> u8 {
 
 /// A lease on this address, regardless of the others.
 fn lease_on(pool: &Pool, number: u8) -> Lease {
-    let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
-    let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
+    lease_if_known(pool, number).unwrap()
+}
+
+fn lease_if_known(pool: &Pool, number: u8) -> Option<Lease> {
+    let others = pool.snapshot().addresses.into_iter().map(|it| it.address);
+    let others = others.filter(|&it| it != address(number));
     // A nonexistent excluded address makes this a retry, which is never a probe.
-    pool.select(&[others, vec![address(0)]].concat()).unwrap()
+    pool.select(&others.chain([address(0)]).collect::<Vec<_>>())
 }
 
 fn refuse(pool: &Pool, number: u8, timeouts: usize) {
@@ -142,10 +146,8 @@ fn refuse(pool: &Pool, number: u8, timeouts: usize) {
 
 /// Makes the address fail, if the pool has it.
 fn refuse_if_known(pool: &Pool, number: u8) {
-    let others: Vec<_> = pool.snapshot().addresses.into_iter().map(|it| it.address).collect();
-    let others: Vec<_> = others.into_iter().filter(|&it| it != address(number)).collect();
     for _ in 0..5 {
-        if let Some(mut lease) = pool.select(&[others.clone(), vec![address(0)]].concat()) {
+        if let Some(mut lease) = lease_if_known(pool, number) {
             lease.failed(Failure::Refused);
         }
     }

@@ -57,9 +57,7 @@ impl HostList {
         }
         Some(list)
     }
-}
 
-impl HostList {
     /// The same list without `*`.
     #[must_use]
     pub fn named(&self) -> Self {

@@ -323,20 +323,22 @@ mod tests {
     use super::*;
     use crate::state::tests::row;
 
-    fn drawn(rows: &[Row], stacked: bool) -> Drawing {
-        let series = [Metric::CpuUser, Metric::CpuSystem];
-        let input = ChartInput {
+    fn input(rows: &[Row]) -> ChartInput<'_> {
+        ChartInput {
             rows,
             window: (0.0, 60_000.0),
-            series: &series,
+            series: &[Metric::CpuUser, Metric::CpuSystem],
             value: &Row::value,
-            stacked,
+            stacked: false,
             unit: Unit::Percent,
             decimal: false,
             min_scale: 100.0,
-            limit: 100.0,
-        };
-        draw(&input)
+            limit: f64::NAN,
+        }
+    }
+
+    fn drawn(rows: &[Row], stacked: bool) -> Drawing {
+        draw(&ChartInput { stacked, limit: 100.0, ..input(rows) })
     }
 
     #[test]
@@ -375,17 +377,8 @@ mod tests {
         rows[500].values[Metric::CpuUser as usize] = 90.0;
         assert_eq!(spans(&rows).len(), 301);
         assert_eq!(spans(&rows[..300]).len(), 300);
-        let input = ChartInput {
-            rows: &rows,
-            window: (0.0, 900_000.0),
-            series: &[Metric::CpuUser],
-            value: &Row::value,
-            stacked: false,
-            unit: Unit::Percent,
-            decimal: false,
-            min_scale: 100.0,
-            limit: f64::NAN,
-        };
+        let series = &[Metric::CpuUser];
+        let input = ChartInput { window: (0.0, 900_000.0), series, ..input(&rows) };
         let band = draw(&input).bands.remove(0);
         assert!(band.contains(" 100L"), "{band}");
     }
@@ -424,17 +417,7 @@ mod tests {
     #[test]
     fn the_scale_has_round_ticks() {
         let scaled = |maximum: f64, unit, decimal| {
-            let input = ChartInput {
-                rows: &[],
-                window: (0.0, 1.0),
-                series: &[],
-                value: &Row::value,
-                stacked: false,
-                unit,
-                decimal,
-                min_scale: 0.0,
-                limit: f64::NAN,
-            };
+            let input = ChartInput { unit, decimal, min_scale: 0.0, ..input(&[]) };
             let (top, ticks) = scale(maximum, &input);
             assert!((3..=5).contains(&ticks.len()), "{maximum}: {ticks:?}");
             top

@@ -15,7 +15,6 @@ use super::tile::tile;
 use crate::axis::{Label, Tick, ticks};
 use crate::browser::{day_text, minute_text, offset_ms, time_text};
 use crate::controller::Controller;
-
 use crate::labels::{age_text, failure_text, link_name, link_text, scope_text, uptime_text};
 use crate::metrics::Metric;
 use crate::number::{Format, plain};

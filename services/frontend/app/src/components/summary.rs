@@ -2,8 +2,7 @@
 
 use super::markup::{Page, shape};
 use super::table;
-use crate::alerts::Alert;
-use crate::alerts::Level;
+use crate::alerts::{Alert, Level};
 use crate::browser::{full_text, minute_text};
 use crate::labels::level_labels;
 use crate::number::{Format, plain};

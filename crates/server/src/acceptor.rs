@@ -10,10 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 /// Delay of the next attempt when the process has no file descriptor left (`accept(2)`, EMFILE).
-const NO_FILES_PAUSE: Duration = Duration::from_millis(100);
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Wait for a permit before `make_room` is called again.
-const NO_PLACE_PAUSE: Duration = Duration::from_millis(50);
+const PERMIT_WAIT: Duration = Duration::from_millis(50);
 
 /// Accepts connections up to a limit. Further connections wait in the kernel's backlog.
 pub struct Acceptor {
@@ -67,7 +67,7 @@ impl Acceptor {
         }
         loop {
             make_room();
-            if let Ok(permit) = timeout(NO_PLACE_PAUSE, semaphore.clone().acquire_owned()).await {
+            if let Ok(permit) = timeout(PERMIT_WAIT, semaphore.clone().acquire_owned()).await {
                 return (stream, peer, Permit { _permit: permit.ok() });
             }
         }
@@ -106,5 +106,5 @@ async fn pause_after(error: &io::Error) {
         return;
     }
     tracing::warn!(%error, "cannot accept a connection");
-    sleep(NO_FILES_PAUSE).await;
+    sleep(ERROR_PAUSE).await;
 }

@@ -19,12 +19,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::Answer;
-use crate::events::{Asked, Viewer};
+use crate::events::{Framing, Viewer};
 
 /// State shared by the handler, hyper's socket and the connection.
 #[derive(Default)]
 struct Shared {
-    stream: Mutex<Option<(Response<Viewer>, Asked)>>,
+    stream: Mutex<Option<(Response<Viewer>, Framing)>>,
     /// Whether bytes of an earlier response wait for the client. hyper does not report it, and
     /// would drop them when it returns the socket.
     blocked: AtomicBool,
@@ -37,16 +37,16 @@ struct Socket {
 }
 
 /// A new event stream and its socket.
-pub(crate) type Begun = (TcpStream, Response<Viewer>, Asked);
+pub(crate) type EventStream = (TcpStream, Response<Viewer>, Framing);
 
 /// Handles the requests of one connection until it ends, or until a response is an event stream.
 /// After `stopping` resolves, it completes only the request in flight.
-pub(crate) async fn answer<H, F, B>(
+pub(crate) async fn serve<H, F, B>(
     http: http1::Builder,
     stream: TcpStream,
     handler: H,
     stopping: impl Future<Output = ()>,
-) -> hyper::Result<Option<Begun>>
+) -> hyper::Result<Option<EventStream>>
 where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output: Into<Answer<B>>>,
@@ -55,7 +55,7 @@ where
 {
     let shared = Arc::new(Shared::default());
     let service = service_fn(|request| {
-        let asked = Asked::of(&request);
+        let framing = Framing::of(&request);
         let answer = handler(request);
         let shared = &shared;
         async move {
@@ -63,7 +63,7 @@ where
                 Answer::Whole(response) => Ok::<_, Infallible>(response),
                 Answer::Events(response) => {
                     *shared.stream.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some((response, asked));
+                        Some((response, framing));
                     // hyper is dropped while this is pending.
                     pending().await
                 }
@@ -74,23 +74,23 @@ where
     let mut connection = http.serve_connection(socket, service);
     let mut stopping = pin!(stopping);
     let mut stopped = false;
-    let begun = poll_fn(|context| {
+    let event_stream = poll_fn(|context| {
         if !stopped && stopping.as_mut().poll(context).is_ready() {
             stopped = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         let ended = Pin::new(&mut connection).poll(context);
         if ended.is_pending() && !shared.blocked.load(Ordering::Relaxed) {
-            let begun = shared.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if begun.is_some() {
-                return Poll::Ready(Ok(begun));
+            let event_stream = shared.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if event_stream.is_some() {
+                return Poll::Ready(Ok(event_stream));
             }
         }
         ended.map_ok(|()| None)
     });
-    Ok(begun
-        .await?
-        .map(|(response, asked)| (connection.into_parts().io.stream.into_inner(), response, asked)))
+    Ok(event_stream.await?.map(|(response, framing)| {
+        (connection.into_parts().io.stream.into_inner(), response, framing)
+    }))
 }
 
 impl Read for Socket {

@@ -25,7 +25,7 @@ use crate::gzip::{self, Chain, Link};
 
 /// Maximum time without write progress. A mobile network or a sleeping laptop needs seconds to
 /// recover; a viewer that needs longer reconnects.
-const ACCEPTS_NOTHING: Duration = Duration::from_secs(30);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Send buffer of a viewer that does not read, bytes. The kernel's own limit is megabytes, and the
 /// events would be stale when they are read. About ten events fit.
@@ -33,7 +33,7 @@ const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Maximum number of bytes that a viewer can send after its request. Further requests on the
 /// connection get no response.
-const SAID_BYTES: usize = 16 * 1024;
+const IGNORED_BYTES: usize = 16 * 1024;
 
 /// The last chunk, which is empty (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -127,7 +127,7 @@ struct Newest {
 
 /// Properties of the request that affect the framing.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct Framing {
     head_only: bool,
     chunked: bool,
 }
@@ -315,7 +315,7 @@ impl Viewer {
     }
 }
 
-impl Asked {
+impl Framing {
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self {
             head_only: *request.method() == Method::HEAD,
@@ -326,7 +326,7 @@ impl Asked {
 
 /// The header section of a response, including the empty line that ends it. The connection closes
 /// after the stream, which marks the end for a client without chunked encoding (HTTP/1.0).
-pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<u8> {
+pub(crate) fn head(status: StatusCode, fields: &HeaderMap, framing: Framing) -> Vec<u8> {
     let mut head = Vec::with_capacity(512);
     let reason = status.canonical_reason().unwrap_or_default();
     // Writing to a vector cannot fail.
@@ -336,7 +336,7 @@ pub(crate) fn head(status: StatusCode, fields: &HeaderMap, asked: Asked) -> Vec<
             head.extend(part);
         }
     }
-    if asked.chunked {
+    if framing.chunked {
         head.extend(b"transfer-encoding: chunked\r\n");
     }
     let date = httpdate::HttpDate::from(SystemTime::now());
@@ -353,25 +353,25 @@ pub(crate) async fn write(
     stream: TcpStream,
     head: Vec<u8>,
     mut viewer: Viewer,
-    asked: Asked,
+    framing: Framing,
     permit: Permit,
 ) {
     let _held = &permit;
     // Without this limit the kernel buffers more; an error has no other effect.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let mut sent = send(&stream, head.into()).await;
-    let mut said = 0;
-    while sent.is_ok() && !asked.head_only {
+    let mut ignored = 0;
+    while sent.is_ok() && !framing.head_only {
         let next = tokio::select! {
             biased;
             // Checked first: unread data resets the connection when the socket closes, and the last
             // chunk could be lost.
-            () = poll_fn(|context| poll_left(&stream, &mut said, context)) => return,
+            () = poll_fn(|context| poll_disconnect(&stream, &mut ignored, context)) => return,
             next = viewer.next() => next,
         };
         match next {
-            Some(chunk) => sent = send(&stream, chunk.bytes(asked.chunked)).await,
-            None if asked.chunked => {
+            Some(chunk) => sent = send(&stream, chunk.bytes(framing.chunked)).await,
+            None if framing.chunked => {
                 sent = send(&stream, Bytes::from_static(LAST_CHUNK)).await;
                 break;
             }
@@ -391,7 +391,7 @@ async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let writable = poll_fn(|context| stream.poll_write_ready(context));
                 // Boxed, because few viewers need it.
-                Box::pin(timeout(ACCEPTS_NOTHING, writable)).await??;
+                Box::pin(timeout(WRITE_TIMEOUT, writable)).await??;
             }
             Err(error) => return Err(error),
         }
@@ -400,15 +400,15 @@ async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
 }
 
 /// Ready when the viewer has closed its side of the connection, or has sent more than
-/// [`SAID_BYTES`] after its request (counted in `said`).
+/// [`IGNORED_BYTES`] after its request (counted in `ignored`).
 ///
 /// It replaces the waker of hyper's task in the socket, which would otherwise keep the memory of
 /// that task.
-fn poll_left(stream: &TcpStream, said: &mut usize, context: &mut Context<'_>) -> Poll<()> {
-    while *said <= SAID_BYTES && ready!(stream.poll_read_ready(context)).is_ok() {
+fn poll_disconnect(stream: &TcpStream, ignored: &mut usize, context: &mut Context<'_>) -> Poll<()> {
+    while *ignored <= IGNORED_BYTES && ready!(stream.poll_read_ready(context)).is_ok() {
         let mut bytes = [0; 1024];
         match stream.try_read(&mut bytes) {
-            Ok(count) if count > 0 => *said += count,
+            Ok(count) if count > 0 => *ignored += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             _ => break,
         }

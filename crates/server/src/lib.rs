@@ -104,15 +104,15 @@ where
         let mut stopping = stopping.clone();
         // An error means that `run` was dropped; the connection then stops as well.
         let stopping = async move { drop(stopping.changed().await) };
-        let connection = connection::answer(http.clone(), stream, handler.clone(), stopping);
+        let connection = connection::serve(http.clone(), stream, handler.clone(), stopping);
         tokio::spawn(async move {
             match connection.await {
                 Ok(None) => {}
-                Ok(Some((stream, response, asked))) => {
+                Ok(Some((stream, response, framing))) => {
                     let (parts, viewer) = response.into_parts();
-                    let head = events::head(parts.status, &parts.headers, asked);
+                    let head = events::head(parts.status, &parts.headers, framing);
                     // A separate task, because this one includes the state of hyper.
-                    tokio::spawn(events::write(stream, head, viewer, asked, permit));
+                    tokio::spawn(events::write(stream, head, viewer, framing, permit));
                 }
                 // A disconnected client is not a fault of the service.
                 Err(error) => tracing::debug!(%error, "connection ended early"),

@@ -14,7 +14,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum ProbeError {
     /// No response in time.
     #[error("no answer from {address}: {source}")]
-    NoAnswer {
+    NoResponse {
         /// The address of the service.
         address: SocketAddr,
         /// The error of the system call.
@@ -22,7 +22,7 @@ pub enum ProbeError {
     },
     /// A response with another status than 200.
     #[error("{address}{path} answered {status:?}")]
-    Unwell {
+    Unhealthy {
         /// The address of the service.
         address: SocketAddr,
         /// The requested path.
@@ -39,11 +39,11 @@ pub enum ProbeError {
 pub fn probe(listen: SocketAddr, path: &str) -> Result<(), ProbeError> {
     let address = reachable(listen);
     let status =
-        status_line(address, path).map_err(|source| ProbeError::NoAnswer { address, source })?;
+        status_line(address, path).map_err(|source| ProbeError::NoResponse { address, source })?;
     if status.split(' ').nth(1) == Some("200") {
         Ok(())
     } else {
-        Err(ProbeError::Unwell { address, path: path.to_owned(), status })
+        Err(ProbeError::Unhealthy { address, path: path.to_owned(), status })
     }
 }
 
@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn status_200_is_healthy_and_any_other_status_is_not() {
-        let well = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-        assert!(probe(well, "/healthz").is_ok());
-        let unwell = answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
-        let error = probe(unwell, "/healthz").unwrap_err();
-        assert!(matches!(error, ProbeError::Unwell { status, .. } if status.contains("503")));
+        let healthy = answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        assert!(probe(healthy, "/healthz").is_ok());
+        let unhealthy = answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+        let error = probe(unhealthy, "/healthz").unwrap_err();
+        assert!(matches!(error, ProbeError::Unhealthy { status, .. } if status.contains("503")));
     }
 
     #[test]
@@ -117,6 +117,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        assert!(matches!(probe(address, "/"), Err(ProbeError::NoAnswer { .. })));
+        assert!(matches!(probe(address, "/"), Err(ProbeError::NoResponse { .. })));
     }
 }

@@ -43,7 +43,7 @@ impl Secret {
             (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set")),
             (Some(Hidden(text)), None) => Ok(Some((name, text.clone()))),
             (None, Some(file)) => std::fs::read_to_string(file)
-                .map(|text| Some((file_name, without_mark(text))))
+                .map(|text| Some((file_name, without_byte_order_mark(text))))
                 .map_err(|error| format!("{file_name} {}: {error}", file.display())),
             (None, None) => Ok(None),
         }
@@ -51,7 +51,7 @@ impl Secret {
 }
 
 /// The text without a byte order mark, which editors on Windows write and do not show.
-fn without_mark(text: String) -> String {
+fn without_byte_order_mark(text: String) -> String {
     text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
 }
 

@@ -90,12 +90,12 @@ impl Hosts {
     /// Whether a request with these values of its Host field lines is accepted. Every value must be
     /// accepted. No value is accepted too, because HTTP/1.0 clients may send none; browsers always
     /// send one. The authority of the request target counts as a value.
-    pub fn answer<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> bool {
-        hosts.into_iter().all(|host| self.contain(host))
+    pub fn contains_all<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> bool {
+        hosts.into_iter().all(|host| self.contains(host))
     }
 
     /// Whether the value of a Host field, with or without a port, is accepted.
-    pub fn contain(&self, host: &str) -> bool {
+    pub fn contains(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Only(names) => names.iter().any(|name| matches(name, host)),
@@ -168,21 +168,23 @@ mod tests {
             let hosts = hosts("example.org", address);
             for host in ["localhost", "LOCALHOST:3050", "127.0.0.1:1", "[::1]:3050", "example.org"]
             {
-                assert!(hosts.contain(host), "{host} at {address}");
+                assert!(hosts.contains(host), "{host} at {address}");
             }
             for host in ["", "evil.test", "localhost.evil.test", "127.0.0.1.evil.test", "0.0.0.0"] {
-                assert!(!hosts.contain(host), "{host} at {address}");
+                assert!(!hosts.contains(host), "{host} at {address}");
             }
         }
-        assert!(hosts("", "127.0.0.2").contain("127.0.0.2:3050"));
-        assert!(!hosts("", "127.0.0.1").contain("127.0.0.2:3050"));
+        assert!(hosts("", "127.0.0.2").contains("127.0.0.2:3050"));
+        assert!(!hosts("", "127.0.0.1").contains("127.0.0.2:3050"));
     }
 
     #[test]
     fn a_request_without_a_host_is_answered_and_one_with_a_foreign_host_is_not() {
         let hosts = hosts("", "127.0.0.1");
-        assert!(hosts.answer([]) && hosts.answer(["localhost:8080"]));
-        assert!(!hosts.answer(["evil.test"]) && !hosts.answer(["localhost", "evil.test"]));
+        assert!(hosts.contains_all([]) && hosts.contains_all(["localhost:8080"]));
+        assert!(
+            !hosts.contains_all(["evil.test"]) && !hosts.contains_all(["localhost", "evil.test"])
+        );
     }
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
         for address in ["0.0.0.0", "::", "192.0.2.1"] {
             assert_eq!(hosts("", address), Hosts::Any);
             let named = hosts("example.org", address);
-            assert!(named.contain("example.org") && !named.contain("localhost"), "{address}");
+            assert!(named.contains("example.org") && !named.contains("localhost"), "{address}");
         }
         assert_eq!(hosts("*", "127.0.0.1"), Hosts::Any);
         assert_eq!(hosts("example.org, *", "127.0.0.1"), Hosts::Any);
@@ -218,8 +220,8 @@ mod tests {
             assert_eq!(HostList::parse(text), None, "{text:?}");
         }
         assert!(HostList::parse("A.example, *.b.example, [2001:db8::1]").is_some());
-        assert!(hosts("Example.org.", "0.0.0.0").contain("example.org"));
-        assert!(hosts("[2001:DB8:0::0001]", "0.0.0.0").contain("[2001:db8::1]:3050"));
+        assert!(hosts("Example.org.", "0.0.0.0").contains("example.org"));
+        assert!(hosts("[2001:DB8:0::0001]", "0.0.0.0").contains("[2001:db8::1]:3050"));
     }
 
     proptest! {
@@ -232,7 +234,7 @@ mod tests {
                 _ => &host,
             };
             let expected = LOOPBACK_NAMES.contains(&name.strip_suffix('.').unwrap_or(name));
-            prop_assert_eq!(hosts("", "127.0.0.1").contain(&host), expected);
+            prop_assert_eq!(hosts("", "127.0.0.1").contains(&host), expected);
         }
     }
 }

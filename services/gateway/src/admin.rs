@@ -61,7 +61,7 @@ pub(crate) fn listen(admin: Admin) -> Result<Option<TcpListener>, service::Liste
 
 fn respond<B>(request: &Request<B>, gateway: &Gateway, hosts: &Hosts) -> Response<Full<Bytes>> {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !hosts.contain(host) {
+    if !hosts.contains(host) {
         return text(StatusCode::MISDIRECTED_REQUEST, "this host is not served here\n");
     }
     let is_read = [Method::GET, Method::HEAD].contains(request.method());

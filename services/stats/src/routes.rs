@@ -98,7 +98,7 @@ fn resource<B: http_body::Body>(
     let named = headers.get_all(header::HOST).into_iter();
     let named = named.map(|host| host.to_str().unwrap_or_default());
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
-    if !hosts.answer(named.chain(target)) {
+    if !hosts.contains_all(named.chain(target)) {
         let detail = "this host is not served here; STATS_HOSTS names the hosts that are";
         return Err(problem::response(StatusCode::MISDIRECTED_REQUEST, detail));
     }

@@ -69,5 +69,7 @@ async fn run(
 fn is_known_host<B>(request: &hyper::Request<B>, hosts: &Hosts) -> bool {
     let lines = request.headers().get_all(hyper::header::HOST).into_iter();
     let lines = lines.map(|host| host.to_str().unwrap_or_default());
-    hosts.answer(lines.chain(request.uri().authority().map(hyper::http::uri::Authority::as_str)))
+    hosts.contains_all(
+        lines.chain(request.uri().authority().map(hyper::http::uri::Authority::as_str)),
+    )
 }

@@ -46,7 +46,7 @@ impl RequestContext {
             let detail = "access denied for this address";
             return Some(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        if !self.gateway.hosts.contain(&self.host) {
+        if !self.gateway.hosts.contains(&self.host) {
             // RFC 9110, section 15.5.20.
             let detail = "this host is not served here; GATEWAY_HOSTS names the hosts that are";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));

@@ -49,7 +49,7 @@ impl Redirect {
         let mut response = Response::new(Full::default());
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let (status, location) = match host {
-            Some(host) if !self.hosts.contain(host) => (StatusCode::MISDIRECTED_REQUEST, None),
+            Some(host) if !self.hosts.contains(host) => (StatusCode::MISDIRECTED_REQUEST, None),
             host => match host.and_then(|host| self.location(host, request)) {
                 Some(location) => (StatusCode::PERMANENT_REDIRECT, Some(location)),
                 None => (StatusCode::BAD_REQUEST, None),

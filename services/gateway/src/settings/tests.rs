@@ -52,7 +52,7 @@ fn the_published_address_determines_the_accepted_hosts() {
         assert!(faults.is_empty(), "{faults:?}");
         config.hosts(listen.parse().unwrap())
     };
-    let foreign = |hosts: &Hosts| hosts.contain("evil.test");
+    let foreign = |hosts: &Hosts| hosts.contains("evil.test");
     assert!(foreign(&hosts(&[], "0.0.0.0:3050")));
     assert!(!foreign(&hosts(&[], "127.0.0.1:3050")));
     for (published, answered) in
@@ -60,7 +60,7 @@ fn the_published_address_determines_the_accepted_hosts() {
     {
         let hosts = hosts(&[("GATEWAY_PUBLISHED_ADDRESS", published)], "0.0.0.0:3050");
         assert_eq!(foreign(&hosts), answered, "{published}");
-        assert!(hosts.contain("localhost:3050"), "{published}");
+        assert!(hosts.contains("localhost:3050"), "{published}");
     }
 }
 

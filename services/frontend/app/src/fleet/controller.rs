@@ -12,8 +12,7 @@ use web_sys::{
 use super::member::{STATUSES, Status};
 use super::query::Query;
 use super::state::Fleet;
-use super::text::status_labels;
-use super::text::{csv, title};
+use super::text::{csv, status_labels, title};
 use super::view::{Presentation, View};
 use crate::browser;
 use crate::event_source::EventSource;

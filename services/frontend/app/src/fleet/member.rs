@@ -2,7 +2,7 @@
 
 use super::block::{Block, METRICS, Metric, Presence};
 use super::json;
-use crate::alerts::Level;
+use crate::alerts::{Level, level};
 use crate::number::scaled;
 
 /// Points of the sparkline: one per second.
@@ -165,12 +165,7 @@ impl Member {
                 labels_changed |= json::set_unescaped(&mut label.1, value, MAX_TEXT);
             }
         }
-        self.level = match block.state {
-            "normal" => Some(Level::Normal),
-            "warning" => Some(Level::Warning),
-            "critical" => Some(Level::Critical),
-            _ => None,
-        };
+        self.level = level(block.state);
         self.push_point(time, self.metric(Metric::Cpu));
         labels_changed
     }

@@ -42,7 +42,7 @@ impl Fleet {
                     let Some(block) = Block::parse(text) else { continue };
                     let member = self.member(address, now_ms);
                     if member.is_some_and(|member| member.update(&block, now_ms)) {
-                        self.mark_labels_changed();
+                        self.labels_changed = true;
                     }
                 }
                 "minute" => {

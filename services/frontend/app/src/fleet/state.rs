@@ -80,7 +80,7 @@ pub(crate) struct Fleet {
     order_held_until_ms: f64,
     needs_sort: bool,
     /// Whether a member's labels have changed.
-    labels_changed: bool,
+    pub(super) labels_changed: bool,
 }
 
 impl Fleet {
@@ -160,11 +160,6 @@ impl Fleet {
     pub(crate) fn window(&self, first: usize, count: usize) -> &[Line] {
         let first = first.min(self.lines.len());
         self.lines.get(first..(first + count).min(self.lines.len())).unwrap_or_default()
-    }
-
-    /// Records that a member's labels have changed.
-    pub(crate) fn mark_labels_changed(&mut self) {
-        self.labels_changed = true;
     }
 
     fn refresh(&mut self, now_ms: f64, now_unix_ms: f64) {

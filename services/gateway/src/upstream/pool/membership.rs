@@ -131,17 +131,15 @@ impl Shared {
         });
         for &address in addresses {
             let index = entries.binary_search_by_key(&address, |entry| entry.endpoint.address());
-            let Err(index) = index else { continue };
+            let Err(mut index) = index else { continue };
             if entries.len() >= MAX_ADDRESSES {
                 let unseen = entries.iter().enumerate();
                 let unseen = unseen.filter_map(|(index, it)| Some((it.unseen_since?, index)));
                 let Some((_, oldest)) = unseen.min() else { continue };
                 removed.push(entries.remove(oldest).endpoint.address());
-                let index = entries.partition_point(|entry| entry.endpoint.address() < address);
-                entries.insert(index, self.new_entry(address, Some(source)));
-            } else {
-                entries.insert(index, self.new_entry(address, Some(source)));
+                index = entries.partition_point(|entry| entry.endpoint.address() < address);
             }
+            entries.insert(index, self.new_entry(address, Some(source)));
             added.push(address);
         }
         changed || !added.is_empty() || !removed.is_empty()

@@ -14,6 +14,7 @@ mod machine;
 mod metadata;
 mod notifier;
 mod scan;
+mod schedule;
 mod scrape;
 mod source;
 mod view;

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use semantics::signature::{INPUT, Key, SIGNATURE, Signed};
 use tokio::sync::watch;
@@ -15,12 +15,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::endpoint::{Endpoint, ExchangeError};
-use super::fault_log::FaultLog;
 use super::http::ResponseError;
+use super::schedule::Schedule;
 use crate::snapshot::Snapshot;
 
 /// Interval between announcements. Together with a [`TICK`] it is at most ten seconds; gateways
-/// keep a member for thirty.
+/// keep a member for thirty. A failure does not delay the next one longer, so that a restarted
+/// gateway receives its members within that time.
 const INTERVAL: Duration = Duration::from_secs(9);
 
 /// Maximum random reduction of the interval, so that instances that started together do not stay
@@ -111,35 +112,6 @@ struct Target {
     is_listed: bool,
 }
 
-/// Time of the next attempt.
-#[derive(Default)]
-struct Schedule {
-    next: Option<Instant>,
-    failures: u32,
-    log: FaultLog,
-}
-
-impl Schedule {
-    fn is_due(&self) -> bool {
-        self.next.is_none_or(|next| next <= Instant::now())
-    }
-
-    fn succeeded(&mut self) {
-        self.failures = 0;
-        let random = RandomState::new().build_hasher().finish() % MAX_JITTER_MS;
-        let delay = INTERVAL.saturating_sub(Duration::from_millis(random));
-        self.next = Some(Instant::now() + delay);
-    }
-
-    fn failed(&mut self) {
-        // The delay is not longer than after a success, so that a restarted gateway receives its
-        // members within that time.
-        let delay = Duration::from_secs(1 << self.failures.min(4)).min(INTERVAL);
-        self.failures = self.failures.saturating_add(1);
-        self.next = Some(Instant::now() + delay);
-    }
-}
-
 impl Announcer {
     async fn run(mut self, mut newest: watch::Receiver<Option<Arc<Snapshot>>>) {
         loop {
@@ -160,7 +132,7 @@ impl Announcer {
         }
         match self.endpoint.addresses(REQUEST_TIMEOUT).await {
             Ok(addresses) => {
-                self.lookup.succeeded();
+                self.lookup.succeeded(interval());
                 if self.lookup.log.has_ended() {
                     tracing::info!(gateway = %self.endpoint, "the gateway's name resolves again");
                 }
@@ -174,7 +146,7 @@ impl Announcer {
                 self.targets.retain(|_, target| target.is_listed || target.schedule.failures == 0);
             }
             Err(error) => {
-                self.lookup.failed();
+                self.lookup.failed(INTERVAL);
                 if self.lookup.log.is_due() {
                     tracing::warn!(gateway = %self.endpoint, %error, "cannot find the gateway");
                 }
@@ -212,7 +184,7 @@ impl Announcer {
         match result {
             Ok(()) => {
                 self.counts.sent.fetch_add(1, Ordering::Relaxed);
-                target.schedule.succeeded();
+                target.schedule.succeeded(interval());
                 if target.schedule.log.has_ended() {
                     tracing::info!(%gateway, %address, "the gateway accepts announcements again");
                 } else if target.accepted == 0 {
@@ -222,7 +194,7 @@ impl Announcer {
             }
             Err(error) => {
                 self.counts.failed.fetch_add(1, Ordering::Relaxed);
-                target.schedule.failed();
+                target.schedule.failed(INTERVAL);
                 if target.schedule.log.is_due() {
                     let hint = hint(&error);
                     tracing::warn!(%gateway, %address, %error, hint, "cannot announce this instance");
@@ -230,6 +202,12 @@ impl Announcer {
             }
         }
     }
+}
+
+/// The interval with its random reduction.
+fn interval() -> Duration {
+    let random = RandomState::new().build_hasher().finish() % MAX_JITTER_MS;
+    INTERVAL.saturating_sub(Duration::from_millis(random))
 }
 
 impl Announcing {
@@ -281,6 +259,8 @@ fn hint(error: &ExchangeError) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn announcing() -> Announcing {
@@ -321,12 +301,12 @@ mod tests {
         let mut delays = Vec::new();
         for _ in 0..6 {
             let now = Instant::now();
-            schedule.failed();
+            schedule.failed(INTERVAL);
             delays.push((schedule.next.unwrap() - now).as_secs());
         }
         assert_eq!(delays, [1, 2, 4, 8, 9, 9]);
         let now = Instant::now();
-        schedule.succeeded();
+        schedule.succeeded(interval());
         assert!((8..=9).contains(&(schedule.next.unwrap() - now).as_secs()));
         assert_eq!(schedule.failures, 0);
     }

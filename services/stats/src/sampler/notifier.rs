@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
-use super::fault_log::FaultLog;
+use super::schedule::Schedule;
 use super::source::Source;
 use super::{Roots, machine, milliseconds};
 use crate::alertmanager::{Sender, Tracker};
@@ -37,7 +37,7 @@ pub(crate) async fn notify(
     let sender = tokio::task::spawn_blocking(move || sender(&roots, shows_hostname));
     let mut sender = sender.await.unwrap_or_default();
     let mut tracker: Option<Tracker> = None;
-    let mut delivery = Delivery::default();
+    let mut delivery = Schedule::default();
     while newest.changed().await.is_ok() {
         let Some(snapshot) = newest.borrow_and_update().clone() else { continue };
         let sample = &snapshot.sample;
@@ -57,45 +57,20 @@ pub(crate) async fn notify(
             continue;
         }
         if let Some(message) = tracker.due(sample, now) {
-            let result = endpoint.post(PATH, &message.json, REQUEST_TIMEOUT).await;
-            if delivery.record(result) {
-                tracker.mark_sent(&message, now);
-            }
-        }
-    }
-}
-
-/// Time of the next attempt.
-#[derive(Default)]
-struct Delivery {
-    failures: u32,
-    next: Option<Instant>,
-    log: FaultLog,
-}
-
-impl Delivery {
-    fn is_due(&self) -> bool {
-        self.next.is_none_or(|next| next <= Instant::now())
-    }
-
-    /// Records a result; returns whether the message was accepted.
-    fn record<T>(&mut self, result: Result<T, super::endpoint::ExchangeError>) -> bool {
-        match result {
-            Ok(_) => {
-                if self.log.has_ended() {
-                    tracing::info!("Alertmanager accepts alerts again");
+            match endpoint.post(PATH, &message.json, REQUEST_TIMEOUT).await {
+                Ok(_) => {
+                    delivery.succeeded(Duration::ZERO);
+                    if delivery.log.has_ended() {
+                        tracing::info!("Alertmanager accepts alerts again");
+                    }
+                    tracker.mark_sent(&message, now);
                 }
-                (self.failures, self.next) = (0, None);
-                true
-            }
-            Err(error) => {
-                if self.log.is_due() {
-                    tracing::warn!(%error, "cannot send alerts to Alertmanager");
+                Err(error) => {
+                    delivery.failed(MAX_DELAY);
+                    if delivery.log.is_due() {
+                        tracing::warn!(%error, "cannot send alerts to Alertmanager");
+                    }
                 }
-                let delay = Duration::from_secs(1 << self.failures.min(5)).min(MAX_DELAY);
-                self.failures = self.failures.saturating_add(1);
-                self.next = Some(Instant::now() + delay);
-                false
             }
         }
     }

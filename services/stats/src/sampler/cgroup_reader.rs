@@ -369,7 +369,7 @@ impl Resource {
     fn own<T>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+        parse: fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
         self.in_group(0, name, parse)
     }
@@ -379,7 +379,7 @@ impl Resource {
         &mut self,
         group: usize,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+        parse: fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
         self.groups.get_mut(group)?.read(name, parse)
     }
@@ -413,7 +413,7 @@ impl Group {
     fn read<T>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+        parse: fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
         let (_, source) = self.files.iter_mut().find(|(known, _)| *known == name)?;
         let value = source.read_optional(parse);

@@ -82,11 +82,7 @@ struct FileUnit<T> {
 
 impl<T: Send + 'static> Unit<SourceResults> for FileUnit<T> {
     fn read(&mut self) -> Outcome<SourceResults> {
-        let value = if self.is_optional {
-            self.source.read_optional(self.parse)
-        } else {
-            self.source.read(self.parse)
-        };
+        let value = self.source.read_text(self.is_optional, self.parse);
         let store = self.store;
         let update = move |results: &mut SourceResults, at: f64| {
             if let Some(value) = value {
@@ -430,7 +426,7 @@ impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
 /// Host name. If the host's root is mounted, its file is used, because a container has its own
 /// name; otherwise the name of the service's namespace. May block.
 pub(super) fn hostname(roots: &Roots) -> Option<String> {
-    let name = |text: &str| Ok(text.trim().to_owned());
+    let name: fn(&str) -> Result<String, ParseError> = |text| Ok(text.trim().to_owned());
     let mounted = || {
         let mut file = Source::at(roots.root.join("etc/hostname"));
         file.read_optional(name).filter(|name| !name.is_empty() && !name.contains('\n'))

@@ -68,75 +68,70 @@ impl Source {
 
     /// Parsed content; `None` if the file is missing or cannot be parsed. Bytes that are not UTF-8
     /// become U+FFFD, so they affect one name instead of the whole file.
-    pub(crate) fn read<T>(
-        &mut self,
-        parse: impl FnOnce(&str) -> Result<T, ParseError>,
-    ) -> Option<T> {
-        self.read_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
+    pub(crate) fn read<T>(&mut self, parse: fn(&str) -> Result<T, ParseError>) -> Option<T> {
+        self.read_text(false, parse)
     }
 
     /// Like [`Source::read`], for a file that not every system has: its absence is not a fault.
     pub(crate) fn read_optional<T>(
         &mut self,
-        parse: impl FnOnce(&str) -> Result<T, ParseError>,
+        parse: fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
-        self.read_optional_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
+        self.read_text(true, parse)
     }
 
-    /// Like [`Source::read`], for a parser of bytes.
-    pub(crate) fn read_bytes<T>(
+    /// Like [`Source::read`] or [`Source::read_optional`].
+    pub(crate) fn read_text<T>(
         &mut self,
-        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+        is_optional: bool,
+        parse: fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
-        let result = self.read_parsed(parse);
-        self.record_result(result)
+        self.read_parsed(is_optional, |bytes| parse(&String::from_utf8_lossy(bytes)))
     }
 
     /// Like [`Source::read_optional`], for a parser of bytes.
     pub(crate) fn read_optional_bytes<T>(
         &mut self,
-        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+        parse: fn(&[u8]) -> Result<T, ParseError>,
     ) -> Option<T> {
-        match self.read_parsed(parse) {
-            Err(SourceError::Read(error)) if is_absence(&error) => {
-                self.file = None;
-                self.state = SourceState::Absent;
-                None
-            }
-            result => self.record_result(result),
-        }
+        self.read_parsed(true, parse)
     }
 
     fn read_parsed<T>(
         &mut self,
+        is_optional: bool,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
-    ) -> Result<T, SourceError> {
-        self.read_buffer()?;
-        let value = parse(&self.buffer);
+    ) -> Option<T> {
+        let result = self.read_buffer().and_then(|()| Ok(parse(&self.buffer)?));
+        let (value, fault) = match result {
+            Ok(value) => (Some(value), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        self.record(fault, is_optional);
+        value
+    }
+
+    /// Records the outcome of a read. It is not generic, so the binary contains it once.
+    fn record(&mut self, fault: Option<SourceError>, is_optional: bool) {
         if self.buffer.capacity() > MAX_RETAINED_BYTES {
             self.buffer = Vec::new();
         }
-        Ok(value?)
-    }
-
-    fn record_result<T>(&mut self, result: Result<T, SourceError>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.state = SourceState::Up;
-                if self.log.has_ended() {
-                    tracing::info!(path = %self.path.display(), "readable again");
-                }
-                Some(value)
+        let Some(error) = fault else {
+            self.state = SourceState::Up;
+            if self.log.has_ended() {
+                tracing::info!(path = %self.path.display(), "readable again");
             }
-            Err(error) => {
-                self.file = None;
-                self.state = SourceState::Down;
-                if self.log.is_due() {
-                    let path = self.path.display();
-                    tracing::warn!(%path, %error, "values absent");
-                }
-                None
-            }
+            return;
+        };
+        self.file = None;
+        if is_optional && matches!(&error, SourceError::Read(error) if is_absence(error)) {
+            self.state = SourceState::Absent;
+            return;
+        }
+        self.state = SourceState::Down;
+        if self.log.is_due() {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "values absent");
         }
     }
 

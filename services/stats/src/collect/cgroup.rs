@@ -55,6 +55,24 @@ pub(crate) struct Container {
     pub(crate) pids_in_limit: UsageInLimit,
 }
 
+impl Container {
+    /// Memory use of the group itself, without the cache that the kernel reclaims first, bytes.
+    pub(crate) fn memory_used_bytes(&self) -> Option<u64> {
+        let cache = self.memory_inactive_file_bytes;
+        memory_used(self.memory_usage_bytes, cache, self.memory_rss_bytes)
+    }
+}
+
+/// Memory use without the cache that the kernel reclaims first. The kernel does not update both
+/// together; in a small group, the cache can exceed the use, and anonymous memory remains.
+pub(crate) fn memory_used(
+    usage: Option<u64>,
+    cache: Option<u64>,
+    anonymous: Option<u64>,
+) -> Option<u64> {
+    usage?.checked_sub(cache.unwrap_or_default()).or(anonymous)
+}
+
 /// Use of the group that has the tightest limit; only this use is comparable with the limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum UsageInLimit {

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::ParseError;
 use super::network::Counters;
+use super::{ParseError, cgroup};
 
 /// A task in the response of `/task`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,10 +178,11 @@ fn usage(id: &str, stats: &Value) -> Option<Usage> {
 }
 
 fn memory_used(memory: &Value) -> Option<u64> {
-    let stats = &memory["stats"];
-    // Version 1 has both fields; the one without `total_` excludes descendant groups.
-    let cache = stats["total_inactive_file"].as_u64().or(stats["inactive_file"].as_u64());
-    Some(memory["usage"].as_u64()?.saturating_sub(cache.unwrap_or(0)))
+    // Version 1 has the field with and without `total_`; the latter excludes descendant groups.
+    let first =
+        |names: [&str; 2]| names.into_iter().find_map(|name| memory["stats"][name].as_u64());
+    let cache = first(["total_inactive_file", "inactive_file"]);
+    cgroup::memory_used(memory["usage"].as_u64(), cache, first(["total_rss", "anon"]))
 }
 
 /// Received and sent traffic of all interfaces.

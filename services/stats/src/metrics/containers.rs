@@ -47,10 +47,7 @@ pub(super) fn container(writer: &mut Writer, group: &Container) {
         gauge("container_memory_usage_bytes", "Memory in use, file cache included.", |group| {
             group.memory_usage_bytes.into()
         }),
-        gauge(WORKING_SET.0, WORKING_SET.1, |group| {
-            let parts = group.memory_usage_bytes.zip(group.memory_inactive_file_bytes);
-            parts.map(|(usage, inactive)| usage.saturating_sub(inactive)).into()
-        }),
+        gauge(WORKING_SET.0, WORKING_SET.1, |group| group.memory_used_bytes().into()),
         gauge("container_memory_cache", "File cache, bytes.", |group| {
             group.memory_cache_bytes.into()
         }),

@@ -25,18 +25,11 @@ pub(super) fn container(
             .zip(throttled)
             .map(|(periods, throttled)| percent(throttled, periods).unwrap_or(0.0)),
         memory_limit_bytes: after.memory_limit_bytes,
-        memory_used_bytes: after.memory_bytes_in_limit.or_own(memory_used(after)),
+        memory_used_bytes: after.memory_bytes_in_limit.or_own(after.memory_used_bytes()),
         oom_kills: after.oom_kills,
         pids: after.pids_in_limit.or_own(after.pids),
         pids_limit: after.pids_limit,
     }
-}
-
-/// Memory use without the cache that the kernel reclaims first. The kernel does not update both
-/// together; in a small group, the cache can exceed the use, and anonymous memory remains.
-fn memory_used(group: &Container) -> Option<u64> {
-    let cache = group.memory_inactive_file_bytes.unwrap_or_default();
-    group.memory_usage_bytes?.checked_sub(cache).or(group.memory_rss_bytes)
 }
 
 #[cfg(test)]

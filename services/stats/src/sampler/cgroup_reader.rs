@@ -310,9 +310,10 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
         Some((ancestor, _)) => {
             let stat =
                 memory.in_group(ancestor, "memory.stat", |text| Ok(cgroup::memory_stat(text)));
-            let inactive = stat.and_then(|stat| stat.inactive_file_bytes).unwrap_or(0);
-            let used = memory.in_group(ancestor, usage, cgroup::number);
-            UsageInLimit::Ancestor(used.and_then(|used| used.checked_sub(inactive)))
+            let stat = stat.unwrap_or_default();
+            let usage = memory.in_group(ancestor, usage, cgroup::number);
+            let used = cgroup::memory_used(usage, stat.inactive_file_bytes, stat.rss_bytes);
+            UsageInLimit::Ancestor(used)
         }
     };
     container.memory_usage_bytes = memory.own(usage, cgroup::number);
@@ -366,11 +367,7 @@ impl Resource {
     }
 
     /// Value of a file in the process's own group.
-    fn own<T>(
-        &mut self,
-        name: &str,
-        parse: fn(&str) -> Result<T, ParseError>,
-    ) -> Option<T> {
+    fn own<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, ParseError>) -> Option<T> {
         self.in_group(0, name, parse)
     }
 
@@ -410,11 +407,7 @@ struct Group {
 
 impl Group {
     /// Value of a file; `None` if the file does not exist.
-    fn read<T>(
-        &mut self,
-        name: &str,
-        parse: fn(&str) -> Result<T, ParseError>,
-    ) -> Option<T> {
+    fn read<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, ParseError>) -> Option<T> {
         let (_, source) = self.files.iter_mut().find(|(known, _)| *known == name)?;
         let value = source.read_optional(parse);
         self.complete &= value.is_some();

@@ -113,12 +113,26 @@ fn invalid_fields_are_absent_and_the_rest_stays_valid() {
     let expected = Usage {
         id: "b".to_owned(),
         read_unix_ms: 1_602_192_284_000,
-        memory_used_bytes: Some(0),
         read_bytes: Some(0),
         write_bytes: Some(0),
         ..Usage::default()
     };
     assert_eq!(usage, [expected]);
+}
+
+#[test]
+fn anonymous_memory_remains_if_the_cache_exceeds_the_use() {
+    for (stats, used) in [
+        (r#"{"total_inactive_file":9,"inactive_file":1,"total_rss":4,"rss":2}"#, Some(4)),
+        (r#"{"inactive_file":9,"anon":3}"#, Some(3)),
+        (r#"{"inactive_file":4,"anon":3}"#, Some(1)),
+        (r#"{"inactive_file":9}"#, None),
+    ] {
+        let json = format!(
+            r#"{{"a":{{"read":"2020-10-08T21:24:44Z","memory_stats":{{"usage":5,"stats":{stats}}}}}}}"#
+        );
+        assert_eq!(parse_stats(json.as_bytes()).unwrap()[0].memory_used_bytes, used, "{stats}");
+    }
 }
 
 #[test]

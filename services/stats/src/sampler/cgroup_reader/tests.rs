@@ -203,6 +203,19 @@ fn a_child_without_the_memory_controller_has_the_limit_and_the_use_of_its_parent
 }
 
 #[test]
+fn a_small_parent_whose_cache_exceeds_its_use_has_its_anonymous_memory() {
+    let tree = Tree::of("small-parent");
+    tree.write("proc/self/cgroup", "0::/pod/own\n");
+    tree.write("cgroup/memory.max", "max\n");
+    tree.write("cgroup/pod/memory.max", "1000\n");
+    tree.write("cgroup/pod/memory.current", "500\n");
+    tree.write("cgroup/pod/memory.stat", "anon 40\ninactive_file 600\n");
+    tree.write("cgroup/pod/own/cgroup.events", "populated 1\n");
+    let container = tree.groups().read().unwrap();
+    assert_eq!(container.memory_bytes_in_limit, UsageInLimit::Ancestor(Some(40)));
+}
+
+#[test]
 fn changed_limits_apply_immediately() {
     let tree = Tree::of("limits");
     let mut groups = tree.groups();

@@ -1,8 +1,9 @@
 //! Past events that some values need: kills, clock steps, and filesystems that were writable.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::Moment;
+use crate::collect::filesystem::Mount;
 use crate::reading::{Filesystem, Reading};
 
 /// Time for which a kill or a clock step counts. Both are momentary, and no rule would detect them
@@ -33,14 +34,16 @@ pub(crate) struct Signals {
     new_kills: u64,
     step: Option<(u64, i64)>,
     new_step_ms: Option<i64>,
-    writable: BTreeSet<Box<str>>,
+    /// Devices of the filesystems that were writable, by mount point.
+    writable: BTreeMap<Box<str>, Box<str>>,
 }
 
 /// Counters of processes that the OOM killer has killed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Kills {
     machine: Option<u64>,
-    group: Option<u64>,
+    /// Number of the layout of the control groups, and their counter.
+    group: Option<(u32, u64)>,
 }
 
 impl Signals {
@@ -49,9 +52,11 @@ impl Signals {
         self.update_kills(reading, now.monotonic_ms);
         self.update_clock(now, reading.uptime_seconds);
         for filesystem in reading.filesystems.iter().filter(|filesystem| !filesystem.read_only) {
-            let point = filesystem.mount.point.as_str();
-            if self.writable.len() < MAX_FILESYSTEMS && !self.writable.contains(point) {
-                self.writable.insert(point.into());
+            let Mount { point, device, .. } = &*filesystem.mount;
+            let known = self.writable.get(point.as_str());
+            let has_room = known.is_some() || self.writable.len() < MAX_FILESYSTEMS;
+            if has_room && known.is_none_or(|known| **known != **device) {
+                self.writable.insert(point.as_str().into(), device.as_str().into());
             }
         }
     }
@@ -80,23 +85,29 @@ impl Signals {
 
     /// Whether the filesystem was writable earlier and no longer is, or the kernel shut it down.
     pub(super) fn became_read_only(&self, filesystem: &Filesystem) -> bool {
-        let was_shut_down =
-            filesystem.mount.options.split(',').any(|option| option == "emergency_ro");
-        was_shut_down
-            || filesystem.read_only && self.writable.contains(filesystem.mount.point.as_str())
+        let Mount { point, device, options, .. } = &*filesystem.mount;
+        let was_shut_down = options.split(',').any(|option| option == "emergency_ro");
+        // Another disk can be mounted read-only at the same point.
+        let known = self.writable.get(point.as_str());
+        let was_writable = known.is_some_and(|known| **known == **device);
+        was_shut_down || filesystem.read_only && was_writable
     }
 
     fn update_kills(&mut self, reading: &Reading, now_ms: u64) {
         let kills = Kills {
             machine: reading.oom_kills,
-            group: reading.container.as_ref().and_then(|group| group.oom_kills),
+            group: reading
+                .container
+                .as_ref()
+                .and_then(|group| Some((group.groups.0, group.oom_kills?))),
         };
-        let advance = |now: Option<u64>, before: Option<u64>| {
-            now.zip(before).and_then(|(now, before)| now.checked_sub(before)).unwrap_or_default()
-        };
-        let machine = advance(kills.machine, self.kills_before.machine);
+        let machine = kills.machine.zip(self.kills_before.machine);
+        let machine = machine.map_or(0, |(now, before)| now.saturating_sub(before));
+        // After a move to another group, the counter has that group's past.
+        let group = kills.group.zip(self.kills_before.group).filter(|(now, old)| now.0 == old.0);
+        let group = group.map_or(0, |(now, before)| now.1.saturating_sub(before.1));
         // The machine's counter, if available, includes kills in the group.
-        self.new_kills = machine.max(advance(kills.group, self.kills_before.group));
+        self.new_kills = machine.max(group);
         self.has_kill_counter |= kills != Kills::default();
         self.kills_before = Kills {
             machine: kills.machine.or(self.kills_before.machine),
@@ -141,7 +152,6 @@ mod tests {
     use super::*;
     use crate::alerts::at;
     use crate::collect::cgroup::Container;
-    use crate::collect::filesystem::Mount;
 
     fn kills(machine: u64, group: u64) -> Reading {
         let container = Container { oom_kills: Some(group), ..Container::default() };
@@ -166,6 +176,24 @@ mod tests {
         assert_eq!(signals.new_oom_kills(), 0);
         signals.update(&kills(0, 0), at(304));
         assert_eq!(signals.oom_kills(), Some(0.0));
+    }
+
+    #[test]
+    fn kills_of_a_group_that_the_service_moves_to_are_not_new() {
+        let group = |layout, oom_kills| {
+            let container = Container {
+                groups: (layout, 0),
+                oom_kills: Some(oom_kills),
+                ..Container::default()
+            };
+            Reading { container: Some(container), ..Reading::default() }
+        };
+        let mut signals = Signals::default();
+        signals.update(&group(1, 0), at(0));
+        signals.update(&group(2, 5), at(1));
+        assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(0.0), 0));
+        signals.update(&group(2, 6), at(2));
+        assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(1.0), 1));
     }
 
     #[test]
@@ -223,5 +251,25 @@ mod tests {
         assert!(!signals.became_read_only(&filesystem("/iso", "ro", true)));
         assert!(signals.became_read_only(&filesystem("/x", "rw,emergency_ro", false)));
         assert!(!signals.became_read_only(&filesystem("/", "rw", false)));
+    }
+
+    #[test]
+    fn another_disk_that_is_mounted_read_only_did_not_become_read_only() {
+        let filesystem = |device: &str, read_only| Filesystem {
+            mount: Arc::new(Mount {
+                point: "/media/usb".to_owned(),
+                device: device.to_owned(),
+                ..Mount::default()
+            }),
+            read_only,
+            ..Filesystem::default()
+        };
+        let mut signals = Signals::default();
+        for device in ["8:16", "8:32"] {
+            let filesystems = vec![filesystem(device, false)];
+            signals.update(&Reading { filesystems, ..Reading::default() }, at(0));
+        }
+        assert!(signals.became_read_only(&filesystem("8:32", true)));
+        assert!(!signals.became_read_only(&filesystem("8:16", true)));
     }
 }

@@ -5,6 +5,7 @@ use crate::collect::{
     cgroup, cpu, disk, ecs_task, filesystem, load, memory, network, pressure, process, uptime,
     vmstat,
 };
+use crate::glob::Selection;
 
 /// Parses `/proc/stat`.
 pub fn cpu(text: &str) {
@@ -29,7 +30,7 @@ pub fn memory(text: &str) {
 /// Parses `/proc/PID/mountinfo` and selects the filesystems.
 pub fn filesystem(text: &str) {
     if let Ok(mounts) = filesystem::parse(text.as_bytes()) {
-        let _ = filesystem::with_storage(&mounts, |_| true);
+        let _ = filesystem::with_storage(&mounts, &Selection::default(), |_| true);
     }
 }
 

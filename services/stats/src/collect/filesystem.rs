@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use super::ParseError;
+use crate::glob::Selection;
 
 /// Filesystems with storage on this machine, or shared by the machines of a cluster. Read-only
 /// images are not listed, because they are always full.
@@ -34,6 +35,8 @@ pub(crate) const MAX_FILESYSTEMS: usize = 1024;
 pub(crate) struct Mount {
     /// Mount ID, unique on the machine during the lifetime of the mount.
     pub(crate) id: u64,
+    /// ID of the mount that it is mounted on.
+    pub(crate) parent: u64,
     /// Major and minor number of the device, as text; equal for the same filesystem.
     pub(crate) device: String,
     /// Folder of the filesystem that is mounted.
@@ -105,15 +108,28 @@ pub(crate) fn below(mounts: Vec<Mount>, folder: &Path) -> Vec<Mount> {
     mounts.into_iter().enumerate().filter_map(visible).collect()
 }
 
-/// Mounts whose storage use is reported: folders with their own storage, each filesystem once, at
-/// its shortest path. `is_folder` is called for mounts that may be single files.
-pub(crate) fn with_storage(mounts: &[Mount], is_folder: impl Fn(&Mount) -> bool) -> Vec<&Mount> {
+/// Mounts whose storage use is reported: selected folders with their own storage, each filesystem
+/// once, at its shortest path. `is_folder` is called for mounts that may be single files.
+pub(crate) fn with_storage<'a>(
+    mounts: &'a [Mount],
+    selected: &Selection,
+    is_folder: impl Fn(&Mount) -> bool,
+) -> Vec<&'a Mount> {
     // The last mount on a folder hides the earlier ones, and `statvfs(3)` would return its size.
     let top: HashMap<&Path, usize> =
         mounts.iter().enumerate().map(|(index, mount)| (mount.path.as_path(), index)).collect();
+    // So does a mount on a folder above it in the same parent: the path leads into that mount.
+    let is_hidden = |mount: &Mount| {
+        let folders = mount.path.ancestors().skip(1);
+        let mut above = folders.filter_map(|folder| mounts.get(*top.get(folder)?));
+        // The root is its own parent on a system that runs from its initial RAM disk.
+        above.any(|other| other.parent == mount.parent && other.id != mount.parent)
+    };
     let is_candidate = |(index, mount): &(usize, &Mount)| {
         top.get(mount.path.as_path()) == Some(index)
+            && selected.contains(&mount.point)
             && is_local_storage(mount)
+            && !is_hidden(mount)
             && !is_system_file(&mount.point)
             // The root of a filesystem is a folder.
             && (mount.root == "/" || is_folder(mount))
@@ -153,7 +169,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let (mount_fields, filesystem_fields) = (line.get(..separator)?, line.get(separator + 3..)?);
     let mut mount_fields = mount_fields.split(|byte| *byte == b' ');
     let id = text(mount_fields.next()?).parse().ok()?;
-    let device = mount_fields.nth(1).map(text).filter(|device| is_device(device))?;
+    let parent = text(mount_fields.next()?).parse().ok()?;
+    let device = mount_fields.next().map(text).filter(|device| is_device(device))?;
     let (root, point) = (mount_fields.next()?, mount_fields.next()?);
     let own_options = mount_fields.next().map(text).unwrap_or_default();
     let mut filesystem_fields = filesystem_fields.splitn(3, |byte| *byte == b' ');
@@ -161,6 +178,7 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let path = unescaped(point);
     Some(Mount {
         id,
+        parent,
         device,
         root: text(&unescaped(root)),
         point: text(&path),
@@ -212,13 +230,17 @@ mod tests {
     }
 
     fn listed_of(mounts: &[Mount]) -> Vec<String> {
-        with_storage(mounts, |_| true).into_iter().map(|mount| mount.point.clone()).collect()
+        with_storage(mounts, &Selection::default(), |_| true)
+            .into_iter()
+            .map(|mount| mount.point.clone())
+            .collect()
     }
 
     #[test]
     fn every_field_is_parsed_regardless_of_optional_fields() {
         let expected = Mount {
             id: 36,
+            parent: 35,
             device: "98:0".to_owned(),
             root: "/mnt1".to_owned(),
             point: "/mnt2".to_owned(),
@@ -249,7 +271,7 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_kept_and_affect_no_other_line() {
         let text = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
-                     2 0 8:2 / /media/user/M\xfcller rw - vfat /dev/sdb1 rw\n";
+                     2 1 8:2 / /media/user/M\xfcller rw - vfat /dev/sdb1 rw\n";
         let mounts = parse(text).unwrap();
         assert_eq!(mounts[1].path.as_os_str().as_encoded_bytes(), b"/media/user/M\xfcller");
         assert_eq!(listed_of(&mounts), ["/", "/media/user/M\u{fffd}ller"]);
@@ -261,7 +283,8 @@ mod tests {
                      2 0 8:1 /v/data /var/lib/postgresql/data rw - ext4 /dev/sda1 rw\n\
                      3 0 8:2 /c /app/config.yaml ro - ext4 /dev/sdb1 rw\n";
         let mounts = parse(text).unwrap();
-        let listed = with_storage(&mounts, |mount| mount.point.ends_with("data"));
+        let all = Selection::default();
+        let listed = with_storage(&mounts, &all, |mount| mount.point.ends_with("data"));
         assert_eq!(listed, [&mounts[1]]);
     }
 
@@ -347,6 +370,25 @@ mod tests {
         let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /data rw - ext4 /dev/sda2 rw\n\
                     3 2 0:7 / /data rw - nfs4 server:/ rw\n";
         assert_eq!(listed(text), ["/"]);
+    }
+
+    #[test]
+    fn a_mount_below_a_later_one_on_a_folder_above_is_left_out() {
+        let text = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /mnt/data rw - xfs /dev/sdb rw\n\
+                    3 1 8:3 / /mnt rw - ext4 /dev/sdc rw\n4 3 8:4 / /mnt/new rw - ext4 /dev/sdd rw\n";
+        assert_eq!(listed(text), ["/", "/mnt", "/mnt/new"]);
+        let text = "1 1 0:2 / / rw - tmpfs rootfs rw\n2 1 8:1 / /data rw - ext4 /dev/sda1 rw\n";
+        assert_eq!(listed(text), ["/", "/data"]);
+    }
+
+    #[test]
+    fn a_filesystem_is_listed_at_the_shortest_path_that_is_selected() {
+        let text = "1 0 0:31 /@ / rw - btrfs /dev/sda rw\n\
+                    2 1 0:31 /@home /home rw - btrfs /dev/sda rw\n\
+                    3 1 0:31 /@home/a /home/a rw - btrfs /dev/sda rw\n";
+        let mounts = parse(text.as_bytes()).unwrap();
+        let selected = Selection::parse("/home*").unwrap();
+        assert_eq!(with_storage(&mounts, &selected, |_| true), [&mounts[1]]);
     }
 
     #[test]

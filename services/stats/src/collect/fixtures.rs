@@ -12,6 +12,7 @@ use super::network::{Counters, Interface};
 use super::pressure::{Stall, Stalls};
 use super::process::Process;
 use super::{cpu, disk, filesystem, load, memory, network, pressure, process, uptime};
+use crate::glob::Selection;
 
 const RECORDED: &str = "linux-6.18-2-cores";
 const OLD: &str = "linux-4.4-1-core";
@@ -74,7 +75,7 @@ fn load_and_uptime(tree: &str) -> (Load, f64) {
 
 fn filesystems(tree: &str) -> Vec<String> {
     let mounts = filesystem::parse(read(tree, "self/mountinfo").unwrap().as_bytes()).unwrap();
-    let listed = filesystem::with_storage(&mounts, |_| true).into_iter();
+    let listed = filesystem::with_storage(&mounts, &Selection::default(), |_| true).into_iter();
     listed.map(|mount| format!("{} {} {}", mount.point, mount.kind, mount.source)).collect()
 }
 

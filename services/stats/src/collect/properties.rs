@@ -12,6 +12,7 @@ use super::cpu::Times;
 use super::network::Counters;
 use super::pressure::Stall;
 use super::{cpu, disk, filesystem, fixtures, load, memory, network, pressure, process, uptime};
+use crate::glob::Selection;
 
 /// Number of cases: enough to reach every branch, and few enough to run with every test.
 const CASES: u32 = 500;
@@ -27,7 +28,8 @@ fn parse_with_all(text: &str) {
     let _ = process::parse(text);
     let _ = uptime::parse(text);
     if let Ok(mounts) = filesystem::parse(text.as_bytes()) {
-        assert!(filesystem::with_storage(&mounts, |_| true).len() <= filesystem::MAX_FILESYSTEMS);
+        let listed = filesystem::with_storage(&mounts, &Selection::default(), |_| true);
+        assert!(listed.len() <= filesystem::MAX_FILESYSTEMS);
     }
 }
 
@@ -315,7 +317,7 @@ proptest! {
         let mounts = filesystem::parse(text.as_bytes()).unwrap();
         let read: Vec<&str> = mounts.iter().map(|mount| mount.point.as_str()).collect();
         prop_assert_eq!(&read, &points);
-        let listed = filesystem::with_storage(&mounts, |_| true);
+        let listed = filesystem::with_storage(&mounts, &Selection::default(), |_| true);
         let devices: BTreeSet<&str> = listed.iter().map(|mount| mount.device.as_str()).collect();
         prop_assert_eq!(devices.len(), listed.len());
     }

@@ -103,7 +103,8 @@ impl Machine {
         let view = Arc::new(View::new(roots));
         sources.add("net/dev".to_owned(), Box::new(NetworkUnit::new(view.clone())));
         let cgroup = sources.add("cgroup".to_owned(), Box::new(CgroupUnit::new(view.clone())));
-        sources.add("mountinfo".to_owned(), Box::new(MountsUnit(MountTable::new(view))));
+        let mounts = MountTable::new(view, selections.mounts.clone());
+        sources.add("mountinfo".to_owned(), Box::new(MountsUnit(mounts)));
         Self {
             started,
             sources,
@@ -120,16 +121,14 @@ impl Machine {
     /// Reads all sources once, in less than a second even if some of them hang.
     pub(super) fn read(&mut self) -> Reading {
         let SourceResults { mut reading, mounts } = self.sources.read();
-        let Selections { interfaces, disks, mounts: points } = &self.selections;
-        reading.select(interfaces, disks);
+        reading.select(&self.selections.interfaces, &self.selections.disks);
         reading.container_is_unknown = self.sources.state(self.cgroup) == SourceState::Down;
         let availability = |(name, state): (&Arc<str>, SourceState)| match state {
             SourceState::Absent => None,
             state => Some((Arc::clone(name), state == SourceState::Up)),
         };
         reading.sources = self.sources.states().filter_map(availability).collect();
-        if let Some(mut mounts) = mounts {
-            mounts.retain(|mount| points.contains(&mount.point));
+        if let Some(mounts) = mounts {
             self.update_mounts(mounts);
         }
         self.read_filesystems(&mut reading);

@@ -10,6 +10,7 @@ use wire::ScopeKind;
 use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::filesystem::{self, Mount};
+use crate::glob::Selection;
 
 /// Readings between two reads of a mount table that has not changed. It has thousands of lines on a
 /// node of a cluster.
@@ -109,6 +110,8 @@ impl View {
 /// Mount table, read at intervals.
 pub(super) struct MountTable {
     view: Arc<View>,
+    /// Mount points that are reported.
+    selected: Selection,
     source: Source,
     /// Readings since the last read of the table.
     age: u32,
@@ -117,9 +120,9 @@ pub(super) struct MountTable {
 }
 
 impl MountTable {
-    pub(super) fn new(view: Arc<View>) -> Self {
+    pub(super) fn new(view: Arc<View>, selected: Selection) -> Self {
         let source = Source::at(view.proc.join("self/mountinfo"));
-        Self { view, source, age: 0, scope: None, scope_is_found: false }
+        Self { view, selected, source, age: 0, scope: None, scope_is_found: false }
     }
 
     /// State after the last read of the table.
@@ -132,7 +135,7 @@ impl MountTable {
         self.scope
     }
 
-    /// Mounts with storage, if the table was read.
+    /// Selected mounts with storage, if the table was read.
     pub(super) fn read(&mut self) -> Option<Vec<Mount>> {
         // The path of a filesystem that was unmounted leads to the one below it, and `statvfs(3)`
         // returns its size.
@@ -168,7 +171,7 @@ impl MountTable {
         }
         let is_folder =
             |mount: &Mount| fs::metadata(&mount.path).is_ok_and(|metadata| metadata.is_dir());
-        let shown = filesystem::with_storage(&mounts, is_folder);
+        let shown = filesystem::with_storage(&mounts, &self.selected, is_folder);
         Some(shown.into_iter().cloned().collect())
     }
 }

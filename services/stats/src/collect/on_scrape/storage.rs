@@ -96,23 +96,21 @@ fn diskstats(texts: &Texts, writer: &mut Writer) {
 /// One RAID array.
 struct Array<'a> {
     name: &'a str,
-    is_active: bool,
+    /// One of [`STATES`].
+    state: &'static str,
     required: u64,
     active: u64,
     failed: u64,
     spare: u64,
-    is_recovering: bool,
 }
+
+/// States of an array in `node_exporter`.
+const STATES: [&str; 5] = ["active", "inactive", "recovering", "resync", "check"];
 
 fn mdstat(texts: &Texts, writer: &mut Writer) {
     let arrays = texts.get("mdstat").map(arrays).unwrap_or_default();
     let states = arrays.iter().flat_map(|array| {
-        let is = |state, holds: bool| ([("device", array.name), ("state", state)], holds);
-        [
-            is("active", array.is_active && !array.is_recovering),
-            is("inactive", !array.is_active),
-            is("recovering", array.is_recovering),
-        ]
+        STATES.map(|state| ([("device", array.name), ("state", state)], state == array.state))
     });
     per_item(
         writer,
@@ -150,12 +148,11 @@ fn arrays(text: &str) -> Vec<Array<'_>> {
             let all = flagged("");
             arrays.push(Array {
                 name,
-                is_active: rest.starts_with("active"),
+                state: if rest.starts_with("active") { "active" } else { "inactive" },
                 required: all - failed - spare,
                 active: all - failed - spare,
                 failed,
                 spare,
-                is_recovering: false,
             });
         } else if let Some(array) = arrays.last_mut() {
             // The line contains `[3/2]`: required and active disks.
@@ -167,7 +164,14 @@ fn arrays(text: &str) -> Vec<Array<'_>> {
             if let Some((required, active)) = counts {
                 (array.required, array.active) = (required, active);
             }
-            array.is_recovering |= line.contains("recovery =");
+            // The line contains `check = 8.5%`, or `resync=DELAYED` for any work that waits.
+            for (word, state) in
+                [("recovery", "recovering"), ("resync", "resync"), ("check", "check")]
+            {
+                if line.split(['=', ' ', '\t']).any(|part| part == word) {
+                    array.state = state;
+                }
+            }
         }
     }
     arrays
@@ -194,6 +198,29 @@ mod tests {
         }
         let old = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n";
         assert_eq!(written(&DISKSTATS, &[("diskstats", old)]).lines().count(), 12);
+    }
+
+    #[test]
+    fn an_array_that_is_checked_or_synchronized_is_in_that_state() {
+        let text = "md0 : active raid1 sdb1[1] sda1[0]\n      10 blocks [2/2] [UU]\n      \
+                    [=>...]  check =  8.5% (1/2) finish=1.0min speed=1K/sec\n\n\
+                    md1 : active raid1 sdb2[1] sda2[0]\n      10 blocks [2/2] [UU]\n      \
+                    \tresync=DELAYED\n\n\
+                    md2 : active raid1 sdb3[1] sda3[0]\n      10 blocks [2/2] [UU]\n      \
+                    [=>...]  resync =  8.5% (1/2)\n";
+        let text = written(&MDADM, &[("mdstat", text)]);
+        let holding: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("node_md_state") && line.ends_with(" 1"))
+            .collect();
+        assert_eq!(
+            holding,
+            [
+                "node_md_state{device=\"md0\",state=\"check\"} 1",
+                "node_md_state{device=\"md1\",state=\"resync\"} 1",
+                "node_md_state{device=\"md2\",state=\"resync\"} 1",
+            ]
+        );
     }
 
     #[test]

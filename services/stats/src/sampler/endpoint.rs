@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::http::{ResponseError, ResponseParser};
@@ -102,7 +102,7 @@ pub(crate) enum ExchangeError {
 impl Endpoint {
     /// Requests a path below the endpoint's path.
     pub(crate) async fn get(&self, path: &str, bound: Duration) -> Result<Vec<u8>, ExchangeError> {
-        self.within(bound, &self.request("GET", path, "")).await
+        self.ask(bound, &self.request("GET", path, "")).await
     }
 
     /// Posts JSON to a path below the endpoint's path.
@@ -115,7 +115,7 @@ impl Endpoint {
         let length = json.len();
         let fields = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
         let request = [&self.request("POST", path, &fields), json].concat();
-        self.within(bound, &request).await
+        self.ask(bound, &request).await
     }
 
     /// Resolves the addresses of the host.
@@ -133,13 +133,13 @@ impl Endpoint {
         &self,
         address: SocketAddr,
         bound: Duration,
-        head: impl FnOnce(SocketAddr) -> (&'static str, String, String),
+        head: impl Fn(SocketAddr) -> (&'static str, String, String) + Sync,
     ) -> Result<Vec<u8>, ExchangeError> {
-        exchange(address, bound, |own| {
+        let request = |own: SocketAddr| {
             let (method, path, fields) = head(own);
             self.request(method, &path, &fields)
-        })
-        .await
+        };
+        exchange(&[address], bound, &request).await
     }
 
     /// Whether the endpoint has no path.
@@ -161,9 +161,12 @@ impl Endpoint {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
-    async fn within(&self, bound: Duration, request: &str) -> Result<Vec<u8>, ExchangeError> {
-        let host = (self.host.as_str(), self.port);
-        exchange(host, bound, |_| request.to_owned()).await
+    async fn ask(&self, bound: Duration, request: &str) -> Result<Vec<u8>, ExchangeError> {
+        let exchange_future = async {
+            let addresses = self.addresses(bound).await?;
+            exchange(&addresses, bound, &|_| request.to_owned()).await
+        };
+        timeout(bound, exchange_future).await.map_err(|_| ExchangeError::TimedOut(bound))?
     }
 }
 
@@ -173,15 +176,15 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Connects, sends the request, which can depend on the local address, and reads the response, all
-/// within the bound.
+/// Connects to one of the addresses, sends the request, which can depend on the local address, and
+/// reads the response, all within the bound.
 async fn exchange(
-    address: impl ToSocketAddrs,
+    addresses: &[SocketAddr],
     bound: Duration,
-    request: impl FnOnce(SocketAddr) -> String,
+    request: &(dyn Fn(SocketAddr) -> String + Sync),
 ) -> Result<Vec<u8>, ExchangeError> {
     let exchange_future = timeout(bound, async {
-        let mut connection = TcpStream::connect(address).await?;
+        let mut connection = connect(addresses, bound).await?;
         let request = request(connection.local_addr()?);
         connection.write_all(request.as_bytes()).await?;
         let mut parser = ResponseParser::default();
@@ -199,9 +202,25 @@ async fn exchange(
     exchange_future.await.map_err(|_| ExchangeError::TimedOut(bound))?
 }
 
+/// Connects to the first address that accepts. Each has an equal share of the bound, so that a host
+/// that is down does not use up the time of the others.
+async fn connect(addresses: &[SocketAddr], bound: Duration) -> io::Result<TcpStream> {
+    let share = bound / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        let connected = timeout(share, TcpStream::connect(*address)).await;
+        result = connected.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokio::net::TcpSocket;
 
     use super::*;
 
@@ -253,6 +272,28 @@ mod tests {
             "POST /prefix/api HTTP/1.1\r\nHost: [::1]:9093\r\nAccept: application/json\r\n\
              Content-Length: 2\r\nConnection: close\r\n\r\n"
         );
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next_one() {
+        let listen = |backlog| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+            socket.listen(backlog).unwrap()
+        };
+        let (silent, open) = (listen(1), listen(16));
+        let [full, address] = [&silent, &open].map(|listener| listener.local_addr().unwrap());
+        // A full queue drops further connections.
+        let mut waiting = Vec::new();
+        for _ in 0..16 {
+            let connect = timeout(Duration::from_millis(200), TcpStream::connect(full));
+            let Ok(Ok(stream)) = connect.await else { break };
+            waiting.push(stream);
+        }
+        let connection = connect(&[full, address], Duration::from_secs(2)).await.unwrap();
+        assert_eq!(connection.peer_addr().unwrap(), address);
+        let nowhere = connect(&[], Duration::from_secs(2)).await;
+        assert_eq!(nowhere.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     proptest! {

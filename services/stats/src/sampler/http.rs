@@ -17,7 +17,7 @@ pub(crate) enum ResponseError {
     /// It is not an HTTP/1 response.
     #[error("the answer is not HTTP: {0}")]
     Invalid(&'static str),
-    /// Its status is not 200.
+    /// Its status is not a success.
     #[error("the status is {0}")]
     Status(u16),
     /// It is longer than any expected response.
@@ -113,12 +113,14 @@ fn framing(head: &str) -> Result<State, ResponseError> {
     let mut lines = head.split("\r\n");
     let status_line = lines.next().unwrap_or_default();
     let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
+    let mut length = None;
     match status.and_then(|status| status.parse().ok()) {
-        Some(200) => {}
+        // This response has no content (RFC 9110, section 15.3.5).
+        Some(204) => length = Some(0),
+        Some(200..=299) => {}
         Some(other) => return Err(ResponseError::Status(other)),
         None => return Err(ResponseError::Invalid("there is no status")),
     }
-    let mut length = None;
     let mut chunked = false;
     for line in lines.filter(|line| !line.is_empty()) {
         let (name, value) =
@@ -221,6 +223,24 @@ mod tests {
             }
         }
         assert_eq!(body(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1000), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn every_success_is_one() {
+        for answer in [
+            "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 202 Accepted\r\n\r\n",
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        ] {
+            assert_eq!(body(answer.as_bytes(), 1000), Ok(Vec::new()), "{answer}");
+        }
+        // The connection may stay open.
+        let mut state = ResponseParser::default();
+        assert_eq!(state.push(b"HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(Vec::new())));
+        for status in [199, 300, 304] {
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+            assert_eq!(body(answer.as_bytes(), 1000), Err(ResponseError::Status(status)));
+        }
     }
 
     #[test]

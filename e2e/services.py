@@ -52,14 +52,16 @@ def service(config, name):
 
 
 @contextmanager
-def stats(config, ready=True, port=None, prefix=(), **settings):
+def stats(config, ready=True, port=None, prefix=(), streams=None, **settings):
     """A stats service with these settings, by default once it has a sample and on a free port.
 
-    `prefix` is a command that runs it.
+    `prefix` is a command that runs it; `streams` says where its output goes, as for
+    subprocess.Popen.
     """
     # Behind a gateway it is asked for the names of the gateway's clients.
     settings = {"STATS_HOSTS": "*", **settings}
-    with _service(config, "stats", "/readyz" if ready else "/healthz", settings, prefix, port=port) as own:
+    path = "/readyz" if ready else "/healthz"
+    with _service(config, "stats", path, settings, prefix, streams, port) as own:
         yield own
 
 

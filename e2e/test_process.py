@@ -1,5 +1,6 @@
 """The release binaries as processes: how soon they answer and how they end."""
 
+import fcntl
 import os
 import re
 import signal
@@ -9,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import eventually
 
+import services
 from tools.common import catalog
 
 # From exec to the first 200.
@@ -104,3 +107,17 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(service):
     assert refused.returncode == 1
     assert refused.stderr.decode().count("\n") == 1
     assert "the port is in use by another process" in refused.stderr.decode()
+
+
+def test_metrics_in_a_pipe_that_is_not_read_delay_no_request(pytestconfig):
+    reading, writing = os.pipe()
+    os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+    settings = {"STATS_EMF": "10", "LOG_LEVEL": "off"}
+    with services.stats(pytestconfig, streams={"stdout": writing}, **settings) as own:
+        try:
+            # The first line is due with the tenth sample.
+            eventually(lambda: own.fetch("/stats").json()["sequence"] > 12, seconds=30)
+        finally:
+            # The service writes its last lines to no reader, so that it can end.
+            os.close(reading)
+            os.close(writing)

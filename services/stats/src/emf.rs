@@ -1,7 +1,7 @@
 //! Embedded metric format of `CloudWatch`: a log line that becomes metrics. Pure.
 
 use serde_json::{Map, Value, json};
-use wire::{EventKind, Sample, ScopeKind};
+use wire::{Sample, ScopeKind};
 
 use crate::history::whole_disks;
 
@@ -36,6 +36,7 @@ pub(crate) struct Collector {
     stride: u32,
     samples: u32,
     values: [Vec<f64>; METRICS.len()],
+    /// Kills until the previous line.
     oom_kills: u64,
 }
 
@@ -52,24 +53,23 @@ impl Collector {
         }
     }
 
-    /// Adds a sample; returns the line that it completes, without a line break.
-    pub(crate) fn push(&mut self, sample: &Sample) -> Option<String> {
+    /// Adds a sample and the number of OOM kills since the start of the service; returns the line
+    /// that it completes, without a line break.
+    pub(crate) fn push(&mut self, sample: &Sample, oom_kills: u64) -> Option<String> {
         if self.samples.is_multiple_of(self.stride) {
             for ((.., value), values) in METRICS.iter().zip(&mut self.values) {
                 values.extend(value(sample));
             }
         }
-        let kills = sample.events.iter().filter(|event| event.kind == EventKind::OomKill);
-        self.oom_kills += kills.count() as u64;
         self.samples += 1;
         (self.samples >= self.seconds).then(|| {
-            let line = self.line(sample);
-            *self = Self::new(self.seconds);
+            let line = self.line(sample, oom_kills.saturating_sub(self.oom_kills));
+            *self = Self { oom_kills, ..Self::new(self.seconds) };
             line
         })
     }
 
-    fn line(&self, sample: &Sample) -> String {
+    fn line(&self, sample: &Sample, oom_kills: u64) -> String {
         let mut fields = Map::new();
         let mut metrics = Vec::new();
         for ((name, unit, _), values) in METRICS.iter().zip(&self.values) {
@@ -79,7 +79,7 @@ impl Collector {
             }
         }
         metrics.push(json!({ "Name": "oom_kills", "Unit": "Count" }));
-        fields.insert("oom_kills".to_owned(), self.oom_kills.into());
+        fields.insert("oom_kills".to_owned(), oom_kills.into());
         let scope = match sample.scope.kind {
             ScopeKind::Host => "host",
             ScopeKind::Container => "container",
@@ -89,8 +89,9 @@ impl Collector {
         fields.insert("instance".to_owned(), sample.instance.as_str().into());
         let mut dimensions = vec!["scope"];
         for name in DIMENSIONS {
-            // `CloudWatch` does not allow empty dimensions.
-            if let Some(value) = sample.labels.get(name).filter(|value| !value.is_empty()) {
+            // `CloudWatch` drops the metrics of a line if a dimension is empty or not ASCII.
+            let label = sample.labels.get(name);
+            if let Some(value) = label.filter(|value| !value.is_empty() && value.is_ascii()) {
                 dimensions.push(name);
                 fields.insert(name.to_owned(), Value::from(value.as_str()));
             }
@@ -115,11 +116,9 @@ mod tests {
     #[test]
     fn a_line_has_the_values_of_its_samples_and_lists_the_available_metrics() {
         let mut collector = Collector::new(3);
-        assert_eq!(collector.push(&sample(Some(1.5))), None);
-        let kill = wire::Event { kind: EventKind::OomKill, ..wire::Event::default() };
-        let killed = Sample { events: vec![kill], ..sample(None) };
-        assert_eq!(collector.push(&killed), None);
-        let line = collector.push(&sample(Some(2.5))).unwrap();
+        assert_eq!(collector.push(&sample(Some(1.5)), 0), None);
+        assert_eq!(collector.push(&sample(None), 3), None);
+        let line = collector.push(&sample(Some(2.5)), 3).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
         let expected = json!({
             "_aws": {
@@ -134,23 +133,35 @@ mod tests {
                 }],
             },
             "cpu": [1.5, 2.5],
-            "oom_kills": 1,
+            "oom_kills": 3,
             "scope": "host",
             "instance": "",
             "service": "web",
         });
         assert_eq!(line, expected);
         for _ in 0..2 {
-            assert_eq!(collector.push(&sample(None)), None);
+            assert_eq!(collector.push(&sample(None), 3), None);
         }
-        let next: Value = serde_json::from_str(&collector.push(&sample(None)).unwrap()).unwrap();
+        let next = collector.push(&sample(None), 3).unwrap();
+        let next: Value = serde_json::from_str(&next).unwrap();
         assert_eq!((next.get("cpu"), &next["oom_kills"]), (None, &json!(0)));
+    }
+
+    #[test]
+    fn a_label_that_cannot_be_a_dimension_is_left_out() {
+        let labels = crate::labels::parse("service=b\u{fc}ro,family=web").unwrap();
+        let sample = Sample { labels, ..Sample::default() };
+        let line = Collector::new(1).push(&sample, 0).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        let dimensions = &line["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+        assert_eq!((dimensions, line.get("service")), (&json!([["scope", "family"]]), None));
     }
 
     #[test]
     fn a_line_has_at_most_a_hundred_values_per_metric() {
         let mut collector = Collector::new(300);
-        let lines: Vec<_> = (0..300).filter_map(|_| collector.push(&sample(Some(1.0)))).collect();
+        let lines: Vec<_> =
+            (0..300).filter_map(|_| collector.push(&sample(Some(1.0)), 0)).collect();
         assert_eq!(lines.len(), 1);
         let line: Value = serde_json::from_str(&lines[0]).unwrap();
         assert_eq!(line["cpu"].as_array().unwrap().len(), 100);

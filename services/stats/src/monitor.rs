@@ -28,6 +28,11 @@ impl Monitor {
         }
     }
 
+    /// Processes that the OOM killer has killed since the start of the service.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.signals.all_oom_kills()
+    }
+
     /// Adds state, alerts and events to the sample of this tick, which is derived from two
     /// readings.
     pub(crate) fn observe(

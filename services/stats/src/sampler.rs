@@ -158,7 +158,8 @@ fn sample_until_stopped(
         };
         monitor.observe(&mut sample, &reading_before, &reading, moment);
         match Snapshot::new(sample, reading, sampling.exposed) {
-            Ok(snapshot) => {
+            Ok(mut snapshot) => {
+                snapshot.oom_kills = monitor.oom_kills();
                 let publisher = publisher.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(publisher) = publisher.as_ref() else { return };
                 publisher.publish(snapshot);

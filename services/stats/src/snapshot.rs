@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
     pub(crate) etag: HeaderValue,
     /// Header fields of the sample's response.
     pub(crate) fields: HeaderMap,
+    /// Processes that the OOM killer has killed since the start of the service.
+    pub(crate) oom_kills: u64,
     reading: Arc<Reading>,
     exposed: Exposure,
     taken: Instant,
@@ -88,6 +90,7 @@ impl Snapshot {
             json: json.into(),
             fields: fields_of_sample(etag.clone()),
             etag,
+            oom_kills: 0,
             sample,
             reading,
             exposed,

@@ -32,6 +32,8 @@ pub(crate) struct Signals {
     has_kill_counter: bool,
     kills: VecDeque<(u64, u64)>,
     new_kills: u64,
+    /// Kills since the start of the service.
+    all_kills: u64,
     step: Option<(u64, i64)>,
     new_step_ms: Option<i64>,
     /// Devices of the filesystems that were writable, by mount point.
@@ -64,6 +66,11 @@ impl Signals {
     /// Number of kills in this tick.
     pub(crate) fn new_oom_kills(&self) -> u64 {
         self.new_kills
+    }
+
+    /// Number of kills since the start of the service.
+    pub(crate) fn all_oom_kills(&self) -> u64 {
+        self.all_kills
     }
 
     /// Clock step in this tick, milliseconds; negative if the clock was set back.
@@ -108,6 +115,7 @@ impl Signals {
         let group = group.map_or(0, |(now, before)| now.1.saturating_sub(before.1));
         // The machine's counter, if available, includes kills in the group.
         self.new_kills = machine.max(group);
+        self.all_kills = self.all_kills.saturating_add(self.new_kills);
         self.has_kill_counter |= kills != Kills::default();
         self.kills_before = Kills {
             machine: kills.machine.or(self.kills_before.machine),
@@ -171,6 +179,7 @@ mod tests {
         signals.update(&Reading::default(), at(3));
         signals.update(&kills(10, 3), at(4));
         assert_eq!((signals.oom_kills(), signals.new_oom_kills()), (Some(3.0), 2));
+        assert_eq!(signals.all_oom_kills(), 3);
         // A counter reset is not a kill.
         signals.update(&kills(0, 0), at(5));
         assert_eq!(signals.new_oom_kills(), 0);

@@ -13,10 +13,11 @@ pub(crate) async fn write(seconds: u32, mut newest: watch::Receiver<Option<Arc<S
     let mut collector = Collector::new(seconds);
     while newest.changed().await.is_ok() {
         let Some(snapshot) = newest.borrow_and_update().clone() else { continue };
-        if let Some(line) = collector.push(&snapshot.sample) {
-            // The lock, which log output uses too, keeps the line separate from log lines.
-            let mut output = std::io::stdout().lock();
-            if let Err(error) = writeln!(output, "{line}") {
+        if let Some(line) = collector.push(&snapshot.sample, snapshot.oom_kills) {
+            // A log driver that waits for its server does not read, which delays no request on
+            // another thread. The lock, which log output uses too, keeps the line separate.
+            let write = move || writeln!(std::io::stdout().lock(), "{line}");
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(write).await {
                 tracing::debug!(%error, "cannot write the metrics");
             }
         }

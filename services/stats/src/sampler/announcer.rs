@@ -41,8 +41,8 @@ const WITHDRAWAL_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ADDRESSES: usize = 16;
 
 /// Maximum time in seconds that a signature may be ahead of the clock, to be newer than the
-/// previous one.
-const MAX_AHEAD_SECONDS: u64 = 5;
+/// previous one. Gateways accept a difference of 60 s, to both sides of their own clock.
+const MAX_AHEAD_SECONDS: u64 = 120;
 
 /// Content of the announcements, and the gateways that receive them.
 #[derive(Clone, Debug)]
@@ -291,6 +291,8 @@ mod tests {
         assert_eq!(next_time(1_000, 0), 1_000);
         assert_eq!(next_time(1_000, 1_000), 1_001);
         assert_eq!(next_time(1_000, 1_004), 1_005);
+        // A gateway whose clock is right still accepts it, but no earlier one.
+        assert_eq!(next_time(1_000, 1_055), 1_056);
         // The clock was an hour ahead.
         assert_eq!(next_time(1_000, 4_600), 1_000);
     }

@@ -124,29 +124,34 @@ impl Schedule {
         &mut self,
         endpoint: &Endpoint,
         interval: Duration,
-        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+        parse: fn(&[u8]) -> Result<T, ParseError>,
     ) -> Option<T> {
         self.requested = Instant::now();
         let response = endpoint.get(self.path, REQUEST_TIMEOUT).await;
         let result = response.map_err(RequestError::from).and_then(|body| Ok(parse(&body)?));
+        let (value, fault) = match result {
+            Ok(value) => (Some(value), None),
+            Err(fault) => (None, Some(fault)),
+        };
+        self.record(fault, interval);
+        value
+    }
+
+    /// Records the result of a request. It is not generic, so the binary contains it once.
+    fn record(&mut self, fault: Option<RequestError>, interval: Duration) {
         let path = self.path;
-        match result {
-            Ok(value) => {
-                self.failures = 0;
-                if self.log.has_ended() {
-                    tracing::info!(path, "the task metadata endpoint answers again");
-                }
-                self.due = self.requested + interval;
-                Some(value)
+        if let Some(error) = fault {
+            if self.log.is_due() {
+                tracing::warn!(path, %error, "the task metadata endpoint does not answer");
             }
-            Err(error) => {
-                if self.log.is_due() {
-                    tracing::warn!(path, %error, "the task metadata endpoint does not answer");
-                }
-                self.failures = self.failures.saturating_add(1);
-                self.due = self.requested + delay(self.failures);
-                None
+            self.failures = self.failures.saturating_add(1);
+            self.due = self.requested + delay(self.failures);
+        } else {
+            self.failures = 0;
+            if self.log.has_ended() {
+                tracing::info!(path, "the task metadata endpoint answers again");
             }
+            self.due = self.requested + interval;
         }
     }
 

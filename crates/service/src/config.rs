@@ -51,14 +51,29 @@ impl Settings {
         default: T,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> T {
+        match self.text(name).map(parse) {
+            Some(Some(value)) => value,
+            Some(None) => {
+                self.reject_value(name, expected);
+                default
+            }
+            None => default,
+        }
+    }
+
+    /// Text of a setting, whose name is known from now on.
+    fn text(&mut self, name: &'static str) -> Option<&str> {
         self.known.insert(name);
-        let Some(text) = self.variables.get(name) else {
-            return default;
-        };
-        parse(text).unwrap_or_else(|| {
-            self.faults.push(format!("{name} is {text:?}, but must be {expected}"));
-            default
-        })
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Adds the fault of a value. It is not generic, so a binary contains it once.
+    fn reject_value(&mut self, name: &'static str, expected: &str) {
+        let text = self.variables.get(name).map_or("", String::as_str);
+        // The part before an `@` of a URL can be a password.
+        let shown = text.rsplit_once('@').map(|(_, host)| format!("…@{host}"));
+        let shown = shown.as_deref().unwrap_or(text);
+        self.faults.push(format!("{name} is {shown:?}, but must be {expected}"));
     }
 
     /// Like [`Settings::get_with`], with a parser that returns the faults of a list, one clause
@@ -69,11 +84,8 @@ impl Settings {
         default: T,
         parse: impl FnOnce(&str) -> Result<T, Vec<String>>,
     ) -> T {
-        self.known.insert(name);
-        let Some(text) = self.variables.get(name) else {
-            return default;
-        };
-        parse(text).unwrap_or_else(|faults| {
+        let Some(parsed) = self.text(name).map(parse) else { return default };
+        parsed.unwrap_or_else(|faults| {
             self.faults.extend(faults.iter().map(|fault| format!("{name}: {fault}")));
             default
         })
@@ -144,6 +156,14 @@ mod tests {
                 "STATS_TYPO is not a setting; there are STATS_LISTEN, STATS_N",
             ]
         );
+    }
+
+    #[test]
+    fn a_password_in_an_invalid_url_is_not_printed() {
+        let mut settings = settings([("STATS_A", "http://me:open@sesame@host:9093/x")]);
+        settings.get("STATS_A", "a number", 7);
+        let error = settings.finish().unwrap_err();
+        assert_eq!(error.faults, [r#"STATS_A is "…@host:9093/x", but must be a number"#]);
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn ephemeral_storage<'a>(
     add(Subject::Filesystem, Target::Name("ephemeral storage"), share);
 }
 
-/// Visits the task's containers with their own limits, or the control group if `cpu` and `ram` have
+/// Visits the memory of the task's containers with own limits, or the control group if `cpu` and `ram` have
 /// another scope.
 fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
     let mut add_shares =
@@ -136,9 +136,10 @@ fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, 
         };
     if let Some(task) = &sample.task {
         for container in &task.containers {
+            // CPU units of a container are a share, which it may exceed up to the task's limit.
             add_shares(
                 Target::Name(&container.name),
-                (container.cpu_used_cores, container.cpu_limit_cores),
+                (None, None),
                 (container.memory_used_bytes, container.memory_limit_bytes),
             );
         }
@@ -176,5 +177,32 @@ fn devices<'a>(sample: &'a Sample, visit: &mut impl FnMut(Measurement<'a>)) {
             .map(|direction| direction.errors_per_second + direction.drops_per_second);
         add(Quantity::Main, faults.into_iter().sum());
         add(Quantity::Throughput, receive.bytes_per_second.max(transmit.bytes_per_second));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_units_of_a_container_of_a_task_are_no_limit() {
+        let container = wire::TaskContainer {
+            name: "app".to_owned(),
+            cpu_limit_cores: Some(0.25),
+            cpu_used_cores: Some(0.5),
+            memory_limit_bytes: Some(100),
+            memory_used_bytes: Some(80),
+            ..wire::TaskContainer::default()
+        };
+        let task = wire::Task { containers: vec![container], ..wire::Task::default() };
+        let sample = Sample { task: Some(task), ..Sample::default() };
+        let (reading, signals) = (Reading::default(), Signals::default());
+        let mut found = Vec::new();
+        visit(&sample, &reading, &signals, |value| {
+            if value.target == Target::Name("app") {
+                found.push((value.subject, value.value));
+            }
+        });
+        assert_eq!(found, [(Subject::ContainerMemory, 80.0)]);
     }
 }

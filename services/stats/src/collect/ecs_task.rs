@@ -43,8 +43,7 @@ pub(crate) struct Container {
     pub(crate) name: String,
     /// Value of `KnownStatus`.
     pub(crate) status: String,
-    /// Limit `Limits.CPU`, processors. It is a CPU share, not a hard limit, unless the task has no
-    /// limit of its own.
+    /// Limit `Limits.CPU`, processors. It is a CPU share, not a hard limit.
     pub(crate) cpu_limit_cores: Option<f64>,
     /// Limit `Limits.Memory`, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,

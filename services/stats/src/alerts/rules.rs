@@ -139,6 +139,12 @@ impl Rule {
             }
             _ => None,
         };
+        if let Some(target) = &target
+            && !has_targets(subject)
+            && !crate::glob::matches(target, "")
+        {
+            return Err(format!("{target:?} matches nothing: {} has no targets", subject.name()));
+        }
         if words == ["off"] && comparison.is_none() {
             let quantity = Quantity::Main;
             return Ok(Self { subject, quantity, target, is_default, condition: None });
@@ -221,6 +227,22 @@ fn op(text: &str) -> (Op, &str) {
         }
     }
     (Op::Above, text)
+}
+
+/// Whether the values of the subject belong to devices, mount points, containers or sources.
+fn has_targets(subject: Subject) -> bool {
+    use Subject as S;
+    matches!(
+        subject,
+        S::Core
+            | S::Filesystem
+            | S::Inodes
+            | S::Readonly
+            | S::Disk
+            | S::Interface
+            | S::ContainerMemory
+            | S::Source
+    )
 }
 
 fn is_keyword(word: &str) -> bool {
@@ -355,6 +377,7 @@ mod tests {
         let rule = rule("filesystem /var/* > 80");
         assert!(rule.matches("/var/log") && !rule.matches("/home"));
         assert!(self::rule("filesystem > 80").matches("/home"));
+        assert!(self::rule("cpu * > 80").matches(""));
         assert_eq!(self::rule("core off").condition, None);
         assert_eq!(self::rule("filesystem /mnt/* off").condition, None);
     }
@@ -420,7 +443,9 @@ mod tests {
             ("cpu > 5 fatal", "not a unit"),
             ("cpu > 5% fatal", "ends with warning or critical"),
             ("cpu > 5 critical now", "at the end"),
-            ("cpu a b > 5", "before the comparison"),
+            ("disk a b > 5", "before the comparison"),
+            ("load 5 > 4", "has no targets"),
+            ("oom nginx off", "has no targets"),
             ("> 5", "subject is missing"),
             ("cpu > 1e999", "unit"),
         ] {

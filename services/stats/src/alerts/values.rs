@@ -122,8 +122,8 @@ fn ephemeral_storage<'a>(
     add(Subject::Filesystem, Target::Name("ephemeral storage"), share);
 }
 
-/// Visits the memory of the task's containers with own limits, or the control group if `cpu` and `ram` have
-/// another scope.
+/// Visits the memory of the task's containers with own limits; without a task the control group, if
+/// `cpu` and `ram` have another scope.
 fn containers<'a>(sample: &'a Sample, add: &mut impl FnMut(Subject, Target<'a>, Option<f64>)) {
     let mut add_shares =
         |target, cpu: (Option<f64>, Option<f64>), memory: (Option<u64>, Option<u64>)| {

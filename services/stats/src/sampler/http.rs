@@ -113,10 +113,9 @@ fn framing(head: &str) -> Result<State, ResponseError> {
     let mut lines = head.split("\r\n");
     let status_line = lines.next().unwrap_or_default();
     let status = status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5));
-    let mut length = None;
+    // This response has no content (RFC 9110, section 15.3.5).
+    let mut length = (status == Some("204")).then_some(0);
     match status.and_then(|status| status.parse().ok()) {
-        // This response has no content (RFC 9110, section 15.3.5).
-        Some(204) => length = Some(0),
         Some(200..=299) => {}
         Some(other) => return Err(ResponseError::Status(other)),
         None => return Err(ResponseError::Invalid("there is no status")),

@@ -4,8 +4,10 @@
 //! without its server, a FIFO in place of a file) is abandoned together with its thread. Another
 //! thread reads the other units. The unit is read again after it has returned.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::marker::PhantomData;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -14,21 +16,18 @@ use std::time::{Duration, Instant};
 use super::fault_log::FaultLog;
 
 /// Unit of reading: a file, a group of files, or a filesystem.
-pub(super) trait Unit<R>: Send {
+pub(super) trait Unit<R: ?Sized>: Send {
     /// Reads once; may block.
     fn read(&mut self) -> Outcome<R>;
 }
 
 /// Result of one read.
-pub(super) struct Outcome<R> {
+pub(super) struct Outcome<R: ?Sized> {
     pub(super) state: SourceState,
     /// Stores the values in a reading, with the time of the read in seconds since the epoch of the
     /// reader.
-    pub(super) update: Update<R>,
+    pub(super) update: Box<dyn FnOnce(&mut R, f64) + Send>,
 }
-
-/// Stores the values of one read in a reading.
-pub(super) type Update<R> = Box<dyn FnOnce(&mut R, f64) + Send>;
 
 /// Availability of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,63 +53,122 @@ pub(super) struct Bounds {
 /// Identifier of a unit in a reader.
 pub(super) type UnitId = u64;
 
-/// Reads its units in the order of their addition, within the bounds.
+/// Reads its units in the order of their addition, within the bounds, into a reading of type `R`.
 pub(super) struct BoundedReader<R> {
+    reader: Reader,
+    reading: PhantomData<fn() -> R>,
+}
+
+impl<R: Default + 'static> BoundedReader<R> {
+    /// Reader without units; `name` is the name of its threads.
+    pub(super) fn new(name: &'static str, bounds: Bounds, epoch: Instant) -> Self {
+        Self { reader: Reader::new(name, bounds, epoch), reading: PhantomData }
+    }
+
+    /// Adds a unit at the end.
+    pub(super) fn add(&mut self, name: String, unit: Box<dyn Unit<R>>) -> UnitId {
+        self.reader.add(name, Box::new(TypedUnit(unit)))
+    }
+
+    /// Removes a unit. The thread of a hanging unit remains until the unit returns.
+    pub(super) fn remove(&mut self, id: UnitId) {
+        self.reader.slots.remove(&id);
+    }
+
+    /// Name and state of each unit.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&Arc<str>, SourceState)> {
+        self.reader.slots.values().map(|slot| (&slot.name, slot.state))
+    }
+
+    /// State of one unit.
+    pub(super) fn state(&self, id: UnitId) -> SourceState {
+        self.reader.slots.get(&id).map_or(SourceState::Absent, |slot| slot.state)
+    }
+
+    /// Reads every unit that does not hang, within the sum of both bounds.
+    pub(super) fn read(&mut self) -> R {
+        let mut reading = R::default();
+        self.reader.read(&mut reading);
+        reading
+    }
+}
+
+/// Reading of any type, so that the binary contains the reader once for all types.
+type AnyReading = dyn Any;
+
+type AnyUnit = Box<dyn Unit<AnyReading>>;
+
+/// Unit for readings of one type.
+struct TypedUnit<R>(Box<dyn Unit<R>>);
+
+impl<R: 'static> Unit<AnyReading> for TypedUnit<R> {
+    fn read(&mut self) -> Outcome<AnyReading> {
+        let Outcome { state, update } = self.0.read();
+        let update = Box::new(move |reading: &mut AnyReading, at: f64| {
+            if let Some(reading) = reading.downcast_mut() {
+                update(reading, at);
+            }
+        });
+        Outcome { state, update }
+    }
+}
+
+struct Reader {
     name: &'static str,
     bounds: Bounds,
     epoch: Instant,
-    slots: BTreeMap<UnitId, Slot<R>>,
+    slots: BTreeMap<UnitId, Slot>,
     next_id: UnitId,
     /// First unit of the next read.
     first: UnitId,
-    worker: Option<Worker<R>>,
+    worker: Option<Worker>,
     /// Workers with a unit that did not return in time.
-    hanging: Vec<Worker<R>>,
+    hanging: Vec<Worker>,
 }
 
-struct Slot<R> {
+struct Slot {
     name: Arc<str>,
     /// `None` while a worker has the unit.
-    unit: Option<Box<dyn Unit<R>>>,
+    unit: Option<AnyUnit>,
     state: SourceState,
     log: FaultLog,
 }
 
-type Worker<R> = Arc<Shared<R>>;
+type Worker = Arc<Shared>;
 
-struct Shared<R> {
-    state: Mutex<State<R>>,
+struct Shared {
+    state: Mutex<State>,
     /// Signals that work was added, or that the worker was retired.
     work: Condvar,
     /// Signals that the last unit of the queue was read.
     idle: Condvar,
 }
 
-struct State<R> {
-    queue: VecDeque<(UnitId, Box<dyn Unit<R>>)>,
+struct State {
+    queue: Queue,
     /// Unit that is being read, and the start of the read.
     current: Option<(UnitId, Instant)>,
-    done: Vec<Done<R>>,
+    done: Vec<Done>,
     /// Whether the thread ends when the current unit returns.
     retired: bool,
 }
 
-struct Done<R> {
+struct Done {
     id: UnitId,
-    unit: Box<dyn Unit<R>>,
-    outcome: Outcome<R>,
+    unit: AnyUnit,
+    outcome: Outcome<AnyReading>,
     at: Instant,
 }
 
-impl<R: Default + Send + 'static> BoundedReader<R> {
-    /// Reader without units; `name` is the name of its threads.
-    pub(super) fn new(name: &'static str, bounds: Bounds, epoch: Instant) -> Self {
+type Queue = VecDeque<(UnitId, AnyUnit)>;
+
+impl Reader {
+    fn new(name: &'static str, bounds: Bounds, epoch: Instant) -> Self {
         let (slots, hanging) = (BTreeMap::new(), Vec::new());
         Self { name, bounds, epoch, slots, next_id: 0, first: 0, worker: None, hanging }
     }
 
-    /// Adds a unit at the end.
-    pub(super) fn add(&mut self, name: String, unit: Box<dyn Unit<R>>) -> UnitId {
+    fn add(&mut self, name: String, unit: AnyUnit) -> UnitId {
         let id = self.next_id;
         self.next_id += 1;
         let (state, log) = (SourceState::Absent, FaultLog::default());
@@ -118,27 +176,10 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         id
     }
 
-    /// Removes a unit. The thread of a hanging unit remains until the unit returns.
-    pub(super) fn remove(&mut self, id: UnitId) {
-        self.slots.remove(&id);
-    }
-
-    /// Name and state of each unit.
-    pub(super) fn states(&self) -> impl Iterator<Item = (&Arc<str>, SourceState)> {
-        self.slots.values().map(|slot| (&slot.name, slot.state))
-    }
-
-    /// State of one unit.
-    pub(super) fn state(&self, id: UnitId) -> SourceState {
-        self.slots.get(&id).map_or(SourceState::Absent, |slot| slot.state)
-    }
-
-    /// Reads every unit that does not hang, within the sum of both bounds.
-    pub(super) fn read(&mut self) -> R {
-        let mut reading = R::default();
+    fn read(&mut self, reading: &mut AnyReading) {
         self.recover();
         if self.hanging.len() >= self.bounds.hanging {
-            return reading;
+            return;
         }
         let mut queue = self.take_units();
         let started = Instant::now();
@@ -148,7 +189,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
                 break;
             };
             let (done, rest, hangs) = run(&worker, queue, started, self.bounds);
-            self.apply(done, &mut reading);
+            self.apply(done, reading);
             queue = rest;
             if let Some(id) = hangs {
                 self.abandon(id, worker);
@@ -161,18 +202,17 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
             }
             self.put_back(mem::take(&mut queue));
         }
-        reading
     }
 
-    fn take_units(&mut self) -> VecDeque<(UnitId, Box<dyn Unit<R>>)> {
+    fn take_units(&mut self) -> Queue {
         let first = mem::take(&mut self.first);
-        let take = |(id, slot): (&UnitId, &mut Slot<R>)| Some((*id, slot.unit.take()?));
-        let mut queue: VecDeque<_> = self.slots.range_mut(first..).filter_map(take).collect();
+        let take = |(id, slot): (&UnitId, &mut Slot)| Some((*id, slot.unit.take()?));
+        let mut queue: Queue = self.slots.range_mut(first..).filter_map(take).collect();
         queue.extend(self.slots.range_mut(..first).filter_map(take));
         queue
     }
 
-    fn put_back(&mut self, units: VecDeque<(UnitId, Box<dyn Unit<R>>)>) {
+    fn put_back(&mut self, units: Queue) {
         for (id, unit) in units {
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.unit = Some(unit);
@@ -180,7 +220,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         }
     }
 
-    fn apply(&mut self, done: Vec<Done<R>>, reading: &mut R) {
+    fn apply(&mut self, done: Vec<Done>, reading: &mut AnyReading) {
         for Done { id, unit, outcome, at } in done {
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             slot.unit = Some(unit);
@@ -192,7 +232,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         }
     }
 
-    fn abandon(&mut self, id: UnitId, worker: Worker<R>) {
+    fn abandon(&mut self, id: UnitId, worker: Worker) {
         self.worker = None;
         self.hanging.push(worker);
         if let Some(slot) = self.slots.get_mut(&id) {
@@ -225,7 +265,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
         }
     }
 
-    fn worker(&mut self) -> Option<Worker<R>> {
+    fn worker(&mut self) -> Option<Worker> {
         if self.worker.is_none() {
             self.worker = start(self.name)
                 .map_err(|error| tracing::error!(%error, "cannot start a thread to read"))
@@ -235,7 +275,7 @@ impl<R: Default + Send + 'static> BoundedReader<R> {
     }
 }
 
-impl<R> Drop for BoundedReader<R> {
+impl Drop for Reader {
     fn drop(&mut self) {
         if let Some(worker) = &self.worker {
             lock(&worker.state).retired = true;
@@ -244,16 +284,14 @@ impl<R> Drop for BoundedReader<R> {
     }
 }
 
-type Queue<R> = VecDeque<(UnitId, Box<dyn Unit<R>>)>;
-
 /// Runs a queue on a worker. Returns the units that were read, the units that were not started, and
 /// the unit that hangs.
-fn run<R>(
-    worker: &Shared<R>,
-    queue: Queue<R>,
+fn run(
+    worker: &Shared,
+    queue: Queue,
     started: Instant,
     bounds: Bounds,
-) -> (Vec<Done<R>>, Queue<R>, Option<UnitId>) {
+) -> (Vec<Done>, Queue, Option<UnitId>) {
     let mut state = lock(&worker.state);
     state.queue = queue;
     worker.work.notify_one();
@@ -289,7 +327,7 @@ fn run<R>(
     }
 }
 
-fn start<R: Send + 'static>(name: &'static str) -> io::Result<Worker<R>> {
+fn start(name: &'static str) -> io::Result<Worker> {
     /// Stack size: parsing needs a few KiB, and unused pages take no memory.
     const STACK_BYTES: usize = 256 * 1024;
     let (queue, done) = (VecDeque::new(), Vec::new());
@@ -304,7 +342,7 @@ fn start<R: Send + 'static>(name: &'static str) -> io::Result<Worker<R>> {
     Ok(worker)
 }
 
-fn work<R>(shared: &Shared<R>) {
+fn work(shared: &Shared) {
     let mut state = lock(&shared.state);
     while !state.retired {
         let Some((id, mut unit)) = state.queue.pop_front() else {
@@ -406,7 +444,7 @@ mod tests {
         let gates = [add_gated(&mut reader, "a"), add_gated(&mut reader, "b")];
         add(&mut reader, "c");
         assert_eq!(reader.read(), [""; 0]);
-        assert_eq!(reader.hanging.len(), 2);
+        assert_eq!(reader.reader.hanging.len(), 2);
         assert_eq!(reader.read(), [""; 0]);
         drop(gates);
         let bound = Instant::now() + Duration::from_secs(5);

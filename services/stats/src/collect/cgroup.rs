@@ -317,13 +317,19 @@ pub(crate) fn processors(text: &str) -> Result<u32, ParseError> {
 /// Values of lines `name value`, in the order of the names.
 fn fields<const COUNT: usize>(text: &str, names: [&str; COUNT]) -> [Option<u64>; COUNT] {
     let mut values = [None; COUNT];
+    fill(text, &names, &mut values);
+    values
+}
+
+/// Sets the values of the names. It is not generic, so the binary contains it once.
+fn fill(text: &str, names: &[&str], values: &mut [Option<u64>]) {
     for line in text.lines() {
         let Some((name, value)) = line.split_once(' ') else { continue };
-        if let Some(index) = names.iter().position(|&candidate| candidate == name) {
-            values[index] = value.trim().parse().ok();
+        let mut slots = names.iter().zip(&mut *values);
+        if let Some((_, slot)) = slots.find(|(known, _)| **known == name) {
+            *slot = value.trim().parse().ok();
         }
     }
-    values
 }
 
 /// Start of an invalid text, for an error.

@@ -7,6 +7,7 @@ sees, in a mount namespace.
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -151,3 +152,37 @@ def test_sighup_during_the_first_lookups_does_not_end_the_gateway(pytestconfig, 
         assert it.gateway.process.poll() is None
         it.names.silent = False
         eventually(lambda: it.says() == "one", NEW_ADDRESS_SECONDS)
+
+
+def test_a_reload_keeps_the_old_routes_until_new_names_have_addresses(pytestconfig, tmp_path):
+    table = tmp_path / "routes"
+    table.write_text("")
+    with world(pytestconfig, tmp_path, [ONE], options="timeout:4 attempts:8", GATEWAY_ROUTES_FILE=str(table)) as it:
+        table.write_text(f"/stats {TWO}:{it.one.port}\n")
+        it.gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: it.says() == "two")
+        it.names.silent = True
+        asked = it.names.asked
+        table.write_text(f"/stats {NAME}:{it.one.port}\n")
+        it.gateway.process.send_signal(signal.SIGHUP)
+        eventually(lambda: it.names.asked > asked)
+        assert it.says() == "two"
+        assert it.gateway.fetch("/readyz").status == 200
+        it.names.silent = False
+        eventually(lambda: it.says() == "one", NEW_ADDRESS_SECONDS)
+
+
+@pytest.mark.parametrize("how", ["failing", "silent"])
+def test_a_reload_without_a_name_server_keeps_the_last_good_answer(pytestconfig, tmp_path, how):
+    table = tmp_path / "routes"
+    table.write_text("")
+    with world(pytestconfig, tmp_path, [ONE], GATEWAY_ROUTES_FILE=str(table)) as it:
+        eventually(lambda: it.says() == "one")
+        it.names.code = SERVER_FAILURE
+        it.names.silent = how == "silent"
+        table.write_text(f"/stats {NAME}:{it.one.port} response-header=X-Table:2 check=/other\n")
+        it.gateway.process.send_signal(signal.SIGHUP)
+        with Load(it.gateway.host, it.gateway.port, "/stats", 50, 5) as load:
+            eventually(lambda: it.gateway.fetch("/stats").headers.get("x-table") == "2")
+            it.has_looked()
+        assert set(outcomes(load.requests)) == {200}

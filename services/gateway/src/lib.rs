@@ -104,10 +104,10 @@ async fn serve(
         let gateway = gateway.clone();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                gateway.reload();
                 if let Some(tls) = &gateway.config.tls {
                     tls.reload();
                 }
+                gateway.reload().await;
             }
         });
     }

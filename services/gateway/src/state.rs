@@ -24,6 +24,10 @@ use semantics::signature::Key;
 /// responds within milliseconds.
 const FIRST_LOOKUP_TIME: Duration = Duration::from_millis(500);
 
+/// Time that a reload waits for DNS lookups. Meanwhile requests use the current routes, so it may
+/// cover a retry of the resolver after a lost packet.
+const RELOAD_LOOKUP_TIME: Duration = Duration::from_secs(6);
+
 /// Maximum concurrent background refreshes of the cache. They have no client, so client limits do
 /// not apply.
 const MAX_REFILLS: usize = 256;
@@ -99,12 +103,22 @@ impl Gateway {
         self.announce_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reloads the route table and the signing keys. Requests in flight complete with their
-    /// previous routes; an invalid table changes nothing. The cache is cleared.
-    pub(crate) fn reload(&self) {
+    /// Reloads the signing keys and the route table. Requests in flight complete with their previous
+    /// routes; an invalid table changes nothing. The cache is cleared.
+    pub(crate) async fn reload(&self) {
+        match self.config.announcing.keys() {
+            Ok(keys) => {
+                *self.announce_keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "cannot reload the announcement secrets; keeping the current ones");
+            }
+        }
         match self.config.table.lines() {
             Ok(table) => {
                 let rules = RouteTable::start(&table, &self.config.pools, &self.rules());
+                // Without addresses, a route would answer 503 until its first lookup ends.
+                rules.wait_for_lookups(RELOAD_LOOKUP_TIME).await;
                 let routes = rules.routes().len();
                 self.routes.replace(rules);
                 self.cache.clear();
@@ -114,14 +128,6 @@ impl Gateway {
                 for fault in faults {
                     tracing::error!(%fault, "cannot reload the routes; keeping the current ones");
                 }
-            }
-        }
-        match self.config.announcing.keys() {
-            Ok(keys) => {
-                *self.announce_keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
-            }
-            Err(fault) => {
-                tracing::error!(%fault, "cannot reload the announcement secrets; keeping the current ones");
             }
         }
     }

@@ -115,11 +115,9 @@ impl RouteTable {
                 };
                 let known = |known: &&Arc<Route>| known.name == target.name;
                 let known = before.routes.iter().find(known);
-                let same = known.filter(|known| *known.pool.target() == target);
                 Arc::new(Route {
                     prefix: line.prefix.clone(),
-                    pool: same
-                        .map_or_else(|| Pool::start(&target, settings), |same| same.pool.clone()),
+                    pool: pool(&target, settings, known.map(|known| &known.pool)),
                     auth: auth.clone(),
                     upgrade: line.upgrade.clone(),
                     attributes: line.attributes.clone(),
@@ -172,5 +170,19 @@ impl RouteTable {
     pub(crate) fn not_ready(&self) -> Option<&str> {
         let route = self.routes.iter().find(|route| !route.pool.is_ready())?;
         Some(&route.name)
+    }
+}
+
+/// Pool of a route with this target, whose pool was `before`.
+fn pool(target: &Target, settings: &PoolSettings, before: Option<&Arc<Pool>>) -> Arc<Pool> {
+    match before {
+        Some(before) if before.target() == target => before.clone(),
+        before => {
+            let pool = Pool::start(target, settings);
+            if let Some(before) = before {
+                pool.adopt(before);
+            }
+            pool
+        }
     }
 }

@@ -85,9 +85,7 @@ impl Pool {
         settings: &PoolSettings,
         lookup: &impl Lookup,
     ) -> Arc<Self> {
-        let mut origins = target.origins.clone();
-        origins.sort_unstable();
-        origins.dedup();
+        let origins = sorted_origins(target);
         let mut literals: Vec<SocketAddr> = origins.iter().filter_map(Origin::literal).collect();
         literals.sort_unstable();
         literals.dedup();
@@ -130,6 +128,21 @@ impl Pool {
             }
         }
         Arc::new(Self { shared, target: target.clone(), _lookups: lookups })
+    }
+
+    /// Uses the addresses that another pool knows for the same names until lookups return others, so
+    /// that a reload needs no name server.
+    pub(crate) fn adopt(&self, other: &Self) {
+        let known = sorted_origins(&other.target);
+        for (index, origin) in sorted_origins(&self.target).iter().enumerate() {
+            let Some(source) = known.iter().position(|it| it == origin) else { continue };
+            for family in Family::ALL {
+                let addresses = other.shared.found_by((source, family));
+                if !addresses.is_empty() {
+                    self.shared.found(index, family, origin, addresses);
+                }
+            }
+        }
     }
 
     /// Target of the pool.
@@ -421,6 +434,14 @@ impl Shared {
     fn pool_state(&self) -> MutexGuard<'_, PoolState> {
         self.pool_state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Origins of a target without duplicates; their order identifies them in a pool.
+fn sorted_origins(target: &Target) -> Vec<Origin> {
+    let mut origins = target.origins.clone();
+    origins.sort_unstable();
+    origins.dedup();
+    origins
 }
 
 /// Current time; tests can control this clock.

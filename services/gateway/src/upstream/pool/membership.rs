@@ -93,6 +93,14 @@ impl Shared {
         self.finish_first_lookup(report.first_ended);
     }
 
+    /// Addresses in use that lookups of this name in this family returned.
+    pub(super) fn found_by(&self, source: (usize, Family)) -> Vec<SocketAddr> {
+        let pool_state = self.pool_state();
+        let entries = pool_state.entries.iter();
+        let found = entries.filter(|entry| entry.source == Some(source) && entry.is_active());
+        found.map(|entry| entry.endpoint.address()).collect()
+    }
+
     pub(super) fn finish_first_lookup(&self, ended: bool) {
         if ended {
             self.pending_lookups.send_modify(|count| *count = count.saturating_sub(1));

@@ -252,3 +252,21 @@ async fn a_literal_address_is_known_immediately() {
     assert_eq!(pool.select(&[]).unwrap().address(), "[::1]:80".parse().unwrap());
     assert!(pool.is_ready());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_pool_keeps_the_addresses_of_its_names_without_a_name_server() {
+    let script = Script::default();
+    script.set_addresses("api", &[3]);
+    script.set_addresses("app", &[1, 2]);
+    let before = pool("api:80,app:80", &script).await;
+    script.set("app", Answer::NoSuchName);
+    let after = Pool::start_with(&target("app:80,new:80"), &PoolSettings::default(), &script);
+    after.adopt(&before);
+    drop(before);
+    assert_eq!(used(&after), [1, 2]);
+    sleep(SECOND * 10).await;
+    assert_eq!(used(&after), [1, 2]);
+    script.set_addresses("app", &[4]);
+    sleep(SECOND * 3).await;
+    assert_eq!(used(&after), [1, 2, 4]);
+}

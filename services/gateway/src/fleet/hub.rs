@@ -1,5 +1,6 @@
 //! Fleet task: lookups, connections, timers and batches, while there are viewers.
 
+mod routes;
 mod source;
 mod viewer;
 
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use self::routes::Routes;
 use self::source::Target;
 pub(crate) use self::viewer::Viewer;
 use super::announced::{Announced, Change, Refusal};
@@ -62,18 +64,11 @@ pub(crate) struct Fleet {
     pools: PoolSettings,
     shared: Mutex<Shared>,
     batches: watch::Sender<Batch>,
-    routes: Mutex<HashMap<SocketAddr, MemberRoute>>,
+    /// Routes to single members.
+    routes: Mutex<Routes>,
     announced: Mutex<Announced>,
     /// Runtime of the accepting thread: a viewer's worker may be busy with a large response.
     handle: Handle,
-}
-
-/// Route to a single member.
-struct MemberRoute {
-    route: Arc<Route>,
-    is_own: bool,
-    /// Route that provides the policies.
-    policies: Arc<Route>,
 }
 
 struct Shared {
@@ -215,20 +210,7 @@ impl Fleet {
         // A member that announced itself must not receive the credentials for the route's
         // upstreams.
         let is_own = self.members == FleetMembers::Route && lister == Lister::Setting;
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = routes.get(&address)
-            && Arc::ptr_eq(&known.policies, policies)
-            && known.is_own == is_own
-        {
-            return known.route.clone();
-        }
-        if routes.len() >= MAX_MEMBERS {
-            routes.clear();
-        }
-        let route = Arc::new(policies.for_member(address, is_own, &self.pools));
-        let policies = policies.clone();
-        routes.insert(address, MemberRoute { route: route.clone(), is_own, policies });
-        route
+        self.routes().member(address, is_own, policies, &self.pools)
     }
 
     /// Processes an announcement of this address or its withdrawal, signed at `created`.
@@ -268,6 +250,11 @@ impl Fleet {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         // The state is consistent between any two operations, so a poisoned lock is usable.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        // The state is consistent between any two operations, so a poisoned lock is usable.
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announced(&self) -> MutexGuard<'_, Announced> {
@@ -444,6 +431,7 @@ impl Sources {
                     let is_listed = lister == Lister::Setting;
                     let tls = self.tls.clone().filter(|_| is_listed);
                     let host = self.host.clone().filter(|_| is_listed);
+                    let host = host.or_else(|| fleet.routes().host(address));
                     let mut target = Target { address, tls, host, via: None };
                     let mut named = None;
                     if lister == Lister::Gateway {
@@ -471,7 +459,10 @@ impl Sources {
 async fn run_lookups(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
     loop {
         match upstream::resolve(&listed.origin).await {
-            Ok(addresses) => fleet.list_members(addresses, listed.lister()),
+            Ok(addresses) => {
+                fleet.routes().list(&addresses, &listed.origin.authority());
+                fleet.list_members(addresses, listed.lister());
+            }
             Err(error) => tracing::debug!(name = %listed, %error, "a lookup failed"),
         }
         sleep(every).await;

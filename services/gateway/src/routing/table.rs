@@ -33,11 +33,13 @@ pub(crate) struct Route {
 
 impl Route {
     /// A route with the same policies to a single address. `is_own` means that the address belongs
-    /// to this route's pool; TLS and secrets are only used for such an address.
+    /// to this route's pool; TLS and secrets are only used for such an address. Another one receives
+    /// `host`, or the client's host.
     pub(crate) fn for_member(
         &self,
         address: SocketAddr,
         is_own: bool,
+        host: Option<String>,
         settings: &PoolSettings,
     ) -> Self {
         let name = format!("/fleet/{address}");
@@ -46,7 +48,7 @@ impl Route {
         let target = Target { name: name.clone(), origins, check: None, host: None, tls };
         let mut attributes = self.attributes.clone();
         if !is_own {
-            (attributes.host, attributes.request) = (None, FieldRules::default());
+            (attributes.host, attributes.request) = (host, FieldRules::default());
         }
         Self {
             name,

@@ -1,4 +1,4 @@
-//! The merged stream: memory, shutdown, compression and HTTP/2.
+//! The merged stream: memory, shutdown, compression, HTTP/2, and the host of a merged gateway.
 
 use std::io::{BufRead, Read};
 use std::thread;
@@ -107,4 +107,19 @@ async fn the_stream_is_the_same_over_http_2() {
     let text = tokio::time::timeout(BOUND, read).await.unwrap();
     assert!(text.starts_with("event: merge\ndata: "), "{text}");
     assert!(text.contains(&format!("{} minute ", member.address)), "{text}");
+}
+
+#[test]
+fn a_gateway_is_merged_by_the_name_that_it_answers() {
+    let member = Member::start("a");
+    // As on an address other than loopback, it answers no address.
+    let names = [("GATEWAY_PUBLISHED_ADDRESS", "0.0.0.0"), ("GATEWAY_HOSTS", "localhost")];
+    let below = start(&[&member], &names);
+    let listed = format!("localhost:{}/fleet", below.address.port());
+    let above = start(&[&member], &[("GATEWAY_FLEET", &listed)]);
+    let name = format!("{}_{}", below.address, member.address);
+    Viewer::open(&above).find(&format!("{name} member "), "\"state\":\"up\"");
+    let mut viewer = above.connect();
+    viewer.send(&format!("GET /fleet/{name}/stats HTTP/1.1\r\nhost: viewer.test\r\n\r\n"));
+    assert_eq!(viewer.head().status, 200);
 }

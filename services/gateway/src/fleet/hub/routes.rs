@@ -1,0 +1,116 @@
+//! Routes to single members, and the hosts of those that the setting lists.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ptr;
+use std::sync::{Arc, Weak};
+
+use super::super::merge::MAX_MEMBERS;
+use crate::routing::table::Route;
+use crate::upstream::PoolSettings;
+
+/// Routes to members, and hosts of listed members.
+#[derive(Default)]
+pub(super) struct Routes {
+    members: HashMap<SocketAddr, MemberRoute>,
+    /// The setting's name for each address: a member may serve this host only.
+    hosts: HashMap<SocketAddr, String>,
+}
+
+/// Route to a single member.
+struct MemberRoute {
+    route: Arc<Route>,
+    is_own: bool,
+    host: Option<String>,
+    /// Route that provides the policies. After a reload, its pool must end.
+    policies: Weak<Route>,
+}
+
+impl Routes {
+    /// Records the host of these addresses, which the setting lists.
+    pub(super) fn list(&mut self, addresses: &[SocketAddr], host: &str) {
+        if self.hosts.len() > 2 * MAX_MEMBERS {
+            // The next lookups of the other names add theirs again.
+            self.hosts.clear();
+        }
+        self.hosts.extend(addresses.iter().map(|address| (*address, host.to_owned())));
+    }
+
+    /// Host of a listed address.
+    pub(super) fn host(&self, address: SocketAddr) -> Option<String> {
+        self.hosts.get(&address).cloned()
+    }
+
+    /// Route to this address, with the policies of another route.
+    pub(super) fn member(
+        &mut self,
+        address: SocketAddr,
+        is_own: bool,
+        policies: &Arc<Route>,
+        settings: &PoolSettings,
+    ) -> Arc<Route> {
+        let host = self.host(address);
+        if let Some(known) = self.members.get(&address)
+            && ptr::eq(known.policies.as_ptr(), Arc::as_ptr(policies))
+            && known.is_own == is_own
+            && known.host == host
+        {
+            return known.route.clone();
+        }
+        if self.members.len() >= MAX_MEMBERS {
+            self.members.clear();
+        }
+        let route = Arc::new(policies.for_member(address, is_own, host.clone(), settings));
+        let policies = Arc::downgrade(policies);
+        let member = MemberRoute { route: route.clone(), is_own, host, policies };
+        self.members.insert(address, member);
+        route
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routing::route::parse;
+    use crate::routing::table::{AuthenticatedRoute, RouteTable};
+
+    fn address() -> SocketAddr {
+        ([10, 0, 0, 7], 8080).into()
+    }
+
+    fn table(settings: &PoolSettings) -> RouteTable {
+        let line = parse("/stats 10.0.0.7:8080 check=/healthz").unwrap().remove(0);
+        let route = AuthenticatedRoute { line, auth: None, tls: None };
+        RouteTable::start(&[route], settings, &RouteTable::default())
+    }
+
+    #[tokio::test]
+    async fn a_route_to_a_member_does_not_keep_the_pool_of_a_route_before_a_reload() {
+        let settings = PoolSettings::default();
+        let table = table(&settings);
+        let policies = table.route("/stats").unwrap().clone();
+        drop(table);
+        let mut routes = Routes::default();
+        let route = routes.member(address(), true, &policies, &settings);
+        assert!(Arc::ptr_eq(&route, &routes.member(address(), true, &policies, &settings)));
+        assert_eq!(Arc::strong_count(&policies), 1);
+    }
+
+    #[tokio::test]
+    async fn a_listed_member_has_the_host_of_the_setting() {
+        let settings = PoolSettings::default();
+        let table = table(&settings);
+        let policies = table.route("/stats").unwrap();
+        let mut routes = Routes::default();
+        let host = |routes: &mut Routes| {
+            routes.member(address(), false, policies, &settings).attributes.host.clone()
+        };
+        assert_eq!(host(&mut routes), None);
+        routes.list(&[address()], "edge-1:3050");
+        assert_eq!(host(&mut routes).as_deref(), Some("edge-1:3050"));
+        for port in 1..=u16::MAX {
+            routes.list(&[SocketAddr::from(([10, 1, 0, 1], port))], "other");
+        }
+        assert!(routes.hosts.len() <= 2 * MAX_MEMBERS + 1);
+    }
+}

@@ -1,5 +1,7 @@
 //! Accept loop, and request loop of HTTP/1 connections.
 
+mod tunnel;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -10,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::context::{RequestContext, deduplicate_fields, record_rejected};
+use crate::context::{RequestContext, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
 use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME, ReadError};
@@ -25,17 +27,15 @@ use crate::message::client::{BodyFault, Client, ClientGone, SEND_TIMEOUT};
 use crate::message::head::{FullResponse, begin_head, field};
 use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
-use crate::request::hop_by_hop::strip;
 use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
 use crate::request::rate_limit::Permit;
-use crate::response::relay::{CLIENT_DISCONNECTED, Closing, Downstream, until_closing};
-use crate::response::tunnel::Tunnel;
+use crate::response::relay::{Closing, Downstream};
 use crate::state::Gateway;
 use crate::state::connections::Entry;
 use crate::transport::socket::Socket;
 use crate::transport::workers::Workers;
-use crate::upstream::client::{Frame, UpstreamResponse};
+use crate::upstream::client::UpstreamResponse;
 
 /// Timeout for the first byte of a new connection. Browsers open some in advance, and use or close
 /// them within 10 s.
@@ -49,7 +49,8 @@ const IDLE_CLOSE_DELAY: Duration = Duration::from_millis(300);
 const BACKLOG_TIME: Duration = Duration::from_millis(10);
 
 /// Accepts and serves connections until `shutdown` resolves. Then idle connections and event
-/// streams close, other requests in flight get at most `drain`, and the remaining ones are aborted.
+/// streams close, other requests in flight and upgraded connections get at most `drain`, and the
+/// remaining ones are aborted.
 pub(crate) async fn run(
     listener: TcpListener,
     gateway: Arc<Gateway>,
@@ -65,7 +66,7 @@ pub(crate) async fn run(
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
     let begin = |(stream, peer, permit): (TcpStream, _, _)| {
-        let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone() };
+        let handler = ConnectionHandler { gateway: gateway.clone(), closing: watch.clone(), drain };
         // From here on, a worker thread polls the socket.
         let Ok(stream) = stream.into_std() else { return };
         workers.serve(move |guard| async move {
@@ -108,6 +109,8 @@ pub(crate) async fn run(
 struct ConnectionHandler {
     gateway: Arc<Gateway>,
     closing: Closing,
+    /// Time from the beginning of a shutdown to the end of the process.
+    drain: Duration,
 }
 
 /// Next state of a connection.
@@ -261,62 +264,6 @@ impl ConnectionHandler {
                 ConnectionState::Tunnel(request_context, upstream_response, permit)
             }
         }
-    }
-
-    /// Tunnels a response: an event stream, or another protocol after an upgrade.
-    async fn tunnel(
-        &self,
-        mut client: Connection,
-        mut request_context: Box<RequestContext>,
-        upstream_response: UpstreamResponse,
-    ) {
-        let changes = upstream_response.changes_protocol();
-        let UpstreamResponse { status, mut fields, body, .. } = upstream_response;
-        request_context.status = status.as_u16();
-        // An event stream ends with its connection.
-        request_context.close_after = !changes;
-        let protocol = fields.remove(UPGRADE).filter(|_| changes);
-        let is_chunked = body.frame() == Frame::Size;
-        strip(&mut fields, status);
-        request_context.note_hsts(&fields);
-        deduplicate_fields(&mut fields);
-        request_context.edit_response(&mut fields);
-        let head = client.write_buffer();
-        begin_head(head, status, &fields);
-        if is_chunked {
-            field(head, TRANSFER_ENCODING.as_str(), b"chunked");
-        }
-        if let Some(protocol) = protocol {
-            field(head, CONNECTION.as_str(), b"upgrade");
-            field(head, UPGRADE.as_str(), protocol.as_bytes());
-        }
-        request_context.finish(head);
-        drop(fields);
-        request_context.release_head();
-        let sent = timeout(SEND_TIMEOUT, poll_fn(|context| client.poll_flush(context)));
-        if !matches!(sent.await, Ok(Ok(()))) {
-            request_context.error = Some(CLIENT_DISCONNECTED.to_owned());
-            return request_context.record();
-        }
-        let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());
-        if let Some(metrics) = &metrics {
-            metrics.streams.add();
-        }
-        let silence = request_context.timeouts().silence;
-        let (socket, ahead) = client.into_parts();
-        let tunnel = Tunnel::new(body, is_chunked, socket);
-        let closing = until_closing(self.closing.clone());
-        let passed = if changes {
-            Box::pin(tunnel.relay_both(&ahead, silence, closing)).await
-        } else {
-            Box::pin(tunnel.relay_stream(silence, closing)).await
-        };
-        request_context.sent_bytes = passed.bytes;
-        request_context.error = passed.error.map(str::to_owned);
-        if let Some(metrics) = &metrics {
-            metrics.streams.remove();
-        }
-        request_context.record();
     }
 
     /// Rejects a malformed or incomplete request, and closes the connection.

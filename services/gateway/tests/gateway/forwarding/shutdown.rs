@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use testing::{BOUND, serve};
+use testing::{BOUND, Connection, Service, serve};
 
 use super::{between, echo, start, unused_address};
 
@@ -82,6 +82,58 @@ fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
         client.reader.read_to_string(&mut rest).unwrap();
         assert!(rest.ends_with("\r\n0\r\n\r\n"), "{rest:?}");
     }
+}
+
+#[test]
+fn sigterm_leaves_an_upgraded_connection_to_its_peers() {
+    let (mut gateway, mut client) = upgraded("5");
+    gateway.terminate();
+    // Its idle connection has ended, so the shutdown has begun.
+    assert!(client.1.is_closed());
+    client.0.send("again");
+    client.0.read_until("again");
+    drop(client);
+    let ended = gateway.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(3), "{ended:?}");
+}
+
+#[test]
+fn an_upgraded_connection_ends_with_the_drain_time_and_is_logged() {
+    let (gateway, mut client) = upgraded("1");
+    let begun = Instant::now();
+    let ended = gateway.stop();
+    assert!(client.0.is_closed());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.took > Duration::from_millis(800), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{ended:?}");
+    assert!(ended.log.contains("\"status\":101"), "{ended:?}");
+}
+
+/// A gateway with this drain time, an upgraded connection through it to an echo, and an idle
+/// connection.
+fn upgraded(drain: &str) -> (Service, (Connection, Connection)) {
+    let echo = serve(|_, stream| {
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut buffer = [0; 16];
+        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+            stream.write_all(&buffer[..count]).unwrap();
+        }
+        false
+    });
+    let routes = format!("/ws {echo} upgrade=echo; /stats {echo}; / {echo}");
+    let gateway = start(&[("GATEWAY_ROUTES", &routes), ("DRAIN_SECONDS", drain)]);
+    let mut client = gateway.connect();
+    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.head().status, 101);
+    client.send("once");
+    client.read_until("once");
+    let mut idle = gateway.connect();
+    idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(idle.answer().status, 200);
+    (gateway, (client, idle))
 }
 
 /// An upstream with endless responses.

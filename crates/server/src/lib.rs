@@ -8,7 +8,7 @@ mod events;
 pub mod gzip;
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -90,8 +90,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.request_head).max_buf_size(HEAD_BYTES);
+    let http = builder(limits.request_head);
     let acceptor = Acceptor::new(listener, limits.connections);
     let permits = acceptor.permits();
     let (stop, stopping) = watch::channel(());
@@ -128,4 +127,26 @@ where
     let left = permits.taken();
     tracing::warn!(connections = left, "drain time exceeded; closing the remaining connections");
     Drained::CutOff(left)
+}
+
+/// Serves a connection from an accept loop of the caller until it ends, without event streams.
+/// `request_head` has the meaning of [`Limits::request_head`].
+pub async fn serve_connection<H, F, B>(stream: TcpStream, handler: H, request_head: Duration)
+where
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let http = builder(request_head);
+    let connection = connection::answer::<H, F, B>(http, stream, handler, pending());
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+fn builder(request_head: Duration) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(request_head).max_buf_size(HEAD_BYTES);
+    http
 }

@@ -98,7 +98,7 @@ async fn serve(
         tokio::spawn(admin::run(admin, gateway.clone()));
     }
     if let Some((listener, redirect)) = redirect {
-        tokio::spawn(redirect.run(listener));
+        tokio::spawn(redirect.run(listener, gateway.clone()));
     }
     if let Ok(mut hangup) = hangup {
         let gateway = gateway.clone();

@@ -2,6 +2,7 @@
 
 pub(crate) mod connections;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::cache::{Cache, CacheSettings};
 use crate::compression::Encoders;
 use crate::fleet::Fleet;
 use crate::memory_budget::MemoryBudget;
-use crate::request::rate_limit::{ClientTable, MAX_CLIENTS};
+use crate::request::rate_limit::{ClientTable, MAX_CLIENTS, Permit};
 use crate::routing::table::{CurrentRoutes, RouteTable};
 use crate::settings::Config;
 use crate::state::connections::Connections;
@@ -91,6 +92,18 @@ impl Gateway {
     /// Waits for the first DNS lookups of the upstreams, for a limited time.
     pub(crate) async fn wait_for_lookups(&self) {
         self.rules().wait_for_lookups(FIRST_LOOKUP_TIME).await;
+    }
+
+    /// Permit for a connection of this peer; `None` if it has too many.
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Permit> {
+        if !self.config.limits_connections(peer) {
+            return Some(Permit::unlimited());
+        }
+        let permit = self.clients.connect(&self.config.bounds, peer, Instant::now());
+        if permit.is_none() {
+            self.metrics.over_connections.add();
+        }
+        permit
     }
 
     /// Active routes.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -129,18 +129,8 @@ impl ConnectionHandler {
     async fn serve_connection(self, stream: TcpStream, peer: SocketAddr) {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
-        let bounds = &self.gateway.config.bounds;
-        let permit = if self.gateway.config.limits_connections(peer.ip()) {
-            let permit = self.gateway.clients.connect(bounds, peer.ip(), Instant::now());
-            if permit.is_none() {
-                // No response: a client with that many connections would not read it.
-                metrics.over_connections.add();
-                return;
-            }
-            permit
-        } else {
-            None
-        };
+        // No response: a client with that many connections would not read it.
+        let Some(permit) = self.gateway.admit(peer.ip()) else { return };
         metrics.connections.add();
         let entry = self.gateway.connections.register();
         if let Some(socket) = self.open(stream, &entry).await {

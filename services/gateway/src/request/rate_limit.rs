@@ -252,7 +252,7 @@ impl ClientTable {
         now: Instant,
     ) -> Option<Permit> {
         if most == 0 || bounds.exempts(client) {
-            return Some(Permit { _guard: None });
+            return Some(Permit::unlimited());
         }
         let key = self.0.key(client);
         let mut part = self.0.part(key);
@@ -357,6 +357,13 @@ impl Entry {
 #[must_use = "the place is free again when this is dropped"]
 pub(crate) struct Permit {
     _guard: Option<PermitGuard>,
+}
+
+impl Permit {
+    /// A permit that no limit counts.
+    pub(crate) const fn unlimited() -> Self {
+        Self { _guard: None }
+    }
 }
 
 #[derive(Debug)]

@@ -399,6 +399,31 @@ fn a_second_listener_redirects_plaintext() {
 }
 
 #[test]
+fn one_client_cannot_occupy_the_redirect() {
+    let pair = Pair::new("occupied");
+    for (limit, is_redirected) in
+        [(("GATEWAY_MAX_CONNECTIONS", "1"), true), (("GATEWAY_CLIENT_CONNECTIONS", "1"), false)]
+    {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let listen = free.to_string();
+        let _gateway = pair.start_with(
+            upstream(None),
+            &[("GATEWAY_REDIRECT_LISTEN", &listen), ("GATEWAY_HOSTS", "localhost"), limit],
+        );
+        let begun = Instant::now();
+        let mut silent = connect(free);
+        if is_redirected {
+            assert!(clear_text(free, "/").starts_with("HTTP/1.1 308"));
+            assert_eq!(silent.read(&mut [0]).unwrap(), 0, "it makes room");
+        } else {
+            assert_eq!(connect(free).read(&mut [0]).unwrap(), 0, "one connection a client");
+        }
+        // Before the timeout of a request.
+        assert!(begun.elapsed() < Duration::from_secs(5), "{limit:?}");
+    }
+}
+
+#[test]
 fn a_redirect_requires_a_certificate() {
     let output = run(GATEWAY, &["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
     assert_eq!(output.status.code(), Some(64));

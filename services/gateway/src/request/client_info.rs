@@ -41,8 +41,15 @@ impl Scheme {
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let is = |scheme: &Self| text.eq_ignore_ascii_case(scheme.name());
-        [Self::Http, Self::Https].into_iter().find(is)
+        // Traefik reports `ws` and `wss` for WebSocket handshakes.
+        let names = [
+            ("http", Self::Http),
+            ("https", Self::Https),
+            ("ws", Self::Http),
+            ("wss", Self::Https),
+        ];
+        let named = names.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+        named.map(|(_, scheme)| scheme)
     }
 }
 

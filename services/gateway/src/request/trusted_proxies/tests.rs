@@ -174,7 +174,9 @@ fn the_scheme_comes_from_the_nearest_proxy() {
     assert_eq!(proto("https"), Scheme::Https);
     assert_eq!(proto("HTTPS"), Scheme::Https);
     assert_eq!(proto("http, https"), Scheme::Https);
-    for other in ["http", "https, http", "https:", "https,", "", "wss", "é"] {
+    // The handshake of a WebSocket through Traefik.
+    assert_eq!(proto("wss"), Scheme::Https);
+    for other in ["http", "https, http", "https:", "https,", "", "ws", "wsss", "é"] {
         assert_eq!(proto(other), Scheme::Http, "{other}");
     }
     let element = "for=192.0.2.1;proto=https, for=10.0.0.2;proto=http";

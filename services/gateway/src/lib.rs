@@ -71,7 +71,6 @@ async fn serve(
     // Before the lookups, which take a while: without a handler, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup());
     let listener = service::listen(process.listen)?;
-    let admin = admin::listen(config.admin)?;
     access_log::open(process.json_logs, config.log_percent);
     let redirect = match config.redirect {
         Some(address) => {
@@ -82,6 +81,8 @@ async fn serve(
         }
         None => None,
     };
+    // The last one, because its default address gives way to the others.
+    let admin = admin::listen(config.admin)?;
     let hosts = config.hosts(process.listen);
     let gateway = match Gateway::start(config, hosts) {
         Ok(gateway) => gateway,

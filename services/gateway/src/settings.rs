@@ -2,6 +2,7 @@
 
 mod announce;
 mod explain;
+mod listeners;
 mod table;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -137,7 +138,7 @@ impl Config {
         let Https { http2, tls, redirect, redirect_port } = Https::read(settings);
         let (bounds, is_default_connections) = bounds(settings, max_connections);
         let fleet = fleet(settings);
-        Self {
+        let config = Self {
             table,
             is_default_connections,
             announcing: Announcing::read(settings, &fleet),
@@ -166,10 +167,7 @@ impl Config {
                 |text| parse_bytes(text).filter(|n| *n >= 128 << 10),
             ),
             bounds,
-            trust: TrustedProxies {
-                proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
-                host: switch(settings, "GATEWAY_TRUST_HOST", false),
-            },
+            trust: trust(settings),
             forwarded: switch(settings, "GATEWAY_FORWARDED", false),
             access: Access {
                 allow: networks(settings, "GATEWAY_ALLOW"),
@@ -223,7 +221,9 @@ impl Config {
             tls,
             redirect,
             redirect_port,
-        }
+        };
+        listeners::check(settings, config.redirect, config.admin);
+        config
     }
 }
 
@@ -251,6 +251,17 @@ impl Config {
         }
         Hosts::Any
     }
+}
+
+fn trust(settings: &mut Settings) -> TrustedProxies {
+    let trust = TrustedProxies {
+        proxies: networks(settings, "GATEWAY_TRUSTED_PROXIES"),
+        host: switch(settings, "GATEWAY_TRUST_HOST", false),
+    };
+    if trust.host && trust.proxies.is_empty() {
+        settings.reject("GATEWAY_TRUST_HOST needs GATEWAY_TRUSTED_PROXIES".to_owned());
+    }
+    trust
 }
 
 fn fleet(settings: &mut Settings) -> FleetMembers {
@@ -297,6 +308,9 @@ impl Https {
                 "GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY"
                     .to_owned(),
             );
+        }
+        if redirect_port.is_some() && redirect.is_none() {
+            settings.reject("GATEWAY_REDIRECT_PORT needs GATEWAY_REDIRECT_LISTEN".to_owned());
         }
         // Every browser supports HTTP/2 over TLS; in plaintext it requires prior knowledge.
         Self { http2: http2.unwrap_or(tls.is_some()), tls, redirect, redirect_port }

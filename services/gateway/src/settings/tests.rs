@@ -79,6 +79,32 @@ fn the_default_connection_limit_is_half_and_excludes_shared_addresses() {
 }
 
 #[test]
+fn settings_that_exclude_or_need_each_other_are_rejected() {
+    let cases: [(&[(&str, &str)], &[&str]); 6] = [
+        (
+            &[("GATEWAY_ADMIN_LISTEN", "127.0.0.1:3050")],
+            &["GATEWAY_LISTEN (0.0.0.0:3050) and GATEWAY_ADMIN_LISTEN (127.0.0.1:3050) use"],
+        ),
+        (
+            &[("GATEWAY_LISTEN", "127.0.0.1:80"), ("GATEWAY_REDIRECT_LISTEN", "[::]:80")],
+            &["GATEWAY_REDIRECT_LISTEN needs", "GATEWAY_LISTEN (127.0.0.1:80) and GATEWAY_RED"],
+        ),
+        (&[("GATEWAY_LISTEN", "127.0.0.1:9350")], &[]),
+        (&[("GATEWAY_LISTEN", "80"), ("GATEWAY_ADMIN_LISTEN", "127.0.0.1:80")], &[]),
+        (&[("GATEWAY_REDIRECT_PORT", "443")], &["GATEWAY_REDIRECT_PORT needs"]),
+        (&[("GATEWAY_TRUST_HOST", "on")], &["GATEWAY_TRUST_HOST needs"]),
+    ];
+    for (variables, expected) in cases {
+        let (_, faults) = read(variables);
+        assert_eq!(faults.len(), expected.len(), "{variables:?}: {faults:?}");
+        for (fault, begin) in faults.iter().zip(expected) {
+            assert!(fault.starts_with(begin), "{faults:?}");
+        }
+    }
+    assert!(read(&[("GATEWAY_TRUST_HOST", "off")]).1.is_empty());
+}
+
+#[test]
 fn every_invalid_setting_is_reported() {
     let wrong = [
         ("GATEWAY_STATS", "stats"),

@@ -139,7 +139,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let http = builder(request_head);
-    let connection = connection::answer::<H, F, B>(http, stream, handler, pending());
+    let connection = connection::serve::<H, F, B>(http, stream, handler, pending());
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended early");
     }

@@ -2,32 +2,24 @@
 
 mod exposition;
 
-use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use server::Limits;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
 use self::exposition::exposition;
 use crate::BUILD;
+use crate::listener::side;
 use crate::settings::Admin;
 use crate::state::Gateway;
 use semantics::hosts::Hosts;
 
-/// One or two scrapers and an operator. A silent connection closes after the timeout of the request
-/// head.
-const LIMITS: Limits = Limits {
-    connections: 64,
-    // Prometheus keeps its connection and scrapes every 15 to 60 s by default; it reconnects if the
-    // connection is closed.
-    request_head: Duration::from_secs(10),
-    drain: Duration::ZERO,
-};
+/// Maximum connections: one or two scrapers and an operator.
+const MAX_CONNECTIONS: u32 = 64;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -38,11 +30,8 @@ pub(crate) async fn run(listener: TcpListener, gateway: Arc<Gateway>) {
         // A listener without an address cannot accept connections.
         Err(_) => return,
     };
-    let handler = move |request: Request<_>| {
-        let response = respond(&request, &gateway, &hosts);
-        async { response }
-    };
-    server::run(listener, handler, LIMITS, pending()).await;
+    let respond = move |request: &Request<Incoming>| respond(request, &gateway, &hosts);
+    side::run(listener, MAX_CONNECTIONS, |_| Some(()), respond).await;
 }
 
 /// Binds the port.

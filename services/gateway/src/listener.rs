@@ -4,3 +4,4 @@ pub(crate) mod connection;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod redirect;
+pub(crate) mod side;

@@ -1,26 +1,22 @@
 //! Plaintext listener beside TLS: a permanent redirect of every request to HTTPS.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HOST, HeaderValue, LOCATION};
 use http::uri::{Authority, PathAndQuery};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use server::Acceptor;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 
+use crate::listener::side;
 use crate::state::Gateway;
-use crate::state::connections::Connections;
 use semantics::hosts::Hosts;
 
 /// Maximum connections, if the main listener may have as many: a client sends one request, and then
 /// uses HTTPS.
 const MAX_CONNECTIONS: u32 = 1024;
-
-/// Timeout of a request head, and of an idle connection.
-const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// Time that browsers cache the redirect. A wrong redirect can be fixed after a day, but not after
 /// a year.
@@ -40,32 +36,12 @@ impl Redirect {
     }
 
     /// Serves redirects until the process ends. The limits of a client are those of the main
-    /// listener, and the oldest connection closes for one above the limit.
+    /// listener.
     pub(crate) async fn run(self, listener: TcpListener, gateway: Arc<Gateway>) {
         let most = gateway.config.max_connections.min(MAX_CONNECTIONS);
-        let acceptor = Acceptor::new(listener, most);
-        let connections = Connections::new();
-        let make_room = || {
-            connections.close_longest_idle();
-        };
         let redirect = Arc::new(self);
-        loop {
-            let (stream, peer, permit) = acceptor.accept_making_room(make_room).await;
-            let Some(client_permit) = gateway.admit(peer.ip()) else { continue };
-            let entry = connections.register();
-            let redirect = redirect.clone();
-            let handler = move |request: Request<_>| {
-                let response = redirect.respond(&request);
-                async { response }
-            };
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = server::serve_connection(stream, handler, HEAD_TIME) => {}
-                    () = entry.close_requested() => {}
-                }
-                drop((permit, client_permit));
-            });
-        }
+        let respond = move |request: &Request<Incoming>| redirect.respond(request);
+        side::run(listener, most, move |peer| gateway.admit(peer), respond).await;
     }
 
     fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

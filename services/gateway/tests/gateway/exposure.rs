@@ -147,8 +147,8 @@ fn the_admin_port_serves_accepted_hosts_despite_silent_connections() {
     let gateway = start(&[("GATEWAY_ADMIN_LISTEN", &admin.to_string())]);
     // The admin port is open as soon as the main port responds.
     assert_eq!(send_request(&gateway, "GET", "/healthz", "localhost").status, 200);
-    // More than the former connection limit.
-    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(admin).unwrap()).collect();
+    // More than the connection limit.
+    let silent: Vec<_> = (0..100).map(|_| TcpStream::connect(admin).unwrap()).collect();
     let read = |line: &str, host: &str| {
         let mut stream = TcpStream::connect(admin).unwrap();
         stream.set_read_timeout(Some(BOUND / 2)).unwrap();

@@ -40,6 +40,7 @@ use crate::response::relay::{Closing, Downstream, until_closing};
 use crate::state::Gateway;
 use crate::state::connections::Entry;
 use crate::transport::socket::Socket;
+use crate::upstream::client::REPLAY_BUFFER_BYTES;
 
 /// The part of the client preface that resembles a request head.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -50,9 +51,9 @@ const STREAMS: u32 = 100;
 /// Flow-control window of a request body in bytes.
 const WINDOW_BYTES: u32 = 16 * 1024;
 
-/// Maximum request bodies of a connection that are received concurrently; the windows of the others
-/// are not extended. Otherwise a connection could buffer a hundred times as much as an HTTP/1
-/// connection.
+/// Maximum request bodies of a connection whose beginning is received concurrently; the windows of
+/// the others are not extended. Otherwise a connection could buffer a hundred times as much as an
+/// HTTP/1 connection.
 const MAX_BODIES: usize = 4;
 
 /// Maximum buffered bytes of a response per stream: a hundred streams are three MiB.
@@ -229,7 +230,7 @@ struct Http2<'a> {
     send_stream: Option<SendStream<Bytes>>,
     /// Response data that exceeds the client's window.
     pending: Bytes,
-    /// Request body, its permit among the bodies of the connection, and its byte limits.
+    /// Request body, the permit for its beginning, and its byte limits.
     body: RecvStream,
     body_permit: Option<SemaphorePermit<'a>>,
     body_bytes_left: usize,
@@ -293,6 +294,10 @@ impl Client for Http2<'_> {
                         return Poll::Ready(Err(BodyFault::Refused(problem)));
                     }
                     self.body_bytes_left -= piece.len();
+                    if self.max_bytes - self.body_bytes_left > REPLAY_BUFFER_BYTES {
+                        // The rest is streamed: no more of it is held than the window.
+                        self.body_permit = None;
+                    }
                     if self.body.flow_control().release_capacity(piece.len()).is_err() {
                         return Poll::Ready(Err(BodyFault::ClientGone));
                     }

@@ -1,5 +1,6 @@
-//! Event streams, and streams that the client resets.
+//! Event streams, concurrent uploads, and streams that the client resets.
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use h2::{Reason, RecvStream};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
 use http::StatusCode;
 use testing::{BOUND, Service};
 use tokio::time::timeout;
 
-use super::{connect, get, piece, request, send_request, start, upstream};
+use super::{answer, connect, echo, get, piece, request, send_request, start, upstream};
 
 /// An upstream that sends events on command, and reports when the gateway disconnects.
 fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
@@ -119,6 +121,50 @@ async fn streams_that_are_reset_are_canceled() {
     }
     until(|| open.load(Ordering::SeqCst) == 0).await;
     assert_eq!(gateway.get("/healthz").status, 200);
+}
+
+#[tokio::test]
+async fn long_uploads_do_not_delay_other_requests_with_a_body() {
+    const BYTES: usize = 200_000;
+    let gateway = start(upstream(echo), &[("GATEWAY_BODY_BYTES", "1 MiB")]);
+    let (client, _task) = connect(&gateway).await;
+    let mut uploads = Vec::new();
+    let length = BYTES.to_string();
+    for number in 0..8 {
+        let fields = [("content-length", &*length)];
+        let request_head = request("POST", &format!("/{number}"), &fields);
+        let (response, mut body) = send_request(&client, request_head, false).await;
+        // More than the part that is held before an upstream receives anything.
+        send(&mut body, BYTES / 2).await;
+        uploads.push((response, body));
+    }
+    let (response, mut body) = send_request(&client, request("POST", "/short", &[]), false).await;
+    body.send_data(Bytes::from_static(b"short"), true).unwrap();
+    assert!(answer(response).await.body.ends_with("\r\n\r\nshort"));
+    for (response, mut body) in uploads {
+        send(&mut body, BYTES / 2).await;
+        body.send_data(Bytes::new(), true).unwrap();
+        let echoed = answer(response).await;
+        assert_eq!(echoed.status, 200);
+        assert!(echoed.body.len() > BYTES);
+    }
+}
+
+/// Sends this many bytes as the window allows.
+async fn send(body: &mut SendStream<Bytes>, mut left: usize) {
+    while left > 0 {
+        body.reserve_capacity(left);
+        let count = match body.capacity() {
+            0 => {
+                let capacity = poll_fn(|context| body.poll_capacity(context));
+                timeout(BOUND, capacity).await.unwrap().unwrap().unwrap()
+            }
+            capacity => capacity,
+        };
+        let count = count.min(left);
+        body.send_data(Bytes::from(vec![b'x'; count]), false).unwrap();
+        left -= count;
+    }
 }
 
 /// Waits until the condition is true.

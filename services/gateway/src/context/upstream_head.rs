@@ -6,6 +6,7 @@ use crate::request::forwarded::ForwardedHeaders;
 use crate::request::hop_by_hop::HopByHop;
 use crate::request::name_matches;
 use crate::request::parse::Head;
+use crate::upstream::Origin;
 
 use super::RequestContext;
 use crate::message::head::field;
@@ -50,7 +51,7 @@ impl RequestContext {
             // An HTTP/1.0 request may lack Host, but an HTTP/1.1 upstream requires it.
             let target = self.route.as_ref().map(|route| route.pool.target());
             let origin = target.and_then(|target| target.origins.first());
-            let host = origin.map_or_else(|| "localhost".to_owned(), ToString::to_string);
+            let host = origin.map_or_else(|| "localhost".to_owned(), Origin::authority);
             field(&mut text, "host", host.as_bytes());
         }
         for (name, value) in head.fields.iter() {

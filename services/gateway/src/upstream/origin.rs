@@ -35,8 +35,8 @@ impl Origin {
     /// Parses a name or an address with an optional port, as in a Host field, and converts it to
     /// lower case.
     pub(crate) fn parse_authority(text: &str) -> Option<String> {
-        Self::parse(text).or_else(|| Self::parse(&format!("{text}:80")))?;
-        Some(text.to_ascii_lowercase())
+        let origin = Self::parse(text).or_else(|| Self::parse(&format!("{text}:80")))?;
+        (!origin.host.ends_with('.')).then(|| text.to_ascii_lowercase())
     }
 
     /// Parses like [`Self::parse`], and also `https://name:443` with an optional port.
@@ -51,9 +51,11 @@ impl Origin {
         self.is_tls
     }
 
-    /// Authority for a Host field, without the default port of the scheme.
+    /// Authority for a Host field, without the default port of the scheme and without the final dot
+    /// of an absolute name, which TLS does not allow (RFC 6066, section 3).
     pub(crate) fn authority(&self) -> String {
-        let plain = Self { is_tls: false, ..self.clone() }.to_string().to_ascii_lowercase();
+        let host = self.host.strip_suffix('.').unwrap_or(&self.host);
+        let plain = Self::new(host, self.port).to_string().to_ascii_lowercase();
         let port = if self.is_tls { ":443" } else { ":80" };
         plain.strip_suffix(port).map(str::to_owned).unwrap_or(plain)
     }
@@ -85,13 +87,15 @@ impl fmt::Display for Origin {
 }
 
 /// Whether resolvers accept the name: RFC 1123, and the underscore that compose projects use. A
-/// name of only digits and dots must be an IPv4 address.
+/// final dot excludes the search domains of `resolv.conf`. A name of only digits and dots must be
+/// an IPv4 address.
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let looks_like_ipv4 = name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    (1..=253).contains(&name.len())
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    (1..=253).contains(&labels.len())
         && name.bytes().all(allowed)
-        && !name.split('.').any(str::is_empty)
+        && !labels.split('.').any(str::is_empty)
         && (!looks_like_ipv4 || name.parse::<Ipv4Addr>().is_ok())
 }
 
@@ -101,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_a_host_and_a_port() {
-        for text in ["stats:8080", "127.0.0.1:80", "[::1]:65535", "my_app.a-b.c:1"] {
+        for text in ["stats:8080", "127.0.0.1:80", "[::1]:65535", "my_app.a-b.c:1", "a.svc.:80"] {
             assert_eq!(Origin::parse(text).unwrap().to_string(), text);
         }
         for text in [
@@ -120,6 +124,9 @@ mod tests {
             "stats:80/x",
             "a..b:80",
             "1.2.3:80",
+            "1.2.3.4.:80",
+            ".:80",
+            "a..:80",
             "[]:80",
         ] {
             assert_eq!(Origin::parse(text), None, "{text}");
@@ -133,7 +140,7 @@ mod tests {
         {
             assert_eq!(Origin::parse_authority(text).as_deref(), Some(expected));
         }
-        for text in ["", "a b", "a:0", "a/b", "::1", "a:80:80", "http://a"] {
+        for text in ["", "a b", "a:0", "a/b", "::1", "a:80:80", "http://a", "a.", "a.:80"] {
             assert_eq!(Origin::parse_authority(text), None, "{text}");
         }
     }
@@ -145,6 +152,8 @@ mod tests {
             ("https://Api", "https://Api:443", "api"),
             ("https://api:8443", "https://api:8443", "api:8443"),
             ("https://[::1]:443", "https://[::1]:443", "[::1]"),
+            ("https://api.svc.", "https://api.svc.:443", "api.svc"),
+            ("api.svc.:8080", "api.svc.:8080", "api.svc:8080"),
         ] {
             let origin = Origin::parse_upstream(text).unwrap();
             assert_eq!((origin.to_string().as_str(), &*origin.authority()), (shown, authority));

@@ -18,6 +18,7 @@ pub use build::Build;
 pub use config::{ConfigError, Settings};
 pub use launch::{Launch, Process, ServiceInfo, launch, launch_or_explain, serve_until_terminated};
 pub use listen::{ListenError, listen};
+pub use logs::redirect_logs;
 pub use probe::{ProbeError, probe};
 pub use secret::Secret;
 pub use signal::{Termination, termination};

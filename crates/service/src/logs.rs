@@ -1,7 +1,9 @@
 //! Logs: JSON lines for machines, colored lines on a terminal.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{self, IsTerminal, Write, stdout};
 use std::str::FromStr;
+use std::sync::OnceLock;
+use std::thread;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
@@ -9,6 +11,38 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Settings;
+
+/// Consumer of log lines; returns false if it does not take the line.
+static CONSUMER: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
+
+/// Passes log lines to `consumer` instead of standard output, which blocks if its reader has
+/// stopped. Those of a panic are still written at once: the process may end with it.
+pub fn redirect_logs(consumer: fn(&[u8]) -> bool) {
+    // A second consumer in one process (tests) has no effect.
+    let _ = CONSUMER.set(consumer);
+}
+
+/// Writer of log lines, each with one call.
+struct Output;
+
+impl Output {
+    const fn new() -> Self {
+        Self
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match CONSUMER.get() {
+            Some(consumer) if !thread::panicking() && consumer(line) => Ok(line.len()),
+            _ => stdout().write_all(line).map(|()| line.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stdout().flush()
+    }
+}
 
 /// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,16 +95,23 @@ impl Logs {
         self.format == Format::Json
     }
 
-    /// Writes all events, and panics, to standard output from now on, so that the last message of a
-    /// process is also a log line.
+    /// Logs all events, and panics, from now on, so that the last message of a process is also a
+    /// log line.
     pub(crate) fn start(self) {
         let registry = tracing_subscriber::registry().with(self.filter);
         // A second start in one process (tests) keeps the first subscriber, which has no
         // disadvantage.
         let _ = match self.format {
-            Format::Json => registry.with(fmt::layer().json().flatten_event(true)).try_init(),
+            Format::Json => registry
+                .with(fmt::layer().json().flatten_event(true).with_writer(Output::new))
+                .try_init(),
             Format::Text => registry
-                .with(fmt::layer().with_ansi(stdout().is_terminal()).with_target(false))
+                .with(
+                    fmt::layer()
+                        .with_ansi(stdout().is_terminal())
+                        .with_target(false)
+                        .with_writer(Output::new),
+                )
                 .try_init(),
         };
         std::panic::set_hook(Box::new(|panic| {

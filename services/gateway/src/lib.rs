@@ -71,7 +71,7 @@ async fn serve(
     // Before the lookups, which take a while: without a handler, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup());
     let listener = service::listen(process.listen)?;
-    access_log::open(process.json_logs, config.log_percent);
+    let _log = access_log::open(process.json_logs, config.log_percent);
     let redirect = match config.redirect {
         Some(address) => {
             let own = listener.local_addr().map_or(process.listen.port(), |own| own.port());
@@ -113,6 +113,5 @@ async fn serve(
         });
     }
     listener::http1::run(listener, gateway, workers, process.drain, shutdown).await;
-    access_log::close();
     Ok(())
 }

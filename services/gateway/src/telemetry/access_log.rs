@@ -1,5 +1,6 @@
 //! Access log: one JSON line per request, written by a dedicated thread, so that no request waits
-//! for a slow disk or reader. Lines that cannot be written in time are counted and dropped.
+//! for a slow disk or reader. Lines that cannot be written in time are counted and dropped. The
+//! thread writes the lines of events as well, in the same order.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -26,6 +27,8 @@ struct AccessLog {
     lines: Mutex<Lines>,
     /// Signals the first line after an empty buffer, or the end of the log.
     changed: Condvar,
+    /// Requests are logged.
+    has_requests: bool,
     /// JSON format; otherwise text for a terminal.
     json: bool,
     percent: u8,
@@ -68,38 +71,52 @@ pub(crate) struct Entry<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
+/// The open log, which closes on drop.
+#[must_use = "the log closes when this is dropped"]
+pub(crate) struct Guard;
+
 /// Starts the log; `percent` is the share of successful requests in it.
-pub(crate) fn open(json: bool, percent: u8) {
-    if !tracing::enabled!(target: "access", tracing::Level::INFO) {
-        return;
-    }
+pub(crate) fn open(json: bool, percent: u8) -> Guard {
+    let has_requests = tracing::enabled!(target: "access", tracing::Level::INFO);
     let (lines, changed, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
     // A second call in one process keeps the first log.
-    let access_log = ACCESS_LOG.get_or_init(|| AccessLog { lines, changed, json, percent, turn });
+    let access_log =
+        ACCESS_LOG.get_or_init(|| AccessLog { lines, changed, has_requests, json, percent, turn });
     let writer = std::thread::Builder::new().name("journal".to_owned());
-    if let Err(error) = writer.spawn(|| access_log.write_all()) {
-        tracing::error!(%error, "access log unavailable");
-        access_log.lock().is_stopped = true;
+    match writer.spawn(|| access_log.write_all()) {
+        Ok(_) => service::redirect_logs(queue),
+        Err(error) => {
+            tracing::error!(%error, "access log unavailable");
+            access_log.lock().is_stopped = true;
+        }
+    }
+    Guard
+}
+
+impl Drop for Guard {
+    /// Flushes the log within a second: a reader that has stopped must not delay the exit.
+    fn drop(&mut self) {
+        let Some(access_log) = ACCESS_LOG.get() else { return };
+        let mut lines = access_log.lock();
+        lines.is_closed = true;
+        access_log.changed.notify_all();
+        // Poisoned or timed out: the process ends in any case.
+        drop(
+            access_log
+                .changed
+                .wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.is_stopped),
+        );
     }
 }
 
-/// Flushes the log within a second: a reader that has stopped must not delay the exit.
-pub(crate) fn close() {
-    let Some(access_log) = ACCESS_LOG.get() else { return };
-    let mut lines = access_log.lock();
-    lines.is_closed = true;
-    access_log.changed.notify_all();
-    // Poisoned or timed out: the process ends in any case.
-    drop(
-        access_log
-            .changed
-            .wait_timeout_while(lines, Duration::from_secs(1), |lines| !lines.is_stopped),
-    );
+/// Queues the line of an event; false after the end of the log.
+fn queue(line: &[u8]) -> bool {
+    ACCESS_LOG.get().is_some_and(|access_log| access_log.push(line, || {}))
 }
 
 /// Whether a request is logged: failed ones always are.
 pub(crate) fn should_log(failed: bool) -> bool {
-    let Some(access_log) = ACCESS_LOG.get() else { return false };
+    let Some(access_log) = ACCESS_LOG.get().filter(|it| it.has_requests) else { return false };
     if failed || access_log.percent >= 100 {
         return true;
     }
@@ -111,6 +128,27 @@ pub(crate) fn should_log(failed: bool) -> bool {
 impl AccessLog {
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a line for the writer, unless too many wait: then it is `lost`. Returns false if the
+    /// writer has stopped.
+    fn push(&self, line: &[u8], lost: impl FnOnce()) -> bool {
+        let mut lines = self.lock();
+        if lines.is_stopped {
+            return false;
+        }
+        if lines.waiting.len() + line.len() > WAITING_BYTES {
+            drop(lines);
+            lost();
+            return true;
+        }
+        let is_first = lines.waiting.is_empty();
+        lines.waiting.extend_from_slice(line);
+        drop(lines);
+        if is_first {
+            self.changed.notify_all();
+        }
+        true
     }
 
     /// Writes lines until the log is closed.
@@ -153,16 +191,8 @@ impl Entry<'_> {
         let Some(access_log) = ACCESS_LOG.get() else { return };
         let now = SystemTime::now();
         let line = if access_log.json { self.json_line(now) } else { self.text_line(now) };
-        let mut lines = access_log.lock();
-        if lines.is_stopped || lines.waiting.len() + line.len() > WAITING_BYTES {
+        if !access_log.push(&line, || unlogged.add()) {
             unlogged.add();
-            return;
-        }
-        let is_first = lines.waiting.is_empty();
-        lines.waiting.extend_from_slice(&line);
-        drop(lines);
-        if is_first {
-            access_log.changed.notify_all();
         }
     }
 

@@ -48,8 +48,8 @@ impl Scheme {
             ("ws", Self::Http),
             ("wss", Self::Https),
         ];
-        let named = names.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
-        named.map(|(_, scheme)| scheme)
+        let known = names.into_iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+        known.map(|(_, scheme)| scheme)
     }
 }
 

@@ -80,7 +80,8 @@ fn the_default_connection_limit_is_half_and_excludes_shared_addresses() {
 
 #[test]
 fn settings_that_exclude_or_need_each_other_are_rejected() {
-    let cases: [(&[(&str, &str)], &[&str]); 6] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 6] = [
         (
             &[("GATEWAY_ADMIN_LISTEN", "127.0.0.1:3050")],
             &["GATEWAY_LISTEN (0.0.0.0:3050) and GATEWAY_ADMIN_LISTEN (127.0.0.1:3050) use"],

@@ -404,19 +404,19 @@ fn one_client_cannot_occupy_the_redirect() {
     for (limit, is_redirected) in
         [(("GATEWAY_MAX_CONNECTIONS", "1"), true), (("GATEWAY_CLIENT_CONNECTIONS", "1"), false)]
     {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = free_address();
         let listen = free.to_string();
         let _gateway = pair.start_with(
             upstream(None),
             &[("GATEWAY_REDIRECT_LISTEN", &listen), ("GATEWAY_HOSTS", "localhost"), limit],
         );
         let begun = Instant::now();
-        let mut silent = connect(free);
+        let mut silent = crate::connect(free);
         if is_redirected {
-            assert!(clear_text(free, "/").starts_with("HTTP/1.1 308"));
+            assert!(get_text(free, "/").starts_with("HTTP/1.1 308"));
             assert_eq!(silent.read(&mut [0]).unwrap(), 0, "it makes room");
         } else {
-            assert_eq!(connect(free).read(&mut [0]).unwrap(), 0, "one connection a client");
+            assert_eq!(crate::connect(free).read(&mut [0]).unwrap(), 0, "one connection a client");
         }
         // Before the timeout of a request.
         assert!(begun.elapsed() < Duration::from_secs(5), "{limit:?}");

@@ -24,10 +24,12 @@ pub(super) trait Unit<R: ?Sized>: Send {
 /// Result of one read.
 pub(super) struct Outcome<R: ?Sized> {
     pub(super) state: SourceState,
-    /// Stores the values in a reading, with the time of the read in seconds since the epoch of the
-    /// reader.
-    pub(super) update: Box<dyn FnOnce(&mut R, f64) + Send>,
+    pub(super) update: Update<R>,
 }
+
+/// Stores the values of a read in a reading, with the time of the read in seconds since the epoch of
+/// the reader.
+pub(super) type Update<R> = Box<dyn FnOnce(&mut R, f64) + Send>;
 
 /// Availability of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

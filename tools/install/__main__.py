@@ -184,7 +184,7 @@ def steps(groups: list[str]) -> list[Step]:
             "firefox",
             "Firefox",
             "about 1 min",
-            # Due again when somebody has installed one.
+            # Due again when a Firefox was installed since.
             lambda: (identity(toolchain.browser("firefox")), existing("firefox-esr", "firefox")),
             firefox,
         ),

@@ -60,7 +60,8 @@ pub fn launch_or_explain<C>(
     read: impl FnOnce(&mut Settings) -> C,
     explain: impl FnOnce(&Process, &C) -> String,
 ) -> Launch<C> {
-    let command = match Command::parse(std::env::args().skip(1)) {
+    let arguments = std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned());
+    let command = match Command::parse(arguments) {
         Ok(command) => command,
         Err(sentence) => {
             report(info, &sentence);

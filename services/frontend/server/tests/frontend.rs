@@ -5,8 +5,11 @@
     reason = "in a test a failed unwrap is the test's failure"
 )]
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
 use std::time::Duration;
 
 use testing::{Answer, Service, run};
@@ -187,6 +190,14 @@ fn the_health_check_is_0_while_the_server_runs_and_1_when_not() {
     assert_eq!(check(), Some(0));
     assert_eq!(server.stop().code, Some(0));
     assert_eq!(check(), Some(1));
+}
+
+#[test]
+fn an_argument_that_is_not_text_is_a_sentence() {
+    let argument = OsStr::from_bytes(b"\xff");
+    let refused = Command::new(FRONTEND).arg(argument).output().unwrap();
+    assert_eq!(refused.status.code(), Some(64), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is not a command"), "{refused:?}");
 }
 
 #[cfg(not(feature = "dev"))]

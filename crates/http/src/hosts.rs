@@ -4,7 +4,7 @@
 //! internet could point a name of its own at 127.0.0.1 (DNS rebinding); the browser then sends that
 //! name in `Host`.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::fmt;
 
 /// Names of a service on loopback.
@@ -94,6 +94,13 @@ impl Hosts {
         hosts.into_iter().all(|host| self.contains(host))
     }
 
+    /// Like [`Hosts::contains_all`], for a health check, which may also name an IP address: load
+    /// balancers, orchestrators and the `healthcheck` command send the one that they connect to.
+    /// DNS rebinding needs a name.
+    pub fn admits_check<'a>(&self, hosts: impl IntoIterator<Item = &'a str>) -> bool {
+        hosts.into_iter().all(|host| self.contains(host) || is_address(host))
+    }
+
     /// Whether the value of a Host field, with or without a port, is accepted.
     pub fn contains(&self, host: &str) -> bool {
         match self {
@@ -115,6 +122,11 @@ impl fmt::Display for Hosts {
 /// An IPv6 address as in Host, in its canonical form (RFC 5952).
 fn bracketed(address: Ipv6Addr) -> String {
     format!("[{address}]")
+}
+
+/// Whether a host, with an optional port, is an IP address.
+fn is_address(host: &str) -> bool {
+    [host, &format!("{host}:0")].iter().any(|text| text.parse::<SocketAddr>().is_ok())
 }
 
 /// Whether a host, with an optional port and an optional dot at its end, equals the name, or is
@@ -185,6 +197,21 @@ mod tests {
         assert!(
             !hosts.contains_all(["evil.test"]) && !hosts.contains_all(["localhost", "evil.test"])
         );
+    }
+
+    #[test]
+    fn a_health_check_may_name_an_address_and_no_other_name() {
+        for hosts in [hosts("example.org", "0.0.0.0"), hosts("", "127.0.0.1")] {
+            for host in ["10.0.0.3", "10.0.0.3:8080", "[2001:db8::1]", "[2001:db8::1]:8080"] {
+                assert!(hosts.admits_check([host]) && !hosts.contains_all([host]), "{host}");
+            }
+            for host in ["evil.test", "evil.test:80", "10.0.0.3.evil.test", "::1", "10.0.0.3:x", ""]
+            {
+                assert!(!hosts.admits_check([host]), "{host}");
+            }
+            assert!(!hosts.admits_check(["10.0.0.3", "evil.test"]) && hosts.admits_check([]));
+        }
+        assert!(hosts("example.org", "0.0.0.0").admits_check(["example.org:8080"]));
     }
 
     #[test]

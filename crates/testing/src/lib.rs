@@ -65,12 +65,9 @@ impl Service {
     /// contains the listening address. `listen_name` is the setting for the address. Of two
     /// variables with the same name, the later applies.
     pub fn start(program: &str, listen_name: &str, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(program, &[], variables)
-            .env("LOG_FORMAT", "json")
-            .env(listen_name, "127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let defaults = [("LOG_FORMAT", "json"), (listen_name, "127.0.0.1:0")];
+        let variables = [&defaults[..], variables].concat();
+        let mut child = command(program, &[], &variables).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         // It reads to the end, so that the service never blocks on the pipe.

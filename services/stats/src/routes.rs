@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use semantics::hosts::Hosts;
-use semantics::negotiation::{coding, media_type};
+use semantics::negotiation::{FULL, coding, media_type};
 use server::Answer;
 
 use crate::body::Body;
@@ -98,11 +98,17 @@ fn resource<B: http_body::Body>(
     let named = headers.get_all(header::HOST).into_iter();
     let named = named.map(|host| host.to_str().unwrap_or_default());
     let target = request.uri().authority().map(hyper::http::uri::Authority::as_str);
-    if !hosts.contains_all(named.chain(target)) {
+    let named = named.chain(target);
+    let resource = Resource::at(request.uri().path());
+    let is_known = match resource {
+        Some(Resource::Health | Resource::Ready) => hosts.admits_check(named),
+        _ => hosts.contains_all(named),
+    };
+    if !is_known {
         let detail = "this host is not served here; STATS_HOSTS names the hosts that are";
         return Err(problem::response(StatusCode::MISDIRECTED_REQUEST, detail));
     }
-    let Some(resource) = Resource::at(request.uri().path()) else {
+    let Some(resource) = resource else {
         let detail = "no such resource; /openapi.json lists all";
         return Err(problem::response(StatusCode::NOT_FOUND, detail));
     };
@@ -377,9 +383,16 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
+/// Whether the client accepts gzip and does not prefer the text as it is.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let weight = |name| coding(values(headers, header::ACCEPT_ENCODING), name);
     headers.contains_key(header::ACCEPT_ENCODING)
-        && coding(values(headers, header::ACCEPT_ENCODING), "gzip") > 0
+        && match weight("gzip") {
+            0 => false,
+            // No other weight is greater.
+            FULL => true,
+            gzip => gzip >= weight("identity"),
+        }
 }
 
 /// Response in the encoding that the client accepts.

@@ -14,6 +14,9 @@ use crate::site::{Asset, Site};
 
 const NOT_FOUND: &str = include_str!("not_found.html");
 
+const HEALTH: &str = "/healthz";
+const READY: &str = "/readyz";
+
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -33,9 +36,9 @@ pub(crate) fn respond(
         not_allowed(site)
     } else if let Some(asset) = site.find(path) {
         file(asset, headers, site)
-    } else if path == "/healthz" {
+    } else if path == HEALTH {
         text_response(StatusCode::OK, JSON, BUILD.health(), site)
-    } else if path == "/readyz" {
+    } else if path == READY {
         text_response(StatusCode::OK, TEXT, "ok\n", site)
     } else {
         text_response(StatusCode::NOT_FOUND, HTML, NOT_FOUND, site)
@@ -44,6 +47,11 @@ pub(crate) fn respond(
         return without_body(response);
     }
     response
+}
+
+/// Whether a health check asks for this path.
+pub(crate) fn is_health_check(path: &str) -> bool {
+    matches!(path, HEALTH | READY)
 }
 
 /// The answer to a request for a host that is not served.

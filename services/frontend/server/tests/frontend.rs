@@ -193,6 +193,17 @@ fn the_health_check_is_0_while_the_server_runs_and_1_when_not() {
 }
 
 #[test]
+fn the_health_check_is_0_whichever_hosts_are_answered() {
+    let server = start(&[("FRONTEND_LISTEN", "0.0.0.0:0"), ("FRONTEND_HOSTS", "page.test")]);
+    let address = format!("0.0.0.0:{}", server.address.port());
+    for path in ["/healthz", "/readyz"] {
+        let checked = run(FRONTEND, &["healthcheck", path], &[("FRONTEND_LISTEN", &address)]);
+        assert!(checked.status.success(), "{checked:?}");
+    }
+    assert_eq!(server.get("/").status, 421);
+}
+
+#[test]
 fn an_argument_that_is_not_text_is_a_sentence() {
     let argument = OsStr::from_bytes(b"\xff");
     let refused = Command::new(FRONTEND).arg(argument).output().unwrap();

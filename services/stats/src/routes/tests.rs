@@ -137,6 +137,9 @@ async fn responses_are_compressed_if_the_client_accepts_it() {
         (&[("accept-encoding", "br, gzip")][..], Some("gzip")),
         (&[("accept-encoding", "br")], None),
         (&[("accept-encoding", "gzip;q=0")], None),
+        (&[("accept-encoding", "gzip;q=0.1, identity")], None),
+        (&[("accept-encoding", "gzip;q=0.001")], Some("gzip")),
+        (&[("accept-encoding", "identity;q=0.5, gzip;q=0.5")], Some("gzip")),
         (&[], None),
     ] {
         let response = get(&feed, "/stats", fields);
@@ -387,6 +390,9 @@ async fn on_loopback_an_unknown_host_is_rejected_for_every_path() {
     for path in ["/stats", "/stats/stream", "/metrics", "/healthz", "/nothing"] {
         assert_eq!(status(path, Some(b"evil.test:8080")), 421, "{path}");
         assert_eq!(status(path, Some(b"\xff")), 421, "{path}");
+    }
+    for (path, expected) in [("/stats", 421), ("/healthz", 200), ("/readyz", 200)] {
+        assert_eq!(status(path, Some(b"10.0.0.3:8080")), expected, "{path}");
     }
     assert_eq!(status("http://evil.test/stats", Some(b"localhost")), 421);
     assert_eq!(status("/stats", Some(b"localhost:8080")), 200);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, run};
+use testing::{BOUND, Service, eventually, run};
 
 use crate::{STATS, Tree, stat, stats_once};
 
@@ -311,6 +311,16 @@ fn the_health_check_reports_the_state_of_the_service() {
     assert_eq!(service.stop().code, Some(0));
     let gone = run(STATS, &["healthcheck"], &[("STATS_LISTEN", &address)]);
     assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+}
+
+#[test]
+fn the_health_check_succeeds_whichever_hosts_are_answered() {
+    let service = start(&[("STATS_LISTEN", "0.0.0.0:0"), ("STATS_HOSTS", "stats.test")]);
+    let address = format!("0.0.0.0:{}", service.address.port());
+    eventually(|| {
+        run(STATS, &["healthcheck", "/readyz"], &[("STATS_LISTEN", &address)]).status.success()
+    });
+    assert_eq!(service.get("/stats").status, 421);
 }
 
 #[test]

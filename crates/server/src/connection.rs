@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -50,15 +51,20 @@ pub(crate) async fn serve<H, F, B>(
 where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output: Into<Answer<B>>>,
-    B: http_body::Body + 'static,
+    B: http_body::Body + Default + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let shared = Arc::new(Shared::default());
     let service = service_fn(|request| {
         let framing = Framing::of(&request);
-        let answer = handler(request);
+        let answer = has_valid_host(&request).then(|| handler(request));
         let shared = &shared;
         async move {
+            let Some(answer) = answer else {
+                let mut response = Response::new(B::default());
+                *response.status_mut() = StatusCode::BAD_REQUEST;
+                return Ok(response);
+            };
             match answer.await.into() {
                 Answer::Whole(response) => Ok::<_, Infallible>(response),
                 Answer::Events(response) => {
@@ -91,6 +97,16 @@ where
     Ok(event_stream.await?.map(|(response, framing)| {
         (connection.into_parts().io.stream.into_inner(), response, framing)
     }))
+}
+
+/// Whether the request has one Host field, or none in HTTP/1.0 (RFC 9112, section 3.2). hyper does
+/// not check it.
+fn has_valid_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).into_iter();
+    match hosts.next() {
+        Some(_) => hosts.next().is_none(),
+        None => request.version() < Version::HTTP_11,
+    }
 }
 
 impl Read for Socket {

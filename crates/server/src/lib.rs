@@ -86,7 +86,7 @@ pub async fn run<H, F, B>(
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output: Into<Answer<B>>> + Send + 'static,
-    B: http_body::Body + Send + 'static,
+    B: http_body::Body + Default + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
@@ -135,7 +135,7 @@ pub async fn serve_connection<H, F, B>(stream: TcpStream, handler: H, request_he
 where
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
-    B: http_body::Body + 'static,
+    B: http_body::Body + Default + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let http = builder(request_head);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// Response body in one frame; `None` after the frame was returned.
+#[derive(Default)]
 pub(crate) struct Body(Option<Bytes>);
 
 impl<T: Into<Bytes>> From<T> for Body {

@@ -79,6 +79,23 @@ async fn malformed_and_oversized_heads_are_the_clients_fault() {
 }
 
 #[tokio::test]
+async fn a_request_has_one_host_unless_its_version_has_none() {
+    let server = server(Limits::default(), Duration::ZERO).await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n", "200"),
+        ("GET / HTTP/1.1\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n", "400"),
+        ("GET / HTTP/1.0\r\n", "200"),
+        ("GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n", "400"),
+    ] {
+        let stream = server.ask(&format!("{request}Connection: close\r\n\r\n")).await;
+        let answer = rest(stream).await;
+        assert_eq!(answer.get(9..12), Some(status), "{request}");
+        assert_eq!(answer.ends_with("small"), status == "200", "{request}");
+    }
+}
+
+#[tokio::test]
 async fn connections_above_the_limit_wait_for_a_place() {
     let limits = Limits { connections: 1, ..Limits::default() };
     let server = server(limits, Duration::ZERO).await;

@@ -134,6 +134,18 @@ def test_a_flood_of_connections_does_not_affect_open_connections(pytestconfig, u
         assert most - idle <= CONNECTIONS + 20, "more connections than there are places"
 
 
+def test_silent_connections_that_use_all_file_descriptors_make_room(pytestconfig, upstreams):
+    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    with services.gateway(pytestconfig, *upstreams, prefix=limited, LOG_LEVEL="error") as gateway:
+        with contextlib.ExitStack() as stack:
+            for _ in range(64):
+                stack.enter_context(socket.create_connection((gateway.host, gateway.port), 5))
+            begun = time.monotonic()
+            assert gateway.fetch("/healthz").status == 200
+            # A silent connection is closed after 10 s.
+            assert time.monotonic() - begun < 5
+
+
 def test_connections_that_come_and_go_leave_nothing_behind(pytestconfig, upstreams):
     """Two thousand: closed at once, reset at once, or left in the middle of a request."""
     parts = [

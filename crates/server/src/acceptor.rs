@@ -50,17 +50,18 @@ impl Acceptor {
     pub async fn accept(&self) -> (TcpStream, SocketAddr, Permit) {
         // The semaphore is never closed, so a permit eventually becomes available.
         let permit = Permit { _permit: self.permits.semaphore.clone().acquire_owned().await.ok() };
-        let (stream, peer) = self.next().await;
+        let (stream, peer) = self.next(|| {}).await;
         (stream, peer, permit)
     }
 
-    /// Like [`Acceptor::accept`], but accepts the connection first. Without a permit, `make_room`
-    /// is called until one is available; meanwhile one connection above the limit is open.
+    /// Like [`Acceptor::accept`], but accepts the connection first. Without a permit or a free file
+    /// descriptor, `make_room` is called until there is one; meanwhile one connection above the
+    /// limit is open.
     pub async fn accept_making_room(
         &self,
         make_room: impl Fn(),
     ) -> (TcpStream, SocketAddr, Permit) {
-        let (stream, peer) = self.next().await;
+        let (stream, peer) = self.next(&make_room).await;
         let semaphore = &self.permits.semaphore;
         if let Ok(permit) = semaphore.clone().try_acquire_owned() {
             return (stream, peer, Permit { _permit: Some(permit) });
@@ -73,13 +74,21 @@ impl Acceptor {
         }
     }
 
-    async fn next(&self) -> (TcpStream, SocketAddr) {
+    async fn next(&self, make_room: impl Fn()) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 // An error of the option means that the peer has already disconnected.
                 Ok((stream, peer)) if stream.set_nodelay(true).is_ok() => return (stream, peer),
                 Ok(_) => {}
-                Err(error) => pause_after(&error).await,
+                // A connection that was reset before it was accepted is not a fault of the service.
+                Err(error) if is_of_peer(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    make_room();
+                    // Without free file descriptors, the same error would repeat at once and keep a
+                    // core busy.
+                    sleep(ERROR_PAUSE).await;
+                }
             }
         }
     }
@@ -98,13 +107,7 @@ impl Permits {
     }
 }
 
-/// Pauses after an accept error. A connection that was reset before it was accepted is not a fault
-/// of the service and needs no pause. Without free file descriptors, the same error would repeat at
-/// once and keep a core busy.
-async fn pause_after(error: &io::Error) {
-    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) {
-        return;
-    }
-    tracing::warn!(%error, "cannot accept a connection");
-    sleep(ERROR_PAUSE).await;
+/// Whether the peer has reset the connection.
+fn is_of_peer(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }

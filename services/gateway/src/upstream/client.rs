@@ -36,8 +36,9 @@ use crate::upstream::{Connection, Failure, Lease, Pool};
 /// Maximum size of a response head in bytes.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Maximum informational responses before the final one; more are treated as a loop.
-const MAX_INFORMATIONAL: u8 = 8;
+/// Maximum bytes of informational responses before the final one; more are treated as a loop. Many
+/// short ones are valid: 102 (Processing) during a long operation, 104 for each part of an upload.
+const INFORMATIONAL_BYTES: usize = 32 * 1024;
 
 /// Maximum attempts in total, where a retry is safe.
 const MAX_ATTEMPTS: usize = 3;
@@ -181,7 +182,7 @@ pub(crate) async fn send_request(
                 let mut exchange = Exchange {
                     sending: upload.begin(head),
                     buffer: BytesMut::new(),
-                    informational_count: 0,
+                    informational_bytes: 0,
                     protocol,
                     rules: call.rules,
                 };
@@ -272,7 +273,7 @@ impl From<Failure> for ExchangeError {
 struct Exchange<'a> {
     sending: UploadState,
     buffer: BytesMut,
-    informational_count: u8,
+    informational_bytes: usize,
     protocol: Option<&'a HeaderValue>,
     rules: &'a FieldRules,
 }
@@ -295,7 +296,7 @@ impl Exchange<'_> {
             let client_time = self.sending.client_time(upload);
             // The timeout covers the whole head from its first byte, because an upstream could send
             // it byte by byte.
-            let head = (self.informational_count, self.buffer.is_empty());
+            let head = (self.informational_bytes, self.buffer.is_empty());
             let now = (self.sending.progress(), head, client_time.is_some());
             if before != Some(now) {
                 before = Some(now);
@@ -332,9 +333,13 @@ impl Exchange<'_> {
                 (Ok(0), None) => return Poll::Ready(Err(Failure::Reset.into())),
                 (Ok(_), _) => {}
             }
-            while let Some(head) = response_head::take(&mut self.buffer)
-                .map_err(|response_head::InvalidHead| Failure::Invalid)?
-            {
+            loop {
+                let received = self.buffer.len();
+                let Some(head) = response_head::take(&mut self.buffer)
+                    .map_err(|response_head::InvalidHead| Failure::Invalid)?
+                else {
+                    break;
+                };
                 if head.status == StatusCode::SWITCHING_PROTOCOLS {
                     let confirms_upgrade =
                         self.protocol.is_some_and(|it| confirms_upgrade(&head.fields, it));
@@ -347,8 +352,8 @@ impl Exchange<'_> {
                 if !head.status.is_informational() {
                     return Poll::Ready(Ok(head));
                 }
-                self.informational_count += 1;
-                if self.informational_count > MAX_INFORMATIONAL {
+                self.informational_bytes += received - self.buffer.len();
+                if self.informational_bytes > INFORMATIONAL_BYTES {
                     return Poll::Ready(Err(Failure::Invalid.into()));
                 }
                 if head.status != StatusCode::CONTINUE {
@@ -364,7 +369,7 @@ impl Exchange<'_> {
                 return Poll::Ready(Err(Failure::Invalid.into()));
             }
         }
-        if self.informational_count > 0 {
+        if self.informational_bytes > 0 {
             // The check below detects a disconnected client.
             let _ = client.poll_flush(context);
         }

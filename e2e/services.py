@@ -66,10 +66,10 @@ def stats(config, ready=True, port=None, prefix=(), streams=None, **settings):
 
 
 @contextmanager
-def frontend(config, **settings):
-    """A frontend service with these settings."""
+def frontend(config, streams=None, **settings):
+    """A frontend service with these settings; `streams` is as for stats."""
     settings = {"FRONTEND_HOSTS": "*", **settings}
-    with _service(config, "frontend", "/healthz", settings) as own:
+    with _service(config, "frontend", "/healthz", settings, streams=streams) as own:
         yield own
 
 

@@ -1,5 +1,6 @@
 """The release binaries as processes: how soon they answer and how they end."""
 
+import contextlib
 import fcntl
 import os
 import re
@@ -109,15 +110,30 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(service):
     assert "the port is in use by another process" in refused.stderr.decode()
 
 
-def test_metrics_in_a_pipe_that_is_not_read_delay_no_request(pytestconfig):
-    reading, writing = os.pipe()
-    os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+def test_metrics_in_a_pipe_that_is_not_read_delay_neither_requests_nor_the_end(pytestconfig):
     settings = {"STATS_EMF": "10", "LOG_LEVEL": "off"}
-    with services.stats(pytestconfig, streams={"stdout": writing}, **settings) as own:
-        try:
-            # The first line is due with the tenth sample.
-            eventually(lambda: own.fetch("/stats").json()["sequence"] > 12, seconds=30)
-        finally:
-            # The service writes its last lines to no reader, so that it can end.
-            os.close(reading)
-            os.close(writing)
+    with full_pipe() as streams, services.stats(pytestconfig, streams=streams, **settings) as own:
+        # The first line is due with the tenth sample.
+        eventually(lambda: own.fetch("/stats").json()["sequence"] > 12, seconds=30)
+        own.process.send_signal(signal.SIGTERM)
+        assert own.process.wait(timeout=STOP_SECONDS) == 0
+
+
+@pytest.mark.parametrize("name", ["stats", "frontend"])
+def test_a_log_reader_that_has_stopped_delays_neither_requests_nor_the_end(pytestconfig, name):
+    """As a container runtime on a disk that hangs: the pipe is full, and writes to it block."""
+    settings = {"LOG_LEVEL": "info"}
+    with full_pipe() as streams, getattr(services, name)(pytestconfig, streams=streams, **settings) as own:
+        own.process.send_signal(signal.SIGTERM)
+        assert own.process.wait(timeout=STOP_SECONDS) == 0
+
+
+@contextlib.contextmanager
+def full_pipe():
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+        yield {"stdout": writing}
+    finally:
+        os.close(reading)
+        os.close(writing)

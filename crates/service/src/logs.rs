@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -12,11 +13,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Settings;
 
+/// Time that a line waits for a reader that is only slow. A pipe that accepts a line has room for
+/// 4 KiB (`pipe(7)`).
+const READER_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+
 /// Consumer of log lines; returns false if it does not take the line.
 static CONSUMER: OnceLock<fn(&[u8]) -> bool> = OnceLock::new();
 
-/// Passes log lines to `consumer` instead of standard output, which blocks if its reader has
-/// stopped. Those of a panic are still written at once: the process may end with it.
+/// Passes log lines to `consumer` instead of standard output, which loses lines while its reader
+/// has stopped. Those of a panic are still written at once: the process may end with it.
 pub fn redirect_logs(consumer: fn(&[u8]) -> bool) {
     // A second consumer in one process (tests) has no effect.
     let _ = CONSUMER.set(consumer);
@@ -35,6 +40,9 @@ impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match CONSUMER.get() {
             Some(consumer) if !thread::panicking() && consumer(line) => Ok(line.len()),
+            // The reader has stopped, as that of a container on a disk that hangs. Waiting for it
+            // would stop the service.
+            _ if !accepts_line() => Ok(line.len()),
             _ => stdout().write_all(line).map(|()| line.len()),
         }
     }
@@ -42,6 +50,13 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         stdout().flush()
     }
+}
+
+/// Whether standard output accepts a line in time. The writer reports errors.
+fn accepts_line() -> bool {
+    let stdout = stdout();
+    let mut files = [PollFd::new(&stdout, PollFlags::OUT)];
+    poll(&mut files, Some(&READER_TIME)) != Ok(0)
 }
 
 /// Format of a log line.

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,29 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(service):
     assert refused.returncode == 1
     assert refused.stderr.decode().count("\n") == 1
     assert "the port is in use by another process" in refused.stderr.decode()
+
+
+# As Docker sets up a container in a network without IPv6.
+WITHOUT_IPV6 = """
+ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 || exit 77
+"$@" & trap "kill $!" EXIT
+for _ in $(seq 50); do "$@" healthcheck && exit; sleep 0.1; done; exit 1
+"""
+
+
+def test_a_service_on_every_address_is_healthy_in_a_container_without_ipv6(service):
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare"))):
+        pytest.skip("needs root, iproute2 and util-linux for a network namespace")
+    program, listen, port = service
+    command = ["unshare", "-n", "sh", "-c", WITHOUT_IPV6, "sh", program]
+    environment = {"PATH": os.environ["PATH"], listen: f"[::]:{port}", "LOG_LEVEL": "error"}
+    if catalog.ALL[program.name].public:
+        nowhere = dict.fromkeys(SERVICES, "127.0.0.1:1")
+        environment |= catalog.gateway_settings(catalog.ALL.values(), nowhere)
+    checked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    if checked.returncode == 77 or "unshare failed" in checked.stderr:
+        pytest.skip("needs leave to make a network namespace")
+    assert checked.returncode == 0, checked.stderr[-200:]
 
 
 def test_metrics_in_a_pipe_that_is_not_read_delay_neither_requests_nor_the_end(pytestconfig):

@@ -1,7 +1,7 @@
 //! The health check of an image without a shell: the binary of the service sends a request to the
 //! running service.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -37,9 +37,16 @@ pub enum ProbeError {
 /// # Errors
 /// A step takes longer than 2 s, or the status is not 200.
 pub fn probe(listen: SocketAddr, path: &str) -> Result<(), ProbeError> {
-    let address = reachable(listen);
-    let status =
-        status_line(address, path).map_err(|source| ProbeError::NoResponse { address, source })?;
+    let mut address = reachable(listen);
+    let mut answer = status_line(address, path);
+    // A container without IPv6 has no ::1, but a service on [::] accepts IPv4 connections there.
+    if listen.ip() == Ipv6Addr::UNSPECIFIED
+        && answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+    {
+        address = (Ipv4Addr::LOCALHOST, listen.port()).into();
+        answer = status_line(address, path);
+    }
+    let status = answer.map_err(|source| ProbeError::NoResponse { address, source })?;
     if status.split(' ').nth(1) == Some("200") {
         Ok(())
     } else {

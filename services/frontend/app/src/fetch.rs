@@ -53,6 +53,9 @@ pub(crate) async fn request(
     let init = Object::new();
     set(&init, "headers", &fields);
     set(&init, "signal", signal);
+    // Firefox sends a request only after the previous one for the same address, such as the stream
+    // of another tab, has ended, unless it bypasses the cache.
+    set(&init, "cache", &"no-store".into());
     // Another origin may use redirects, which look the same as a redirect to a sign-in page.
     if url.starts_with('/') {
         set(&init, "redirect", &"manual".into());

@@ -104,9 +104,9 @@ def browser(request):
 
 @pytest.fixture
 def chromium(request, browser):
-    """Chromium, for downloads and developer tools, which Playwright does not have over WebDriver BiDi."""
+    """Chromium, for what Playwright cannot do over WebDriver BiDi: downloads, media and developer tools."""
     if is_firefox(request.config):
-        pytest.skip("needs Chromium: Playwright reports no downloads of Firefox, and has no developer tools there")
+        pytest.skip("needs Chromium: Playwright has no downloads, media and developer tools in Firefox")
     return browser
 
 

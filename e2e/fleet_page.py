@@ -2,8 +2,9 @@
 
 from contextlib import ExitStack
 
+import dashboard
 import pytest
-from conftest import ARTIFACTS, eventually
+from conftest import eventually
 from dashboard import collect_complaints, settled
 from fake_fleet import DIST, FakeFleet, Member
 
@@ -99,9 +100,8 @@ def until(page, condition):
 
 
 def picture(page, name):
-    ARTIFACTS.mkdir(exist_ok=True)
     settled(page)
-    page.screenshot(path=ARTIFACTS / f"fleet-{name}.png", caret="initial")
+    dashboard.picture(page, name, "fleet")
 
 
 def five():

@@ -13,6 +13,9 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened):
     wanted = set(page.locator("[data-walk]").evaluate_all("(all) => all.map((e) => e.dataset.walk)"))
     reached, hidden = set(), []
     for _ in range(len(wanted) + 5):
+        if reached == wanted:
+            # One more would leave the page: Firefox moves the focus to its toolbar.
+            break
         page.keyboard.press("Tab")
         place, name, is_shown = page.evaluate("""() => {
           const element = document.activeElement, style = getComputedStyle(element);

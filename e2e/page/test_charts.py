@@ -326,7 +326,7 @@ def test_the_table_of_a_day_has_dates_and_peaks(opened, backend):
     assert len(dates) == 2, dates
 
 
-def test_free_memory_is_gray_in_a_picture(opened):
+def test_free_memory_is_gray_in_a_picture(chromium, opened):
     page = opened()
     with page.expect_download() as download:
         button(page, "download-svg-memory").click()

@@ -33,7 +33,7 @@ def test_it_fits_every_screen(opened, backend, scheme, size):
     picture(page, f"{scheme}-{width}")
 
 
-def test_paper_is_white_and_has_no_buttons(opened):
+def test_paper_is_white_and_has_no_buttons(chromium, opened):
     page = opened(color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     settled(page)

@@ -149,6 +149,8 @@ def test_two_tabs_share_their_settings(opened, backend):
     second = first.context.new_page()
     second.goto(backend.url)
     wait_until_live(second)
+    # A field of a tab without the focus cannot lose it, which reports the change.
+    first.bring_to_front()
     button(first, "settings").click()
     first.locator("[data-threshold]").first.fill("40")
     first.locator("[data-threshold]").first.press("Tab")
@@ -236,7 +238,7 @@ def lab(color, vision):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("vision", VISIONS)
-def test_series_are_distinct_for_every_kind_of_vision(opened, scheme, vision):
+def test_series_are_distinct_for_every_kind_of_vision(chromium, opened, scheme, vision):
     page = opened(color_scheme=scheme)
     colors = page.evaluate("""() => ["--s0", "--s1", "--s2", "--s3", "--s4", "--s5", "--surface"].map(
       (name) => getComputedStyle(document.documentElement).getPropertyValue(name))""")
@@ -258,7 +260,7 @@ def test_the_icon_and_the_cores_have_the_colors_of_the_page(opened, backend):
     assert drawn(page, "cores")
 
 
-def test_forced_colors_show_the_range_and_the_series(opened):
+def test_forced_colors_show_the_range_and_the_series(chromium, opened):
     page = opened(forced_colors="active")
     current = button(page, "range-10m")
     other = button(page, "range-1h")

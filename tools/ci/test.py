@@ -39,10 +39,9 @@ LOGS = ROOT / "target" / "test"
 # More failures than these are no matter of chance.
 MOST_REPEATED = 5
 
-# Those that run in Firefox too: figures, charts, tables, tabs, and looks.
+# Those that run in Firefox too, where browsers differ: focus, pointer, layout, storage and connections.
 FIREFOX_TESTS = (
-    *("accessibility", "charts", "chart_views", "fleet_table", "levels", "live", "preferences", "screens", "states"),
-    *("status", "tables", "tabs"),
+    *("accessibility", "charts", "chart_views", "fleet_table", "preferences", "screens", "status", "tables", "tabs"),
 )
 
 # Tests that start services of their own, so the form in which the system runs does not matter to them.

@@ -78,6 +78,14 @@ def test_an_alert_that_begins_is_one_notification(opened, backend, tell):
     assert words(tell(page, alert("warning"), disk)) == ["Warning: /var is 93.0 % full"]
 
 
+def test_a_name_with_a_tab_and_a_line_break_is_one_alert(opened, tell):
+    page = allowed(opened)
+    turn_on(page)
+    tell(page)
+    disk = alert("warning", subject="filesystem", target="/mnt/a\tb\nc", value=93.0)
+    assert words(tell(page, disk)) == ["Warning: /mnt/a\tb\nc is 93.0 % full"]
+
+
 def test_a_worse_state_replaces_it_and_a_better_one_takes_it_back(opened, backend, tell):
     page = allowed(opened)
     turn_on(page)

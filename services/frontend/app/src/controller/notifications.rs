@@ -7,7 +7,7 @@ use crate::number::Format;
 
 impl Controller {
     /// Passes the alerts to the script, which compares them with the previous ones: their names,
-    /// levels and sentences.
+    /// levels and sentences. A name may contain any other character than the separator.
     pub(super) fn notify(&self) {
         let dashboard = self.dashboard.borrow();
         let Some(latest) = &dashboard.latest else { return };
@@ -19,7 +19,7 @@ impl Controller {
         for alert in &dashboard.alerts {
             let level = level_labels(alert.level).1;
             let sentence = alert.sentence(format);
-            for part in [&alert.subject, " ", &alert.target, "\t", level, "\t", &sentence, "\n"] {
+            for part in [&alert.subject, " ", &alert.target, "\0", level, "\0", &sentence, "\0\0"] {
                 text.push_str(part);
             }
         }

@@ -64,6 +64,31 @@ def test_a_long_host_name_fits_on_a_phone(opened, backend, name):
     assert page.evaluate(TOO_WIDE) == []
 
 
+# Horizontal positions of parts of a text.
+PLACES = """(box, parts) => {
+  const text = document.createTreeWalker(box, NodeFilter.SHOW_TEXT).nextNode();
+  return parts.map((part) => {
+    const range = document.createRange();
+    range.setStart(text, text.data.indexOf(part));
+    range.setEnd(text, text.data.indexOf(part) + part.length);
+    return range.getBoundingClientRect().left; }); }"""
+
+
+@pytest.mark.parametrize("name", ["\u062e\u0627\u062f\u0645", "/mnt/\u202eabc"])
+def test_a_name_from_right_to_left_leaves_the_text_around_it_alone(opened, backend, name):
+    def named(sample):
+        full = {"subject": "filesystem", "target": name, "state": "critical", "value": 99.3, "unit": "percent"}
+        return {**sample, "hostname": name, "state": "critical", "alerts": [{**full, "since_unix_ms": 1}]}
+
+    backend.scene.change = named
+    page = opened()
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    for place, parts in ((".scope", [" on ", name, "4", "GiB"]), (".state a", [name, "is", "99", "full"])):
+        places = page.locator(place).first.evaluate(PLACES, parts)
+        assert places == sorted(places), (place, places)
+
+
 def test_events_and_thresholds_are_whole_on_a_phone(opened, backend):
     text = "this service started again after 12 min; version 1.4.2 instead of 1.4.1"
 

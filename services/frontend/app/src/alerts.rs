@@ -1,7 +1,7 @@
 //! Alerts and events: decoding, sentences, and the panels and tiles that show them.
 
 use crate::fields::Fields;
-use crate::number::Format;
+use crate::number::{Format, push_name};
 use crate::unit::Unit;
 
 /// Severity.
@@ -127,7 +127,7 @@ impl Alert {
         let mut text = String::new();
         for letter in subject.sentence.chars() {
             match letter {
-                '@' => text.push_str(&self.target),
+                '@' => push_name(&mut text, &self.target),
                 '#' => text.push_str(&format.text(self.value, self.unit)),
                 // An alert for the busiest of several disks has no target.
                 ' ' if text.is_empty() || text.ends_with(' ') => {}

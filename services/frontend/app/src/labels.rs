@@ -6,7 +6,7 @@ use crate::alerts::Level;
 use crate::decode::Reading;
 use crate::fetch::Failure;
 use crate::metrics::Metric;
-use crate::number::{Format, UNKNOWN, decimals, push_integer, scaled, short};
+use crate::number::{Format, UNKNOWN, decimals, push_integer, push_name, scaled, short};
 use crate::panels::Tile;
 use crate::state::{Dashboard, Link};
 use crate::unit::Unit;
@@ -25,7 +25,7 @@ pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {
     let mut text = subject.to_owned();
     if !latest.hostname.is_empty() {
         text.push_str(" on ");
-        text.push_str(&latest.hostname);
+        push_name(&mut text, &latest.hostname);
     }
     let mut link = if is_host { ", " } else { ", limited to " };
     if !cores.is_nan() {

@@ -116,6 +116,17 @@ pub(crate) fn contains(text: &str, part: &str) -> bool {
     text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
 }
 
+/// Appends a name. One that may run from right to left is isolated, because it would turn the text
+/// around it.
+pub(crate) fn push_name(text: &mut String, name: &str) {
+    if name.is_ascii() {
+        return text.push_str(name);
+    }
+    for part in ["\u{2068}", name, "\u{2069}"] {
+        text.push_str(part);
+    }
+}
+
 /// Appends an integer to a text.
 pub(crate) fn push_integer(text: &mut String, value: i64) {
     if value < 0 {
@@ -196,6 +207,14 @@ mod tests {
         let mut text = String::new();
         push_integer(&mut text, -1_020);
         assert_eq!(text, "-1020");
+    }
+
+    #[test]
+    fn a_name_that_may_run_from_right_to_left_is_isolated() {
+        let mut text = String::new();
+        push_name(&mut text, "/var");
+        push_name(&mut text, "\u{202e}x");
+        assert_eq!(text, "/var\u{2068}\u{202e}x\u{2069}");
     }
 
     #[test]

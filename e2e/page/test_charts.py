@@ -295,6 +295,14 @@ def test_a_crosshair_that_left_the_window_hides_no_value(opened, backend):
     assert not page.locator(".hovered").count()
 
 
+def test_a_screen_reader_reads_the_busiest_core_under_the_crosshair(opened):
+    page = opened()
+    hover(page, "cores", 0.5)
+    told = plot(page, "cores").get_attribute("aria-valuetext")
+    busiest = panel(page, "cores").locator(".legend b").inner_text()
+    assert told.endswith(busiest) and "core" in busiest, (told, busiest)
+
+
 def test_a_core_has_its_own_number_where_others_are_offline(opened, backend):
     def offline(sample):
         cores = sample["processors"]["cores"]

@@ -132,8 +132,10 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     let is_shown = !is_missing && !is_heat && dashboard.rows().is_some();
     let is_open = dashboard.tables[index];
 
+    let busiest = if is_heat { busiest(dashboard, row, format) } else { String::new() };
     if is_heat {
-        busiest(page, dashboard, row, format);
+        page.put(busiest.clone());
+        page.fill(r#"<ul class="legend"><li class="s0">busiest<b>{}</b></li></ul>"#);
     } else {
         legend(page, dashboard, &shape, row, format);
     }
@@ -143,6 +145,9 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     page.put(plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)));
     // A screen reader would read new values every second.
     page.put(match dashboard.hover {
+        Some(_) if is_heat => {
+            [&value_text(dashboard, &shape, row, format), ", ", &busiest].concat()
+        }
         Some(_) => value_text(dashboard, &shape, row, format),
         None => "now".to_owned(),
     });
@@ -330,19 +335,19 @@ fn legend(
     page.fill(r#"<ul class="legend">{}</ul>"#);
 }
 
-fn busiest(page: &mut Page, dashboard: &Dashboard, row: Option<&Row>, format: Format) {
+/// Names the busiest core at the time under the pointer, or now.
+fn busiest(dashboard: &Dashboard, row: Option<&Row>, format: Format) -> String {
     let cores = row.map_or(&[][..], |row| &row.cores);
     let busiest = cores.iter().enumerate().max_by_key(|(_, busy)| **busy);
     let ids = dashboard.latest.as_ref().map_or(&[][..], |latest| &latest.core_ids);
-    page.put(busiest.map_or_else(
+    busiest.map_or_else(
         || UNKNOWN.to_owned(),
         |(core, busy)| {
             let busy = format.text(f64::from(*busy), Unit::Percent);
             let id = ids.get(core).copied().unwrap_or(core as f64);
             ["core ", &plain(id), ", ", &busy].concat()
         },
-    ));
-    page.fill(r#"<ul class="legend"><li class="s0">busiest<b>{}</b></li></ul>"#);
+    )
 }
 
 /// Time and values under the crosshair, for screen readers.

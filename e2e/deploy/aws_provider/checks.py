@@ -327,3 +327,17 @@ def service(config: Object, account: Account) -> Iterator[Problem]:
             yield Problem("load_balancer", "the network mode awsvpc needs target groups of the target_type ip")
     if task["network_mode"] == "awsvpc" and not config.get("network_configuration"):
         yield Problem("network_configuration", "the network mode awsvpc needs a network_configuration")
+
+
+def applied(kind: str, prior: Object | None, state: Object, account: Account) -> Iterator[Problem]:
+    """Refusals that depend on what is there at that moment of an apply."""
+    if kind == "aws_lb_listener_rule":
+        place, before = ([one["listener_arn"], one["priority"]] if one else None for one in (state, prior))
+        taken = [[one["listener_arn"], one["priority"]] for one in account.every(kind)]
+        if place != before and place in taken:
+            yield Problem("priority", f"PriorityInUse: Priority '{state['priority']}' is currently in use")
+    if kind == "aws_lb" and not state["internal"]:
+        subnets = [one for one in account.every("aws_subnet") if one["id"] in (state["subnets"] or ())]
+        reached = {one["vpc_id"] for one in account.every("aws_internet_gateway")}
+        for network in sorted({one["vpc_id"] for one in subnets} - reached):
+            yield Problem("subnets", f"InvalidSubnet: VPC {network} has no internet gateway")

@@ -46,6 +46,16 @@ class Account:
             with self._lock:
                 self._resources[value["arn"]] = (kind, value)
 
+    def forget(self, kind: str, value: Object) -> None:
+        """Removes what was destroyed; revisions of task definitions stay, because AWS keeps counting them."""
+        if kind != "aws_ecs_task_definition":
+            with self._lock:
+                self._resources.pop(value.get("arn") or "", None)
+
+    def every(self, kind: str) -> list[Object]:
+        with self._lock:
+            return [value for known, value in self._resources.values() if known == kind]
+
     def find(self, kind: str, arn: Any) -> Object | None:
         with self._lock:
             found = self._resources.get(arn) if isinstance(arn, str) else None
@@ -53,13 +63,8 @@ class Account:
 
     def next_revision(self, family: Any) -> int:
         """Revisions of a task definition are counted for as long as the fake runs, as AWS counts them."""
-        with self._lock:
-            revisions = [
-                value["revision"]
-                for kind, value in self._resources.values()
-                if kind == "aws_ecs_task_definition" and value["family"] == family
-            ]
-        return max(revisions, default=0) + 1
+        known = self.every("aws_ecs_task_definition")
+        return max((value["revision"] for value in known if value["family"] == family), default=0) + 1
 
 
 class Text(str):

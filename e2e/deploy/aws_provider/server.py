@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent import futures
@@ -23,6 +24,8 @@ from values import absent, decode, encode, is_known
 
 # Terraform walks ten resources at a time, per provider block.
 THREADS = 32
+# AWS attaches a gateway later than it makes subnets, so that what needs it has to wait for it.
+GATEWAY_SECONDS = 0.5
 
 
 class Provider:
@@ -86,10 +89,14 @@ class Provider:
         response.legacy_type_system = True
         kind, planned = request.type_name, decode(request.planned_state)
         if planned is None:
+            self.account.forget(kind, decode(request.prior_state))
             response.new_state.CopyFrom(request.planned_state)
             return response
         block = self.schema.resource_schemas[kind].block
         state = resources.apply(kind, block, planned, self.settings[peer], self.account)
+        if kind == "aws_internet_gateway":
+            time.sleep(GATEWAY_SECONDS)
+        report(response, checks.applied(kind, decode(request.prior_state), state, self.account))
         if self._check_service(kind, state, response).diagnostics:
             response.new_state.CopyFrom(request.prior_state)
             return response

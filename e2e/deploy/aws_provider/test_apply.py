@@ -27,10 +27,15 @@ resource "aws_subnet" "shop" {
   cidr_block = each.value
 }
 
+resource "aws_internet_gateway" "shop" {
+  vpc_id = aws_vpc.shop.id
+}
+
 resource "aws_lb" "shop" {
   name         = "shop"
   subnets      = [for subnet in aws_subnet.shop : subnet.id]
   idle_timeout = 60
+  depends_on   = [aws_internet_gateway.shop]
 }
 
 resource "aws_lb_target_group" "shop" {
@@ -210,6 +215,36 @@ class Applies(unittest.TestCase):
                 trial.write(CONFIGURATION.replace(before, after))
                 _, text = trial.terraform("apply", "-auto-approve", expect=1)
                 self.assertIn(message, text)
+
+    def test_a_load_balancer_waits_for_the_way_out(self) -> None:
+        trial = Trial(self.folder, CONFIGURATION.replace("  depends_on   = [aws_internet_gateway.shop]\n", ""))
+        _, text = trial.terraform("apply", "-auto-approve", expect=1)
+        self.assertIn("has no internet gateway", text)
+        trial.terraform("apply", "-auto-approve")
+
+    def test_two_rules_of_a_listener_differ_in_priority(self) -> None:
+        rule = """
+        resource "aws_lb_listener_rule" "%s" {
+          listener_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/shop/1/2"
+          priority     = %d
+          action {
+            type             = "forward"
+            target_group_arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/%s/1"
+          }
+          condition {
+            path_pattern {
+              values = ["/*"]
+            }
+          }
+        }
+        """
+        trial = Trial(self.folder, rule % ("old", 10, "old"))
+        trial.terraform("apply", "-auto-approve")
+        trial.write((rule % ("old", 10, "old")) + rule % ("new", 10, "new"))
+        _, text = trial.terraform("apply", "-auto-approve", expect=1)
+        self.assertIn("PriorityInUse: Priority '10' is currently in use", text)
+        trial.write((rule % ("old", 10, "old")) + rule % ("new", 11, "new"))
+        trial.terraform("apply", "-auto-approve")
 
     def test_another_account_is_refused(self) -> None:
         provider = 'provider "aws" {\n  allowed_account_ids = ["999999999999"]\n}\n'

@@ -58,8 +58,9 @@ resource "aws_lb" "this" {
     }
   }
 
-  # AWS writes a test object when access logs are enabled, so the policy must exist first.
-  depends_on = [aws_s3_bucket_policy.logs]
+  # AWS writes a test object when access logs are enabled, and refuses a load balancer of the internet in a VPC without a
+  # gateway.
+  depends_on = [aws_route.out, aws_s3_bucket_policy.logs]
 }
 
 resource "aws_lb_target_group" "this" {

@@ -240,6 +240,8 @@ resource "aws_ecs_service" "this" {
     aws_lb_listener_rule.rolling,
     aws_lb_listener_rule.shifted,
     aws_route.out,
+    aws_route_table_association.private,
+    aws_route_table_association.public,
     aws_vpc_endpoint.interface,
     aws_vpc_endpoint.s3,
     aws_vpc_security_group_egress_rule.aws,

@@ -41,6 +41,11 @@ resource "aws_service_discovery_service" "this" {
   health_check_custom_config {
     failure_threshold = 1
   }
+
+  # A service whose strategy changes gives its name up first; ECS starts no task whose name is gone.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 moved {

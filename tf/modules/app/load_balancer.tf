@@ -147,6 +147,8 @@ resource "aws_lb_listener" "https" {
   }
 }
 
+# The strategy of a service that runs can change: the new rule is there before the old one goes, with a priority of its
+# own, because a listener has each only once.
 resource "aws_lb_listener_rule" "rolling" {
   for_each = { for name, service in local.public : name => service.public if !local.shifted[name] }
 
@@ -211,14 +213,19 @@ resource "aws_lb_listener_rule" "rolling" {
     order            = 2
     target_group_arn = aws_lb_target_group.this["${each.key} blue"].arn
   }
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
-# The same for services whose traffic ECS shifts: Terraform does not revert the shift.
+# The same for services whose traffic ECS shifts: Terraform does not revert the shift. While both rules are there, this
+# one decides.
 resource "aws_lb_listener_rule" "shifted" {
   for_each = { for name, service in local.public : name => service.public if local.shifted[name] }
 
   listener_arn = local.listener.arn
-  priority     = each.value.priority
+  priority     = each.value.priority - 1
   tags         = merge(var.tags, { Name = each.key })
 
   dynamic "condition" {
@@ -257,7 +264,8 @@ resource "aws_lb_listener_rule" "shifted" {
   }
 
   lifecycle {
-    ignore_changes = [action]
+    create_before_destroy = true
+    ignore_changes        = [action]
   }
 }
 

@@ -227,8 +227,11 @@ variable "services" {
     error_message = "a service that others call may have at most 8 tasks: a name has no more addresses in an answer. Set keeps_addresses on the callers if they keep the addresses of earlier answers."
   }
   validation {
-    condition     = length(distinct([for service in values(var.services) : service.public.priority if service.public != null])) == length([for service in values(var.services) : service if service.public != null])
-    error_message = "two public services have the same priority; the load balancer needs an order."
+    # The one below belongs to a service whose traffic is shifted.
+    condition = alltrue([for service in values(var.services) : try(service.public.priority >= 2 && service.public.priority <= 50000 && floor(service.public.priority) == service.public.priority, service.public == null)]) && length(distinct(flatten([
+      for service in values(var.services) : [service.public.priority, service.public.priority - 1] if service.public != null
+    ]))) == 2 * length([for service in values(var.services) : service if service.public != null])
+    error_message = "priorities of public services must be whole numbers from 2 to 50000 that differ by 2 or more: the load balancer needs an order, and a place before each for the rule of shifted traffic."
   }
   validation {
     condition     = alltrue([for service in values(var.services) : service.public == null || try(length(service.public.paths) + length(service.public.hosts) > 0, false)])

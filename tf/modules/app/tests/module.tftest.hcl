@@ -361,6 +361,46 @@ run "a_linear_shift_takes_its_steps" {
   }
 }
 
+# The rule of the strategy before is there until the service has the other one.
+run "before_the_strategy_changes" {
+  command = apply
+
+  variables {
+    protect = false
+  }
+}
+
+run "the_strategy_of_a_service_that_runs_can_change" {
+  command = apply
+
+  variables {
+    protect             = false
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "CANARY" } })
+      cart = var.services.cart
+    }
+  }
+
+  assert {
+    condition     = aws_lb_listener_rule.shifted["web"].priority == 9
+    error_message = "the rule that ECS shifts must come before the one that goes"
+  }
+}
+
+run "and_back" {
+  command = apply
+
+  variables {
+    protect = false
+  }
+
+  assert {
+    condition     = aws_lb_listener_rule.rolling["web"].priority == 10
+    error_message = "the rule of a rolling service has another priority than its service"
+  }
+}
+
 run "a_sidecar_with_a_port_is_reached_by_its_callers_alone" {
   command = plan
 

@@ -11,6 +11,13 @@ data "aws_availability_zones" "available" {
 
   # Zones without Fargate (Amazon ECS Developer Guide, "Supported Regions for Amazon ECS on AWS Fargate").
   exclude_zone_ids = ["apne1-az3", "cac1-az4", "use1-az3", "usw1-az2"]
+
+  lifecycle {
+    postcondition {
+      condition     = length(local.own_vpc) == 0 || length(self.names) >= var.network.zones
+      error_message = "this region has Fargate in ${length(self.names)} availability zones, and network.zones is ${var.network.zones}."
+    }
+  }
 }
 
 data "aws_region" "current" {}

@@ -242,11 +242,11 @@ variable "services" {
     error_message = "deployment.strategy must be ROLLING, BLUE_GREEN, CANARY or LINEAR."
   }
   validation {
-    condition     = alltrue([for service in values(var.services) : service.deployment.percent >= 1 && service.deployment.percent <= 99 && service.deployment.minutes >= 0 && service.deployment.bake_minutes >= 0])
-    error_message = "deployment.percent must be from 1 to 99, and minutes and bake_minutes 0 or more."
+    condition     = alltrue([for service in values(var.services) : service.deployment.percent >= (service.deployment.strategy == "LINEAR" ? 3 : 1) && service.deployment.percent <= 99 && alltrue([for minutes in [service.deployment.minutes, service.deployment.bake_minutes] : minutes >= 0 && floor(minutes) == minutes])])
+    error_message = "deployment.percent must be from 1 to 99, for LINEAR from 3, and minutes and bake_minutes whole numbers, 0 or more: ECS takes no others."
   }
   validation {
-    condition     = alltrue([for service in values(var.services) : service.deployment.bake_minutes + (service.deployment.strategy == "LINEAR" ? ceil(100 / max(service.deployment.percent, 1)) : 1) * service.deployment.minutes <= 45 || contains(["ROLLING", "BLUE_GREEN"], service.deployment.strategy)])
+    condition     = alltrue([for service in values(var.services) : service.deployment.strategy == "ROLLING" || service.deployment.bake_minutes + lookup({ CANARY = 1, LINEAR = ceil(100 / max(service.deployment.percent, 1)) }, service.deployment.strategy, 0) * service.deployment.minutes <= 45])
     error_message = "a deployment that shifts traffic for more than 45 minutes outlives the job that waits for it: fewer steps, or shorter ones."
   }
   validation {

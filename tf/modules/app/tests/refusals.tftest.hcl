@@ -50,6 +50,61 @@ run "a_shift_that_outlives_its_job_is_refused" {
   expect_failures = [var.services]
 }
 
+run "old_tasks_that_stay_longer_than_the_job_are_refused" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "BLUE_GREEN", bake_minutes = 60 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_linear_step_is_at_least_the_smallest_of_ecs" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "LINEAR", percent = 2, minutes = 0 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "minutes_are_whole_as_ecs_counts_them" {
+  command = plan
+
+  variables {
+    blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
+    services = {
+      web  = merge(var.services.web, { deployment = { strategy = "CANARY", minutes = 2.5 } })
+      cart = var.services.cart
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
+run "the_place_before_a_public_service_is_its_own" {
+  command = plan
+
+  variables {
+    services = {
+      web  = var.services.web
+      cart = merge(var.services.cart, { public = { priority = 9 } })
+    }
+  }
+
+  expect_failures = [var.services]
+}
+
 run "requests_per_target_do_not_go_with_a_shift" {
   command = plan
 
@@ -358,6 +413,17 @@ run "two_public_services_need_an_order" {
   }
 
   expect_failures = [var.services]
+}
+
+# Three zones here, and two in us-west-1.
+run "more_zones_than_the_region_has_are_refused" {
+  command = plan
+
+  variables {
+    network = { zones = 4 }
+  }
+
+  expect_failures = [data.aws_availability_zones.available]
 }
 
 run "sign_in_without_https_is_refused" {

@@ -196,6 +196,19 @@ data "aws_iam_policy_document" "preview" {
     resources = ["*"]
   }
 
+  # Cloud Map removes the records of instances that are deregistered with their service; see `delegated`.
+  statement {
+    sid       = "RecordsOfNames"
+    actions   = ["route53:ChangeResourceRecordSets"]
+    resources = ["${local.arn}:route53:::hostedzone/*"]
+
+    condition {
+      test     = "ForAllValues:StringLike"
+      variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
+      values   = ["*.${var.name}-${local.scopes.preview.environments}.${var.name}-${local.scopes.preview.balancers}.internal"]
+    }
+  }
+
   # Security groups and scaling have no name in their ARN; what another environment has made is tagged so.
   statement {
     sid       = "NotOthers"

@@ -155,7 +155,8 @@ data "aws_iam_policy_document" "delegated" {
     resources = ["*"]
   }
 
-  # Cloud Map writes the namespace's own records when it changes; its zone has an id that AWS chooses.
+  # Cloud Map writes the namespace's own records when it changes, and removes those of instances that are deregistered
+  # with their service; its zone has an id that AWS chooses.
   statement {
     sid       = "RecordsOfNamespace"
     actions   = ["route53:ChangeResourceRecordSets"]
@@ -164,7 +165,7 @@ data "aws_iam_policy_document" "delegated" {
     condition {
       test     = "ForAllValues:StringLike"
       variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
-      values   = ["${local.named}.internal"]
+      values   = ["${local.named}.internal", "*.${local.named}.internal"]
     }
   }
 

@@ -455,8 +455,8 @@ variable "waf" {
   default = null
 
   validation {
-    condition     = try(var.waf.requests_per_5_minutes >= 100 && var.waf.requests_per_5_minutes <= 2000000000, var.waf == null)
-    error_message = "waf.requests_per_5_minutes must be at least 100, the smallest that AWS allows."
+    condition     = try(var.waf.requests_per_5_minutes >= 10 && var.waf.requests_per_5_minutes <= 2000000000, var.waf == null)
+    error_message = "waf.requests_per_5_minutes must be at least 10, the smallest that AWS allows."
   }
 }
 

@@ -515,6 +515,19 @@ run "the_policy_of_logs_has_what_ec2_would_write" {
   }
 }
 
+run "a_firewall_may_refuse_as_early_as_aws_allows" {
+  command = plan
+
+  variables {
+    waf = { requests_per_5_minutes = 10 }
+  }
+
+  assert {
+    condition     = toset([for rule in aws_wafv2_web_acl.this["shop-test"].rule : rule.name]) == toset(["rate", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"])
+    error_message = "the firewall has other rules"
+  }
+}
+
 run "zones_without_fargate_are_left_out" {
   command = plan
 

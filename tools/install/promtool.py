@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from tools.common import toolchain, versions
+from tools.common import debian_program, toolchain, versions
 from tools.install import debian_packages
 from tools.install.progress import DOWNLOAD, Failed, Job
 
@@ -41,7 +41,7 @@ def _unpack(job: Job, name: str, package: str) -> None:
     archive = toolchain.TOOLS / "cache" / name
     # What the package depends on is for the server's own pages, so that it is fetched alone, and
     # it does not matter what is installed.
-    options = debian_packages.private_apt(archive, status="")
+    options = debian_program.apt_options(archive, status="")
     job.run(["apt-get", *options, "update"], DOWNLOAD)
     downloads = archive / "archives"
     for old in downloads.glob("*.deb"):

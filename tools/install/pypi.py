@@ -96,27 +96,12 @@ def build_packages(job: Job) -> None:
     script(toolchain.BIN / "wasm-ld", WASM_LD.format(zig=zig))
 
 
-def test_packages(job: Job) -> None:
-    """Packages that the tests under e2e import."""
-    pip_install(job, "test")
-
-
-def aws(job: Job) -> None:
-    """boto3 and pytest, apart from all else: deploying needs no compiler."""
-    own_venv(job, "aws", "deploy")
-
-
-def sigstore(job: Job) -> None:
-    """The reference implementation of Sigstore, which reads what GitHub signs."""
-    own_venv(job, "sigstore", "sigstore")
-
-
-def rehearsal(job: Job) -> None:
-    """The fake of S3 and STS; its tests are skipped where Python is too old for it."""
-    if sys.version_info < REHEARSAL_PYTHON:
-        job.say("SKIPPED: the rehearsal of a deployment needs Python 3.10 or later")
-        return
-    own_venv(job, "rehearsal", "rehearsal")
+def provider_inputs() -> object:
+    return (
+        *(pinned("provider"), pinned("provider-schema"), versions.aws_provider(toolchain.ROOT)),
+        [(PROVIDER / name).read_text(encoding="utf-8") for name in ("schema.py", "tfplugin6.proto")],
+        *(venv("provider"), identity(toolchain.TOOLS / "provider" / "schema.pb")),
+    )
 
 
 def provider(job: Job) -> None:
@@ -138,21 +123,11 @@ def provider(job: Job) -> None:
         unfinished.replace(folder / "schema.pb")
 
 
-def checkov(job: Job) -> None:
-    """The scanner of tf/; skipped where Python is too old for it."""
-    if sys.version_info < REHEARSAL_PYTHON:
-        job.say("SKIPPED: checkov needs Python 3.10 or later")
+def own_venv(job: Job, name: str, group: str, minimum: tuple[int, int] = (3, 9)) -> None:
+    """A virtual environment for one dependency group, which does not agree with the others."""
+    if sys.version_info < minimum:
+        job.say(f"SKIPPED: {name} needs Python {minimum[0]}.{minimum[1]} or later")
         return
-    own_venv(job, "checkov", "checkov")
-
-
-def lint(job: Job) -> None:
-    """Linters of the workflows and the Dockerfile."""
-    own_venv(job, "lint", "lint")
-
-
-def own_venv(job: Job, name: str, group: str) -> None:
-    """A virtual environment for one program, whose needs do not agree with the others'."""
     if importlib.util.find_spec("ensurepip") is None:
         debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
     folder = toolchain.TOOLS.resolve() / name

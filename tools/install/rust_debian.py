@@ -10,7 +10,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from tools.common import toolchain, versions
+from tools.common import debian_program, toolchain, versions
 from tools.common.files import script
 from tools.common.toolchain import targets_to_add
 from tools.install import debian_packages, own_std
@@ -62,7 +62,7 @@ def std_inputs(library: Path) -> object:
 def rust_packages(job: Job) -> None:
     """Download with apt into a private folder, unpack, and make the programs find their libraries."""
     archive = toolchain.TOOLS / "cache" / "apt"
-    options = debian_packages.private_apt(archive, without_rust(dpkg_status()))
+    options = debian_program.apt_options(archive, without_rust(dpkg_status()))
     job.run(["apt-get", *options, "update"], DOWNLOAD)
     policy = job.run(["apt-cache", *options, "policy", versions.DEBIAN_RUST[0]], LOCAL)
     candidate = re.search(r"Candidate: (\S+)", policy)

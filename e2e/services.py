@@ -10,6 +10,7 @@ import pytest
 from conftest import eventually, request
 
 from tools.common import catalog
+from tools.common.ports import free_port
 
 
 class Own(NamedTuple):
@@ -111,9 +112,3 @@ def _service(config, name, path, settings, prefix=(), streams=None, port=None):
             process.wait(timeout=10)
         finally:
             process.kill()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -34,6 +34,7 @@ from strict import faults  # noqa: E402
 from verdict import complaints  # noqa: E402
 
 from tools.common import debian_program, toolchain  # noqa: E402
+from tools.common.ports import free_port  # noqa: E402
 from tools.install import pypi  # noqa: E402
 
 PAGE = ROOT / "docs" / "adversarial.md"
@@ -301,12 +302,6 @@ def said(command: list[str], pattern: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     match = re.search(pattern, done.stdout + done.stderr)
     return match.group(match.lastindex or 0) if match else "of an unknown version"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

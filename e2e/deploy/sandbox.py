@@ -24,6 +24,7 @@ from fake_aws import ACCOUNT, HERE, REGION, Account, Environment
 
 from tools.build import commit
 from tools.common import catalog, toolchain
+from tools.common.ports import free_port
 from tools.common.toolchain import ROOT
 from tools.supply import oci
 from tools.supply.images import MACHINES
@@ -148,14 +149,8 @@ class Sandbox:
         return folder
 
     def git(self, *arguments: str) -> str:
-        identity = [
-            "-c",
-            "user.name=rehearsal",
-            "-c",
-            "user.email=rehearsal@example.org",
-            "-c",
-            "commit.gpgsign=false",
-        ]
+        settings = ("user.name=rehearsal", "user.email=rehearsal@example.org", "commit.gpgsign=false")
+        identity = [word for setting in settings for word in ("-c", setting)]
         return run(["git", *identity, *arguments], cwd=self.repository)
 
     def touch(self, service: str) -> None:
@@ -224,12 +219,6 @@ class Sandbox:
         """Checks that /stats of staging has status 200."""
         with urllib.request.urlopen(f"{self.aws.url}/stats", timeout=10) as response:
             assert response.status == 200, response.status
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def run(command: list[str], cwd: Path = ROOT) -> str:

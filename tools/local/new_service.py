@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from tools.build import build
 from tools.common import catalog, toolchain
 from tools.common.catalog import Service
 from tools.common.files import write
+from tools.common.ports import free_ports
 from tools.common.toolchain import ROOT
 from tools.local import compose_only, processes, service_files, stack
 from tools.local.service_files import NoPlace
@@ -221,14 +221,6 @@ def with_system(name: str, profile: str) -> None:
             print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
     finally:
         system.down()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 if __name__ == "__main__":

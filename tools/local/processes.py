@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from tools.build import build
 from tools.build.build import SERVICES
 from tools.common import catalog, toolchain
+from tools.common.ports import free_port
 from tools.common.toolchain import ROOT
 from tools.local.stack import (
     SCALED,
@@ -70,7 +70,7 @@ class Processes:
     def start(self) -> None:
         for name in self.replicas:
             # Their addresses matter to the gateway alone.
-            self.listen[name] = f"127.0.0.1:{_free_port()}"
+            self.listen[name] = f"127.0.0.1:{free_port()}"
         for name in [*self.replicas, *SERVICES]:
             self._start(name)
 
@@ -213,12 +213,6 @@ class Processes:
     @staticmethod
     def _pid_file(name: str) -> Path:
         return STATE / f"{name}.pid"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _signal(name: str, pid: int, number: signal.Signals) -> None:

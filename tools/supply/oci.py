@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +61,14 @@ def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
     built_for = machine(binary)
     if built_for != architecture:
         raise ImageError(f"{stage.name}: the binary is for {built_for}, and the environment needs {architecture}")
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        entry = tarfile.TarInfo(stage.name)
-        entry.size, entry.mode = len(binary), 0o755
-        archive.addfile(entry, io.BytesIO(binary))
-    layer = gzip.compress(tar.getvalue(), compresslevel=9, mtime=0)
+    tar = tarred([(stage.name, 0o755, binary)])
+    layer = gzip.compress(tar, compresslevel=9, mtime=0)
     config = canonical(
         {
             "architecture": ARCHITECTURES[architecture],
             "os": "linux",
             "config": {**stage.config(), "Labels": {**stage.labels(), **revision(binary)}},
-            "rootfs": {"type": "layers", "diff_ids": [digest(tar.getvalue())]},
+            "rootfs": {"type": "layers", "diff_ids": [digest(tar)]},
         }
     )
     manifest = canonical(
@@ -83,6 +80,17 @@ def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
         }
     )
     return Image(manifest, config, layer)
+
+
+def tarred(files: Iterable[tuple[str, int, bytes]]) -> bytes:
+    """An archive of files by name, mode and content; the same files give the same bytes."""
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, mode, content in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), mode
+            archive.addfile(entry, io.BytesIO(content))
+    return tar.getvalue()
 
 
 def index(images: dict[str, Image], annotations: dict[str, str] | None = None) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import re
 import shutil
@@ -126,13 +125,8 @@ def compose_file(images: dict[str, str], text: str) -> str:
 
 
 def packed(files: list[Path]) -> bytes:
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for file in files:
-            entry, content = tarfile.TarInfo(file.name), file.read_bytes()
-            entry.size, entry.mode = len(content), 0o755 if os.access(file, os.X_OK) else 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    return gzip.compress(tar.getvalue(), compresslevel=9, mtime=0)
+    tar = oci.tarred((file.name, 0o755 if os.access(file, os.X_OK) else 0o644, file.read_bytes()) for file in files)
+    return gzip.compress(tar, compresslevel=9, mtime=0)
 
 
 def publish() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import struct
 import subprocess
 import sys
 import uuid
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.build import build
-from tools.common import catalog, toolchain, versions
+from tools.common import catalog, elf, files, toolchain, versions
 from tools.common.toolchain import ROOT, WASM_TARGET
 from tools.supply import oci
 
@@ -42,12 +41,9 @@ def main(arguments: list[str]) -> int:
         else:
             binaries = build.build(build.RELEASE)
         known = Crates.of_workspace()
-        FOLDER.mkdir(parents=True, exist_ok=True)
         for name, path in binaries.items():
             bill = sbom(name, path.read_bytes(), known)
-            file = FOLDER / f"{name}.cdx.json"
-            file.write_text(json.dumps(bill, indent=1) + "\n", encoding="utf-8")
-            print(f"sbom: {file.relative_to(ROOT)}: {len(bill['components'])} components")
+            print(f"sbom: {save(bill, name)}: {len(bill['components'])} components")
     except (NoList, OSError, build.BuildError) as error:
         print(f"sbom: {error}", file=sys.stderr)
         return 1
@@ -58,10 +54,12 @@ def main(arguments: list[str]) -> int:
 
 def write(service: str, binary: Path, architecture: str) -> Path:
     """The bill of one binary for one processor, beside those of `make sbom`."""
-    bill = sbom(service, binary.read_bytes(), Crates.of_workspace())
-    file = FOLDER / f"{service}-{architecture}.cdx.json"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(bill, indent=1) + "\n", encoding="utf-8")
+    return save(sbom(service, binary.read_bytes(), Crates.of_workspace()), f"{service}-{architecture}")
+
+
+def save(bill: dict, name: str) -> Path:
+    file = FOLDER / f"{name}.cdx.json"
+    files.write(file, json.dumps(bill, indent=1) + "\n")
     return file.relative_to(ROOT)
 
 
@@ -84,21 +82,11 @@ def packages(binary: bytes) -> list[dict]:
 
 
 def section(binary: bytes, wanted: str) -> bytes | None:
-    """A section of a 64-bit little-endian ELF file by its name (elf(5))."""
-    if binary[:6] != b"\x7fELF\x02\x01":
-        raise NoList("this is no 64-bit executable of Linux")
     try:
-        (headers,) = struct.unpack_from("<Q", binary, 0x28)
-        size, count, names = struct.unpack_from("<HHH", binary, 0x3A)
-        entries = [struct.unpack_from("<IIQQQQ", binary, headers + number * size) for number in range(count)]
-        strings = entries[names][4] if count else 0
-        for name, _, _, _, offset, length in entries:
-            end = binary.index(b"\0", strings + name)
-            if binary[strings + name : end] == wanted.encode():
-                return binary[offset : offset + length]
-    except (struct.error, IndexError, ValueError):
-        raise NoList("the executable's table of sections is damaged") from None
-    return None
+        found = [one for one in elf.sections(binary) if one.name == wanted]
+    except ValueError as error:
+        raise NoList(str(error)) from None
+    return binary[found[0].offset : found[0].offset + found[0].size] if found else None
 
 
 # The bill.
@@ -175,7 +163,7 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
             components[ref].update(scope="required", properties=[PAGE])
             depends.setdefault(ref, [])
         depends[main] = sorted({*depends[main], *(ref for ref in components if ref.startswith("pkg:cargo/app@"))})
-    told = oci.revision(binary)
+    labels = oci.revision(binary)
     subject: dict[str, Any] = {
         "type": "application",
         "bom-ref": main,
@@ -184,16 +172,16 @@ def sbom(service: str, binary: bytes, known: Crates) -> dict:
         "purl": main,
         "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(binary).hexdigest()}],
     }
-    if oci.REVISION in told:
-        subject["properties"] = [{"name": "system-stats:commit", "value": told[oci.REVISION]}]
+    if oci.REVISION in labels:
+        subject["properties"] = [{"name": "system-stats:commit", "value": labels[oci.REVISION]}]
     metadata: dict[str, Any] = {
         "tools": {
             "components": [{"type": "application", "name": "cargo-auditable", "version": versions.CARGO_AUDITABLE}]
         },
         "component": subject,
     }
-    if oci.CREATED in told:
-        metadata = {"timestamp": told[oci.CREATED], **metadata}
+    if oci.CREATED in labels:
+        metadata = {"timestamp": labels[oci.CREATED], **metadata}
     bill = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",

@@ -34,16 +34,8 @@ def all_at_once(bench: Bench) -> Iterator[None]:
     if os.geteuid() != 0:
         raise NotToBeHad("incidents need root, for mounts and interfaces")
     stress = servers.debian(bench, "stress-ng", "usr/bin/stress-ng")
-    work = [
-        "--cpu",
-        str(2 * (os.cpu_count() or 1)),
-        "--hdd",
-        "1",
-        "--hdd-bytes",
-        "64M",
-        "--temp-path",
-        str(bench.folder),
-    ]
+    processors = str(2 * (os.cpu_count() or 1))
+    work = ["--cpu", processors, "--hdd", "1", "--hdd-bytes", "64M", "--temp-path", str(bench.folder)]
     with contextlib.ExitStack() as stack:
         stack.enter_context(started([*stress, *work]))
         for name, options, fill in (

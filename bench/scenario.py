@@ -77,15 +77,15 @@ class Scenario:
     name: str
     title: str
     work: str
-    load: str
-    warm_up: str
     compared: str
     measure: Callable[[Bench], Iterator[Measurement]]
-    # Of one measurement.
-    seconds: float
-    rounds: int
     # Of the whole, as it was on two cores.
     estimate: float
+    load: str = "none"
+    warm_up: str = "none"
+    # Of one measurement.
+    seconds: float = 0
+    rounds: int = 1
     ratios: tuple[Ratio, ...] = ()
     plots: tuple[Plot, ...] = ()
     slopes: tuple[Slope, ...] = ()
@@ -127,5 +127,8 @@ class Bench:
                 with servers[name]() as server:
                     yield name, server
             except NotToBeHad as error:
-                self.missing[name] = str(error)
-                print(f"bench: MISSING: {name}: {error}", flush=True)
+                self.miss(name, error)
+
+    def miss(self, name: str, reason: object) -> None:
+        self.missing[name] = str(reason)
+        print(f"bench: MISSING: {name}: {reason}", flush=True)

@@ -43,6 +43,8 @@ DOWNLOAD_SECONDS = 600
 VERSION = r"v?(\d+\.\d+(?:\.\d+)*)"
 # Asks for the same form of a file from every server.
 COMPRESSED = "accept-encoding: gzip"
+# A server that runs as long as the context.
+Starting = contextlib.AbstractContextManager[Server]
 
 
 @contextlib.contextmanager
@@ -53,11 +55,9 @@ def stats(bench: Bench, core: int | None = None, **settings: str) -> Iterator[Se
         yield server
 
 
-@contextlib.contextmanager
-def frontend(bench: Bench, core: int | None = None) -> Iterator[Server]:
+def frontend(bench: Bench, core: int | None = None) -> Starting:
     """The service with the page in it."""
-    with service(bench, "frontend", core) as server:
-        yield server
+    return service(bench, "frontend", core)
 
 
 @contextlib.contextmanager
@@ -126,50 +126,41 @@ def baseline_answer(bench: Bench) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def flask(bench: Bench, core: int | None = None) -> Iterator[Server]:
+def flask(bench: Bench, core: int | None = None) -> Starting:
     """Flask's own server, which the original application runs."""
     port = free_port()
     note_distribution(bench, "flask")
     command = [peer_program(bench, "python"), str(PEERS / "flask_stats.py"), str(port)]
-    with answering(bench, command, port, "/stats", core) as server:
-        yield server
+    return answering(bench, command, port, "/stats", core)
 
 
-@contextlib.contextmanager
-def gunicorn(bench: Bench, core: int | None = None) -> Iterator[Server]:
+def gunicorn(bench: Bench, core: int | None = None) -> Starting:
     """The same application, deployed as in Flask's guide."""
     port = free_port()
     note_distribution(bench, "gunicorn")
     command = [peer_program(bench, "gunicorn"), "-c", str(PEERS / "gunicorn.py")]
     command += ["-b", f"127.0.0.1:{port}", "--chdir", str(PEERS), "flask_stats:app"]
-    with answering(bench, command, port, "/stats", core) as server:
-        yield server
+    return answering(bench, command, port, "/stats", core)
 
 
-@contextlib.contextmanager
-def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Iterator[Server]:
+def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Starting:
     """As in its guide: the default collectors, unless options name others; more than 40 requests at once."""
     port = free_port()
     program = debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
     command = [*program, f"--web.listen-address=127.0.0.1:{port}", "--web.max-requests=0", *options]
-    with answering(bench, command, port, "/metrics", core) as server:
-        yield server
+    return answering(bench, command, port, "/metrics", core)
 
 
-@contextlib.contextmanager
-def glances(bench: Bench, core: int | None = None) -> Iterator[Server]:
+def glances(bench: Bench, core: int | None = None) -> Starting:
     """Its web server, with its own interval of two seconds between samples."""
     port = free_port()
     note_distribution(bench, "glances")
     command = [peer_program(bench, "glances"), "-w", "-B", "127.0.0.1", "-p", str(port)]
     command += ["--disable-check-update", "-C", str(PEERS / "glances.conf")]
-    with answering(bench, command, port, "/api/4/cpu", core) as server:
-        yield server
+    return answering(bench, command, port, "/api/4/cpu", core)
 
 
-@contextlib.contextmanager
-def netdata(bench: Bench, core: int | None = None) -> Iterator[Server]:
+def netdata(bench: Bench, core: int | None = None) -> Starting:
     """The agent alone, its metrics in memory, as in its guide for child nodes."""
     port = free_port()
     program = debian(bench, "netdata", "usr/sbin/netdata")
@@ -179,17 +170,14 @@ def netdata(bench: Bench, core: int | None = None) -> Iterator[Server]:
     configuration = filled("netdata.conf", folder, PORT=port, UNPACKED=unpacked("netdata"))
     command = [*program, "-D", "-c", str(configuration)]
     path = "/api/v1/allmetrics?format=json"
-    with answering(bench, command, port, path, core) as server:
-        yield server
+    return answering(bench, command, port, path, core)
 
 
-@contextlib.contextmanager
-def nginx_static(bench: Bench, files: Path, core: int | None = None) -> Iterator[Server]:
+def nginx_static(bench: Bench, files: Path, core: int | None = None) -> Starting:
     """nginx with one worker and the same compressed files."""
     port = free_port()
     command = nginx_static_command(bench, files, port, "")
-    with answering(bench, command, port, "/index.html", core) as server:
-        yield server
+    return answering(bench, command, port, "/index.html", core)
 
 
 # nginx without a second process, for what counts instructions.
@@ -203,13 +191,11 @@ def nginx_static_command(bench: Bench, files: Path, port: int, process: str = ON
     return nginx_command(bench, folder, filled("nginx_static.conf", folder, **places))
 
 
-@contextlib.contextmanager
-def nginx_proxy(bench: Bench, one: str, other: str, cached: bool) -> Iterator[Server]:
+def nginx_proxy(bench: Bench, one: str, other: str, cached: bool) -> Starting:
     """nginx in the gateway's place, with a worker for each processor."""
     port = free_port()
     command = nginx_proxy_command(bench, one, other, cached, port, "", os.cpu_count())
-    with answering(bench, command, port, "/stats") as server:
-        yield server
+    return answering(bench, command, port, "/stats")
 
 
 def nginx_proxy_command(
@@ -233,13 +219,11 @@ def nginx_command(bench: Bench, folder: Path, configuration: Path) -> list[str]:
     return [*program, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
 
 
-@contextlib.contextmanager
-def haproxy(bench: Bench, one: str, other: str, cached: bool) -> Iterator[Server]:
+def haproxy(bench: Bench, one: str, other: str, cached: bool) -> Starting:
     """haproxy in the gateway's place, with a thread for each processor."""
     port = free_port()
     command = haproxy_command(bench, one, other, cached, port, os.cpu_count())
-    with answering(bench, command, port, "/stats") as server:
-        yield server
+    return answering(bench, command, port, "/stats")
 
 
 def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int, threads: int) -> list[str]:
@@ -256,8 +240,7 @@ def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int,
     return [*program, "-db", "-f", str(configuration)]
 
 
-@contextlib.contextmanager
-def envoy(bench: Bench, one: str, other: str) -> Iterator[Server]:
+def envoy(bench: Bench, one: str, other: str) -> Starting:
     """Envoy in the gateway's place; its cache is not meant for production."""
     port, folder = free_port(), fresh_folder(bench, "envoy")
     places = {"PORT": port}
@@ -267,26 +250,20 @@ def envoy(bench: Bench, one: str, other: str) -> Iterator[Server]:
     program = envoy_program(bench)
     command = [program, "-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
     command += ["--concurrency", str(os.cpu_count())]
-    with answering(bench, command, port, "/stats") as server:
-        yield server
+    return answering(bench, command, port, "/stats")
 
 
-@contextlib.contextmanager
-def caddy_proxy(bench: Bench, one: str, other: str) -> Iterator[Server]:
+def caddy_proxy(bench: Bench, one: str, other: str) -> Starting:
     """Caddy in the gateway's place; it has no cache."""
-    with caddy(bench, "caddy_proxy.caddyfile", None, "/stats", STATS=one, FRONTEND=other) as server:
-        yield server
+    return caddy(bench, "caddy_proxy.caddyfile", None, "/stats", STATS=one, FRONTEND=other)
 
 
-@contextlib.contextmanager
-def caddy_static(bench: Bench, files: Path, core: int | None = None) -> Iterator[Server]:
+def caddy_static(bench: Bench, files: Path, core: int | None = None) -> Starting:
     """Caddy with the same compressed files."""
-    with caddy(bench, "caddy_static.caddyfile", core, "/index.html", FILES=files) as server:
-        yield server
+    return caddy(bench, "caddy_static.caddyfile", core, "/index.html", FILES=files)
 
 
-@contextlib.contextmanager
-def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Iterator[Server]:
+def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Starting:
     port, folder = free_port(), fresh_folder(bench, name.partition(".")[0])
     configuration = filled(name, folder, PORT=port, **places)
     program = peer_program(bench, "caddy")
@@ -295,8 +272,7 @@ def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Ite
     command = [program, "run", "--config", str(configuration), "--adapter", "caddyfile"]
     # On one core it would else run as many threads as the machine has.
     variables = {"HOME": str(folder), **({} if core is None else {"GOMAXPROCS": "1"})}
-    with answering(bench, command, port, path, core, variables) as server:
-        yield server
+    return answering(bench, command, port, path, core, variables)
 
 
 @contextlib.contextmanager

@@ -118,8 +118,7 @@ def terminated(bench: Bench) -> Iterator[Measurement]:
 def moved(bench: Bench) -> Iterator[Measurement]:
     """The name of stats gets another address: how long until the gateway uses it."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-        print("bench: MISSING: dns-moved: root and mount namespaces are needed", flush=True)
-        bench.missing["dns-moved"] = "root and mount namespaces are needed"
+        bench.miss("dns-moved", "root and mount namespaces are needed")
         return
     resolver = bench.folder / "resolv.conf"
     resolver.write_text(f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:1\n", encoding="utf-8")
@@ -170,7 +169,6 @@ SCENARIOS = (
         compared="time of the last failure after stats has a sample again; lost requests",
         measure=all_faults,
         seconds=3,
-        rounds=1,
         estimate=48,
         ratios=(Ratio("back_ms", "gateway", LESS),),
     ),
@@ -183,7 +181,6 @@ SCENARIOS = (
         compared="99th percentile of the complete requests",
         measure=slow,
         seconds=3,
-        rounds=1,
         estimate=43,
         ratios=(Ratio("p99_ms", "gateway", LESS),),
     ),

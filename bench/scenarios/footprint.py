@@ -101,8 +101,7 @@ def idle(bench: Bench) -> Iterator[Measurement]:
             try:
                 running[name] = stack.enter_context(start())
             except NotToBeHad as error:
-                bench.missing[name] = str(error)
-                print(f"bench: MISSING: {name}: {error}", flush=True)
+                bench.miss(name, error)
         for name in ("flask", "gunicorn", "node_exporter"):
             if name in running:
                 asked.append((running[name].port, figures_of.PATHS.get(name, "/stats")))
@@ -161,8 +160,7 @@ def instructions(bench: Bench) -> Iterator[Measurement]:
                 try:
                     yield Measurement(subject, case, {"instructions": round(job.result())})
                 except NotToBeHad as error:
-                    bench.missing[subject] = str(error)
-                    print(f"bench: MISSING: {subject}: {error}", flush=True)
+                    bench.miss(subject, error)
         seen = {case: job.result() for subject, case, job in waiting if subject == "stats"}
     small, large = (seen[f"a sample to one viewer more, {cores} cores"] for cores in (1, 512))
     yield Measurement("stats", "one more viewer, by the size of the sample", {"times": large / small})
@@ -265,13 +263,9 @@ SIZES = Scenario(
     name="sizes",
     title="Sizes",
     work="each program, started",
-    load="none",
-    warm_up="none",
     compared="this project: the only file of the image, by section. Peers: the program and its loaded libraries;"
     " for Python also the virtual environment, without the standard library",
     measure=sizes,
-    seconds=0,
-    rounds=1,
     steady=True,
     estimate=6,
     ratios=(Ratio("all_bytes", "all three", LESS),),
@@ -285,7 +279,6 @@ STARTS = Scenario(
     warm_up="none; the files are in the page cache",
     compared="milliseconds",
     measure=starts,
-    seconds=0,
     rounds=4,
     estimate=18,
     ratios=(Ratio("first_answer_ms", "gateway", LESS),),
@@ -296,12 +289,10 @@ IDLE = Scenario(
     title="Idle",
     work="each program, all at once; those that sample on request (Flask, gunicorn, node_exporter) get one"
     " request a second, the others none",
-    load="none",
     warm_up="5 s",
     compared="processor time per second and memory; for several processes the proportional set size",
     measure=idle,
     seconds=20,
-    rounds=1,
     estimate=30,
     ratios=(
         Ratio("resident_bytes", "stats", LESS),
@@ -322,8 +313,6 @@ INSTRUCTIONS = Scenario(
     warm_up="50 requests, not counted",
     compared="instructions; the load of the machine does not change them, so `make bench-check` has limits for them",
     measure=instructions,
-    seconds=0,
-    rounds=1,
     steady=True,
     estimate=40,
     ratios=(
@@ -338,13 +327,9 @@ PRICE = Scenario(
     title="Price on Fargate, calculated",
     work="list prices of us-east-1, November 2026 (tools/cloud/cost.py): an hour of one vCPU 0.03238 dollars on"
     " ARM64 and 0.04048 on x86-64, of one GB 0.00356 and 0.004445; 730 hours a month",
-    load="none",
-    warm_up="none",
     compared="dollars a month of the smallest tasks; dollars per billion requests: measured processor"
     " time per request times the price of a vCPU (ARM64), for a task at full load",
     measure=price,
-    seconds=0,
-    rounds=1,
     steady=True,
     estimate=1,
 )

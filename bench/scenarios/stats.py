@@ -101,7 +101,6 @@ SCENARIOS = (
         compared="delay of each sample after its own time, memory per viewer, jitter of the sampler",
         measure=streams,
         seconds=15,
-        rounds=1,
         estimate=23,
     ),
 )

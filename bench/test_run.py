@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import dataclasses
 import io
-import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -15,6 +14,8 @@ import run
 from processes import Failed, NotToBeHad, Server
 from scenario import Bench, Measurement
 from scenarios import BY_NAME
+
+from tools.common.tests.case import Case  # isort: skip (in tools)
 
 # The tests have folders of their own.
 DEFAULT_RESULTS = run.RESULTS
@@ -27,13 +28,9 @@ def quiet(call, *arguments):
         return call(*arguments), printed.getvalue()
 
 
-class Runner(unittest.TestCase):
+class Runner(Case):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        patched = mock.patch.object(run, "RESULTS", Path(folder.name))
-        patched.start()
-        self.addCleanup(patched.stop)
+        self.enter(mock.patch.object(run, "RESULTS", self.temporary_folder()))
 
     def told(self, *arguments: str) -> argparse.Namespace:
         return run.parsed(list(arguments))

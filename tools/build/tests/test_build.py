@@ -1,17 +1,13 @@
 """Files that a build changes and keeps."""
 
-import tempfile
-import unittest
-from pathlib import Path
-
 from tools.build import build
+from tools.common.tests.case import Case
 
 
-class Mirror(unittest.TestCase):
+class Mirror(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.source, self.goal = Path(folder.name, "source"), Path(folder.name, "goal")
+        folder = self.temporary_folder()
+        self.source, self.goal = folder / "source", folder / "goal"
         self.source.mkdir()
 
     def mirror(self, **files):

@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 
 from tools.build import commit
+from tools.common.tests.case import Case
 
 DATE = "2026-11-25T01:02:03+02:00"
 
 
-class MadeFrom(unittest.TestCase):
+class MadeFrom(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name, "original")
-        self.git("init", "--quiet", str(self.root), at=Path(folder.name))
+        folder = self.temporary_folder()
+        self.root = folder / "original"
+        self.git("init", "--quiet", str(self.root), at=folder)
         self.pin("1.0")
         self.first = self.commit("services/stats/src/main.rs", "Cargo.lock", "README.md")
 

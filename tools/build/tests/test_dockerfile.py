@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tools.build import build, commit, dockerfile, skeleton
 from tools.common import catalog, toolchain
+from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 from tools.supply import oci, outdated
 
@@ -101,11 +102,9 @@ class Bake(unittest.TestCase):
         self.assertEqual(text.count("{"), text.count("}"))
 
 
-class Skeleton(unittest.TestCase):
+class Skeleton(Case):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.goal = Path(folder.name)
+        self.goal = self.temporary_folder()
 
     def test_it_has_every_member_and_none_of_its_code(self) -> None:
         skeleton.write(self.goal)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import unittest
 from pathlib import Path
 from unittest import mock
 
@@ -12,6 +10,7 @@ from tools.cloud import plans
 from tools.cloud.releases import Release
 from tools.common import environments
 from tools.common.environments import Refused
+from tools.common.tests.case import Case
 
 PLANNED = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-24T12:00:00Z")
 FOUR_DAYS_LATER = "2026-11-28T12:30:00Z"
@@ -19,13 +18,9 @@ CHANGE = {"before": {"image": "old"}, "after": {"image": "new"}, "actions": ["up
 PLAN = {"resource_changes": [{"address": "service", "change": CHANGE}]}
 
 
-class ApprovalAfterFourDays(unittest.TestCase):
+class ApprovalAfterFourDays(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        patch = mock.patch.object(plans, "PLANS", Path(folder.name))
-        patch.start()
-        self.addCleanup(patch.stop)
+        self.enter(mock.patch.object(plans, "PLANS", self.temporary_folder()))
         plans.keep("staging", PLANNED, True, plans.digest(PLAN))
 
     def applied(self, plan=PLAN, running="0" * 40, superseded=False, at=FOUR_DAYS_LATER):

@@ -1,10 +1,7 @@
 """The check of the arrows must be able to fail."""
 
-import tempfile
-import unittest
-from pathlib import Path
-
 from tools.ci import check
+from tools.common.tests.case import Case
 
 
 def package(name, *dependencies, kind=None):
@@ -12,11 +9,9 @@ def package(name, *dependencies, kind=None):
     return {"name": name, "dependencies": entries}
 
 
-class Arrows(unittest.TestCase):
+class Arrows(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name)
+        self.root = self.temporary_folder()
         for place in check.SILENT:
             path = self.root / place
             path = path if path.suffix else path / "lib.rs"

@@ -16,6 +16,7 @@ from tools.cloud.aws import AwsError
 from tools.cloud.releases import Release
 from tools.common import environments, progress
 from tools.common.environments import Refused
+from tools.common.tests.case import Case
 from tools.supply import images, oci, release
 
 VERSION = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-25T00:00:00Z")
@@ -130,14 +131,11 @@ class Order(unittest.TestCase):
             self.assertFalse(ci.superseded(second, second, Path(folder)))
 
 
-class KeptPlans(unittest.TestCase):
+class KeptPlans(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
+        folder = self.temporary_folder()
         for name in ("PLANS", "REPORTS"):
-            patch = mock.patch.object(plans, name, Path(folder.name) / name)
-            patch.start()
-            self.addCleanup(patch.stop)
+            self.enter(mock.patch.object(plans, name, folder / name))
 
     def test_exactly_what_was_kept_comes_back(self):
         plans.keep("staging", VERSION, True, "a digest")

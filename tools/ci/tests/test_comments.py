@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 
 from tools.ci import comments
+from tools.common.tests.case import Case
 
 
-class Comments(unittest.TestCase):
+class Comments(Case):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name)
+        self.root = self.temporary_folder()
 
     def write(self, name: str, text: str) -> None:
         file = self.root / name

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 
 from tools.ci import check
 from tools.common import toolchain
+from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 
 # Some 300 crates over a slow line.
@@ -36,7 +35,7 @@ Made up.
     toolchain.remembered_route() is None or toolchain.program("cargo-deny") is None,
     "cargo-deny is not installed: `make tools`",
 )
-class TheRules(unittest.TestCase):
+class TheRules(Case):
     @classmethod
     def setUpClass(cls):
         # The rules are asked offline; a build downloads only what its own features and platform need.
@@ -44,13 +43,12 @@ class TheRules(unittest.TestCase):
         subprocess.run(command, cwd=ROOT, env=toolchain.environment(), check=True, timeout=DOWNLOAD_SECONDS)
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name, "copy")
+        folder = self.temporary_folder()
+        self.root = folder / "copy"
         # For git, RustSec's database is in a folder here.
         self.elsewhere = {
             "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.file://{folder.name}/.insteadOf",
+            "GIT_CONFIG_KEY_0": f"url.file://{folder}/.insteadOf",
             "GIT_CONFIG_VALUE_0": "https://github.com/",
         }
         for name in ("Cargo.toml", "Cargo.lock", "deny.toml", "crates", "services", "bench"):

@@ -8,13 +8,12 @@ import unittest
 from pathlib import Path
 
 from tools.ci import check, documents
+from tools.common.tests.case import Case
 
 
-class Documents(unittest.TestCase):
+class Documents(Case):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name)
+        self.root = self.temporary_folder()
 
     def faults(self, text: str, name: str = "docs/page.md") -> list[str]:
         file = self.root / name

@@ -26,16 +26,13 @@ class TheProviders(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.stdout = io.StringIO()
-        changes = [
+        self.enter(
             mock.patch.object(terraform, "DATA", self.place / "data"),
             mock.patch.object(infrastructure, "SCHEMA", toolchain.TOOLS / "provider" / "schema.pb"),
             # Both have tests of their own and need programs.
             mock.patch.object(infrastructure, "checkov", lambda: None),
             contextlib.redirect_stdout(self.stdout),
-        ]
-        for change in changes:
-            change.__enter__()
-            self.addCleanup(change.__exit__, None, None, None)
+        )
 
     def install_fake(self) -> None:
         write(infrastructure.SCHEMA, "a schema")

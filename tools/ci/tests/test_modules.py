@@ -1,17 +1,14 @@
 """The check of the modules must find a cycle, however it is written, and nothing else."""
 
-import tempfile
 import unittest
-from pathlib import Path
 
 from tools.ci import check, modules
+from tools.common.tests.case import Case
 
 
-class Modules(unittest.TestCase):
+class Modules(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name)
+        self.root = self.temporary_folder()
         self.source = self.root / "crates/one/src"
 
     def found(self, **files):

@@ -17,17 +17,16 @@ from unittest import mock
 from tools.ci import report
 from tools.ci import test as parts
 from tools.ci.test import Part, Run
+from tools.common.tests.case import Case
 
 
 def nothing() -> None:
     pass
 
 
-class Parts(unittest.TestCase):
+class Parts(Case):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        self.folder = self.temporary_folder()
         self.output = io.StringIO()
 
     def perform(self, known: dict[str, Part], scripts: dict[str, str]) -> Run:

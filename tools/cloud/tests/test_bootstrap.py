@@ -6,15 +6,14 @@ import json
 import os
 import subprocess
 import tempfile
-import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest import mock
 
 from tools.cloud import bootstrap, subjects
 from tools.cloud.aws import AwsError
 from tools.cloud.subjects import Repository
+from tools.common.tests.case import Case
 
 
 class LinkedRoles(unittest.TestCase):
@@ -71,7 +70,7 @@ class TheWayBack(unittest.TestCase):
         self.assertEqual(read[".terraform.lock.hcl"], "hashes")
 
 
-class Subjects(unittest.TestCase):
+class Subjects(Case):
     def test_the_repository_is_read_from_every_form_of_an_address(self):
         for url in (
             "https://github.com/acme/shop.git",
@@ -100,21 +99,7 @@ class Subjects(unittest.TestCase):
         )
 
     def answered(self, status, body):
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        base = f"http://127.0.0.1:{server.server_port}"
+        base = self.respond(status, body)
         with mock.patch.dict(os.environ, {"GITHUB_API_URL": base}):
             return subjects.advice("git@github.com:acme/shop.git")
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import tempfile
-import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from unittest import mock
 
 from tools.cloud import cost, deploy, prove, session
@@ -16,17 +12,16 @@ from tools.cloud.rollout import RolledBack
 from tools.common import catalog, environments, toolchain
 from tools.common.environments import Refused
 from tools.common.progress import Failed
+from tools.common.tests.case import Case
 
 ONE, TWO, THREE = (
     Release(revision * 40, {"stats": f"r@sha256:{revision * 64}"}, "2026-11-24T00:00:00Z") for revision in "123"
 )
 
 
-class TheEnvironment(unittest.TestCase):
+class TheEnvironment(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+        self.folder = self.temporary_folder()
 
     def write(self, name, variables, backend=None):
         (self.folder / name).mkdir()
@@ -136,24 +131,11 @@ class AfterAFailure(unittest.TestCase):
         self.assertIn("AND", self.restored([ONE], TWO, RolledBack("that too"))[1])
 
 
-class TheAnswer(unittest.TestCase):
+class TheAnswer(Case):
     def told(self, health, expected="1" * 40):
-        class Health(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("content-length", str(len(health)))
-                self.end_headers()
-                self.wfile.write(health)
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Health)
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = self.respond(body=health)
         with mock.patch.object(prove, "say") as said, mock.patch.object(prove, "ANSWER_SECONDS", 0):
-            prove.answers_as(f"http://127.0.0.1:{server.server_port}", expected)
+            prove.answers_as(url, expected)
         return said.call_args.args[0]
 
     def test_it_must_report_the_deployed_commit(self):
@@ -166,24 +148,10 @@ class TheAnswer(unittest.TestCase):
         self.assertIn("not compared", self.told(b"ok\n", None))
 
 
-class TheSignIn(unittest.TestCase):
+class TheSignIn(Case):
     def asked(self, status, location=""):
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(status)
-                self.send_header("location", location)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
         with mock.patch.object(prove, "say") as said:
-            prove.signs_in(f"http://127.0.0.1:{server.server_port}")
+            prove.signs_in(self.respond(status, location=location))
         return said.call_args.args[0]
 
     def test_a_redirect_to_the_provider_is_good(self):

@@ -20,9 +20,7 @@ class TheLock(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.stdout, self.stderr = io.StringIO(), io.StringIO()
-        for change in (contextlib.redirect_stdout(self.stdout), contextlib.redirect_stderr(self.stderr)):
-            change.__enter__()
-            self.addCleanup(change.__exit__, None, None, None)
+        self.enter(contextlib.redirect_stdout(self.stdout), contextlib.redirect_stderr(self.stderr))
 
     def test_every_folder_is_locked_for_every_platform(self) -> None:
         self.provide("terraform", VERSION)

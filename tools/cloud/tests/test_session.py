@@ -18,6 +18,7 @@ from tools.cloud.aws import Aws, AwsError
 from tools.cloud.releases import Release
 from tools.common import environments
 from tools.common.environments import Refused
+from tools.common.tests.case import Case
 
 HOME, OTHER = "111111111111", "222222222222"
 ROLE = f"arn:aws:iam::{OTHER}:role/system-stats-deploy"
@@ -29,13 +30,11 @@ def environment(account: str | None, role: str | None) -> environments.Environme
     return dataclasses.replace(environments.named("prod"), account_id=account, account_role=role)
 
 
-class TheAccount(unittest.TestCase):
+class TheAccount(Case):
     def setUp(self) -> None:
         self.home = Aws("us-east-1")
         for name, answer in (("account", HOME), ("call", {})):
-            change = mock.patch.object(Aws, name, return_value=answer)
-            setattr(self, name, change.start())
-            self.addCleanup(change.stop)
+            setattr(self, name, self.enter(mock.patch.object(Aws, name, return_value=answer)))
 
     def test_credentials_of_the_account_itself_are_used_as_they_are(self) -> None:
         for account, role in ((None, None), (HOME, None), (HOME, "system-stats-deploy")):

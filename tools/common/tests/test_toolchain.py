@@ -13,13 +13,12 @@ from unittest import mock
 
 from tools.common import toolchain
 from tools.common.files import script
+from tools.common.tests.case import Case
 
 
-class Places(unittest.TestCase):
+class Places(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name).resolve()
+        self.folder = self.temporary_folder().resolve()
         self.addCleanup(toolchain.std_place.cache_clear)
 
     def flags(self, told="commit-hash: " + "a" * 40, home="home"):

@@ -5,21 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import tempfile
-import unittest
-from pathlib import Path
 from unittest import mock
 
 from tools.common import toolchain
+from tools.common.tests.case import Case
 
 
-class BareClone(unittest.TestCase):
+class BareClone(Case):
     """A temporary folder for the tools, and a PATH that holds only what a test puts there."""
 
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.place = Path(folder.name)
+        self.place = self.temporary_folder()
         self.path = self.place / "path"
         self.path.mkdir()
         self.stderr = io.StringIO()
@@ -31,14 +27,11 @@ class BareClone(unittest.TestCase):
             "CARGO_HOME": str(self.place / "cargo"),
             "RUSTUP_HOME": str(self.place / "rustup"),
         }
-        changes = [
+        self.enter(
             mock.patch.dict(os.environ, environment, clear=True),
             mock.patch.multiple(toolchain, TOOLS=tools, **folders),
             contextlib.redirect_stderr(self.stderr),
-        ]
-        for change in changes:
-            change.__enter__()
-            self.addCleanup(change.__exit__, None, None, None)
+        )
 
     def provide(self, name: str, script: str) -> None:
         """An executable on PATH; everything it is asked goes to `asked`."""

@@ -22,9 +22,7 @@ class TheStamp(BareClone):
         self.runs = 0
         self.fails = False
         self.step = Step("tool", "a tool", "seconds", lambda: self.pin, self.act)
-        patch = mock.patch.object(install, "steps", lambda _groups: [self.step])
-        patch.start()
-        self.addCleanup(patch.stop)
+        self.enter(mock.patch.object(install, "steps", lambda _groups: [self.step]))
         write(toolchain.TOOLS / "route", "rustup")
 
     def act(self, _job: Job) -> None:

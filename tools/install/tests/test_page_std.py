@@ -22,9 +22,7 @@ class ThePagesStd(BareClone):
     def setUp(self) -> None:
         super().setUp()
         self.page_target = self.place / "target" / "page" / "cargo"
-        patch = mock.patch.object(toolchain, "PAGE_TARGET", self.page_target)
-        patch.start()
-        self.addCleanup(patch.stop)
+        self.enter(mock.patch.object(toolchain, "PAGE_TARGET", self.page_target))
         write(toolchain.TOOLS / "route", "rustup")
 
     def perform(self) -> None:

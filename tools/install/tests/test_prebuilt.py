@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import os
 import platform
 import tarfile
-import threading
 from pathlib import Path
 from unittest import mock
 
@@ -33,29 +31,10 @@ class Prebuilt(BareClone):
     def setUp(self) -> None:
         super().setUp()
         os.environ["PATH"] = f"{self.path}:/usr/bin:/bin"
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
-        self.url = f"http://127.0.0.1:{server.server_port}/tool.tar.gz"
         self.served = archive("echo tool 1.2.3")
 
-    def handler(self) -> type:
-        served = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(served.served)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
-
     def install(self, expected: bytes, member: str = "folder/tool", url: str | None = None) -> bool:
-        release = Release(url or self.url, hashlib.sha256(expected).hexdigest(), member)
+        release = Release(url or self.respond(body=self.served), hashlib.sha256(expected).hexdigest(), member)
         key = ("tool", "1.2.3", platform.machine())
         with mock.patch.dict(prebuilt.RELEASES, {key: release}), Job.open("tool", "a tool") as job:
             return prebuilt.install(job, "tool", "1.2.3")

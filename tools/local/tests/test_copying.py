@@ -8,12 +8,11 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
-import unittest
 from pathlib import Path
 from unittest import mock
 
 from tools.common import catalog
+from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 from tools.local import new_service
 from tools.local.tests.test_new_service import IDENTITY, copy_repository, git
@@ -27,11 +26,9 @@ def commands(heading: str) -> list[str]:
     return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
 
-class AnUpdate(unittest.TestCase):
+class AnUpdate(Case):
     def setUp(self) -> None:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.place = Path(folder.name)
+        self.place = self.temporary_folder()
         self.upstream, self.copy = self.place / "upstream", self.place / "my-system"
         copy_repository(self.upstream)
         self.release("1.0.0")

@@ -1,7 +1,6 @@
 """Checks of the local system before it starts."""
 
 import contextlib
-import http.server
 import io
 import os
 import shutil
@@ -9,19 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import unittest
-from pathlib import Path
 from unittest import mock
 
 from tools.build import build
 from tools.common import catalog, toolchain
 from tools.common.files import script
+from tools.common.tests.case import Case
 from tools.local import processes, run_local, service_files, stack
 
 
-class Settings(unittest.TestCase):
+class Settings(Case):
     def test_the_port_is_3050_by_default(self):
         with mock.patch.dict(os.environ, {"PORT": ""}):
             self.assertEqual(stack.port(), 3050)
@@ -69,19 +67,9 @@ class Settings(unittest.TestCase):
         stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
 
     def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"here")
-
-            def log_message(self, *_arguments):
-                pass
-
-        with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
-            threading.Thread(target=server.handle_request, daemon=True).start()
-            with mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "x", "NO_PROXY": "x"}):
-                self.assertEqual(stack.answer(f"http://127.0.0.1:{server.server_port}/"), b"here")
+        address = self.respond(body=b"here")
+        with mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "x", "NO_PROXY": "x"}):
+            self.assertEqual(stack.answer(address), b"here")
 
 
 class Upstreams(unittest.TestCase):
@@ -122,11 +110,9 @@ class Scale(unittest.TestCase):
         self.assertEqual(routes, [f"/stats {own},127.0.0.1:2,127.0.0.1:3 check=/healthz", "/mine mine:1"])
 
 
-class Pids(unittest.TestCase):
+class Pids(Case):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.place = Path(folder.name)
+        self.place = self.temporary_folder()
         programs = self.place / "target" / toolchain.musl_target() / build.RELEASE
         for name in build.SERVICES:
             script(programs / name, "exec sleep 30\n")
@@ -134,9 +120,7 @@ class Pids(unittest.TestCase):
             (processes, "STATE", self.place / "run"),
             (build, "TARGET", self.place / "target"),
         ):
-            patch = mock.patch.object(module, name, value)
-            patch.start()
-            self.addCleanup(patch.stop)
+            self.enter(mock.patch.object(module, name, value))
 
     def started(self):
         with mock.patch.dict(os.environ, {"SCALE": "2"}):

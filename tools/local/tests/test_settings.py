@@ -10,6 +10,7 @@ from unittest import mock
 from tools.build import build
 from tools.ci.check import code_lines
 from tools.common import catalog
+from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 from tools.local import compose_only, given_settings, run_local, stack
 
@@ -135,7 +136,7 @@ class WithoutEffect(unittest.TestCase):
                 run_local.choose(build.RELEASE)
 
 
-class Elsewhere(unittest.TestCase):
+class Elsewhere(Case):
     """On macOS and Windows, Compose does all of it."""
 
     def run_target(self, target: str, **given: str) -> tuple[int, list]:
@@ -146,16 +147,13 @@ class Elsewhere(unittest.TestCase):
             self.environment = env
             return mock.Mock(returncode=0)
 
-        patches = (
+        self.enter(
             mock.patch.object(compose_only.sys, "platform", "darwin"),
             mock.patch.object(compose_only.toolchain, "engine", lambda: "28.0.0"),
             mock.patch.object(compose_only.toolchain, "compose", lambda: ["docker", "compose"]),
             mock.patch.object(compose_only.subprocess, "run", run),
             mock.patch.dict(os.environ, given),
         )
-        for patch in patches:
-            patch.start()
-            self.addCleanup(patch.stop)
         self.assertTrue(compose_only.needed())
         return run_local.main([target]) if target != "dev" else compose_only.run("dev"), calls
 

@@ -7,12 +7,12 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 import unittest
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from unittest import mock
 
 from tools.build import dockerfile
+from tools.common.tests.case import Case
 from tools.supply import oci
 
 
@@ -141,16 +141,13 @@ class FakeRegistry(BaseHTTPRequestHandler):
         pass
 
 
-class Pushing(unittest.TestCase):
+class Pushing(Case):
     def setUp(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), FakeRegistry)
+        self.server = self.serve(FakeRegistry)
         self.server.blobs, self.server.tags, self.server.put = {}, {}, []
         self.server.token = self.server.realm = ""
         self.server.asked = set()
         self.server.authorizations, self.server.stumbles, self.server.immutable = set(), 0, True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.addCleanup(self.server.server_close)
-        self.addCleanup(self.server.shutdown)
         self.registry = oci.Registry(f"127.0.0.1:{self.server.server_port}/shop", "AWS", "secret")
         self.image = oci.pack(STATS, ARM, "ARM64")
 

@@ -13,6 +13,7 @@ from tools.build import build
 from tools.ci import codeowners, github
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 from tools.supply import release
 from tools.supply.tests.test_oci import ARM, INTEL
@@ -92,11 +93,11 @@ class ComposeFile(unittest.TestCase):
         self.assertEqual({name: about["image"] for name, about in services.items()}, IMAGES)
 
 
-class Publishing(unittest.TestCase):
+class Publishing(Case):
     def setUp(self) -> None:
         self.registry = mock.Mock()
         self.registry.digest_of.return_value = None
-        patches = (
+        self.enter(
             mock.patch.object(release, "published", lambda name: self.registry),
             mock.patch.object(
                 release, "unpacked", lambda architecture, name: ARM if architecture == "ARM64" else INTEL
@@ -104,9 +105,6 @@ class Publishing(unittest.TestCase):
             mock.patch.object(release, "tagged_on_main", lambda: "v1"),
             mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/system-stats", "S": "stats"}),
         )
-        for patch in patches:
-            patch.start()
-            self.addCleanup(patch.stop)
 
     def test_both_processors_are_pushed_before_the_names_that_lead_to_them(self) -> None:
         release.image()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -17,6 +16,7 @@ except ImportError:
 
 from tools.build import commit
 from tools.common import environments
+from tools.common.tests.case import Case
 from tools.supply import oci, sbom, verify
 from tools.supply.tests.test_oci import STATS
 from tools.supply.tests.test_sbom import KNOWN, LISTED, made_of
@@ -56,19 +56,15 @@ class Shelf:
 
 
 @unittest.skipIf(HEAD is None or commit.cut_off(), "there is no history here that an image could be of")
-class Verification(unittest.TestCase):
+class Verification(Case):
     def setUp(self):
         self.shelf, self.sigstore, self.said = Shelf(), FakeSigstore(), []
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        file = Path(folder.name, "trusted_root.json")
+        file = self.temporary_folder() / "trusted_root.json"
         file.write_text(json.dumps(self.sigstore.trusted_root()))
-        for patch in (
+        self.enter(
             mock.patch.dict(os.environ, {"TRUSTED_ROOT": str(file)}),
             mock.patch.object(verify, "fetch"),
-        ):
-            patch.start()
-            self.addCleanup(patch.stop)
+        )
 
     def image(self, told=HEAD, content=None) -> str:
         self.content = content or binary(told)

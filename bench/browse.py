@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
             opened(browser, backend).close()
-            seen = {
+            results = {
                 "full speed": load(browser, backend, 1),
                 "a quarter of the speed": load(browser, backend, 4),
                 "program a second late": late(browser, backend),
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
             browser.close()
     finally:
         backend.close()
-    print(json.dumps(seen))
+    print(json.dumps(results))
     return 0
 
 

@@ -58,12 +58,12 @@ def verdict(rules: list[dict], results: dict[str, dict]) -> int:
         value = measured(rule, results)
         bound = rule.get(RATIO, rule.get(FIGURE))
         if value is None:
-            good, seen = False, "not measured"
+            good, text = False, "not measured"
         else:
             good = value >= bound if RATIO in rule else value <= bound
-            seen = f"{value:,.3f}" if RATIO in rule else f"{value:,.0f}"
+            text = f"{value:,.3f}" if RATIO in rule else f"{value:,.0f}"
         broken += not good
-        print(f"bench: {'ok   ' if good else 'BELOW'} {sentence(rule)} {bound:,}: {seen}")
+        print(f"bench: {'ok   ' if good else 'BELOW'} {sentence(rule)} {bound:,}: {text}")
     if broken:
         print(f"bench: {broken} of {len(rules)} budgets are exceeded", file=sys.stderr)
     return 1 if broken else 0

@@ -120,9 +120,9 @@ def folded(script: str) -> Counter:
 def heaviest(stacks: Counter, count: int = 15) -> list[tuple[str, float]]:
     """The functions in which most of the time was spent, without what they call."""
     total, own = sum(stacks.values()), Counter()
-    for stack, seen in stacks.items():
-        own[stack[-1]] += seen
-    return [(function, seen / total) for function, seen in own.most_common(count)]
+    for stack, samples in stacks.items():
+        own[stack[-1]] += samples
+    return [(function, samples / total) for function, samples in own.most_common(count)]
 
 
 def drawn(title: str, stacks: Counter) -> str:
@@ -132,14 +132,14 @@ def drawn(title: str, stacks: Counter) -> str:
 
     def layer(depth: int, left: float, group: list[tuple[tuple[str, ...], int]]) -> None:
         by_name: dict[str, list] = {}
-        for stack, seen in group:
+        for stack, samples in group:
             if len(stack) > depth:
-                by_name.setdefault(stack[depth], []).append((stack, seen))
+                by_name.setdefault(stack[depth], []).append((stack, samples))
         for name in sorted(by_name):
-            seen = sum(one for _, one in by_name[name])
-            width = seen / total * WIDTH
+            samples = sum(one for _, one in by_name[name])
+            width = samples / total * WIDTH
             if width >= LEAST:
-                boxes.append((depth, left, width, name, seen))
+                boxes.append((depth, left, width, name, samples))
                 layer(depth + 1, left, by_name[name])
             left += width
 
@@ -149,12 +149,12 @@ def drawn(title: str, stacks: Counter) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" font-size="11" style="background:#fff">',
         f'<text x="4" y="14">{escape(title)}: {total:,} samples, 1,000 a second</text>',
     ]
-    for depth, left, width, name, seen in boxes:
+    for depth, left, width, name, samples in boxes:
         y = height - (depth + 1) * ROW
         hue = 20 + sum(map(ord, name)) % 35
         text = escape(name[: int(width / 6.6)]) if width > 30 else ""
         parts.append(
-            f'<g><title>{escape(name)} {seen / total:.1%}</title><rect x="{left:.1f}" y="{y}" width="{width:.1f}"'
+            f'<g><title>{escape(name)} {samples / total:.1%}</title><rect x="{left:.1f}" y="{y}" width="{width:.1f}"'
             f' height="{ROW - 1}" fill="hsl({hue} 80% 65%)"/><text x="{left + 2:.1f}" y="{y + 12}">{text}</text></g>'
         )
     return "\n".join([*parts, "</svg>\n"])

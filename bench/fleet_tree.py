@@ -238,15 +238,15 @@ def main():
     parser.add_argument("--fan", type=int, nargs=3, default=(10, 10, 100), help="gateways, gateways, members of each")
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--members", action="store_true", help=argparse.SUPPRESS)
-    told = parser.parse_args()
+    options = parser.parse_args()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    if told.members:
+    if options.members:
         asyncio.run(members())
-    elif told.binaries is None:
+    elif options.binaries is None:
         parser.error("--binaries is missing")
     else:
-        measure(told.binaries / "gateway", told.fan, told.seconds)
+        measure(options.binaries / "gateway", options.fan, options.seconds)
 
 
 if __name__ == "__main__":

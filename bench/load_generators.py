@@ -85,8 +85,8 @@ def paced(
     program = str(bench.binaries / "open_loop")
     seconds = bench.seconds
     command = [program, f"127.0.0.1:{port}", path, str(connections), str(rate), str(seconds)]
-    told = json.loads(answer_of([*command, *([field] if field else [])], seconds + 60, core))
-    return {name: value for name, value in told.items() if value is not None and name != "rate"}
+    result = json.loads(answer_of([*command, *([field] if field else [])], seconds + 60, core))
+    return {name: value for name, value in result.items() if value is not None and name != "rate"}
 
 
 def viewers(bench: Bench, server: Server, count: int) -> dict[str, float]:
@@ -202,7 +202,7 @@ class Crowd:
         self._port = port
         self._stack = contextlib.ExitStack()
         self._selector = self._stack.enter_context(selectors.DefaultSelector())
-        self._seen: dict[socket.socket, int] = {}
+        self._samples: dict[socket.socket, int] = {}
         self._tails: dict[socket.socket, bytes] = {}
 
     def __enter__(self) -> Crowd:
@@ -213,24 +213,24 @@ class Crowd:
 
     def grow(self, viewers: int) -> None:
         ask = f"GET /stats/stream HTTP/1.1\r\nhost: localhost\r\n{EVENT_STREAM}\r\n\r\n".encode()
-        while len(self._seen) < viewers:
+        while len(self._samples) < viewers:
             place = ("127.0.0.1", self._port)
             viewer = self._stack.enter_context(socket.create_connection(place, READY_SECONDS))
             viewer.sendall(ask)
             self._selector.register(viewer, selectors.EVENT_READ)
-            self._seen[viewer], self._tails[viewer] = 0, b""
+            self._samples[viewer], self._tails[viewer] = 0, b""
 
     def watch(self, ticks: int) -> None:
         """Until every viewer has seen so many samples more."""
-        goals = {viewer: seen + ticks for viewer, seen in self._seen.items()}
+        goals = {viewer: count + ticks for viewer, count in self._samples.items()}
         deadline = time.monotonic() + TICKS_BOUND
-        while any(self._seen[viewer] < goal for viewer, goal in goals.items()):
+        while any(self._samples[viewer] < goal for viewer, goal in goals.items()):
             if time.monotonic() > deadline:
                 raise Failed(f"viewers do not see {ticks} samples within {TICKS_BOUND} s")
             for key, _ in self._selector.select(1):
                 part = self._tails[key.fileobj] + key.fileobj.recv(1 << 20)
                 # The mark may come in two pieces; so much of it that it is not counted twice is kept.
-                self._seen[key.fileobj] += part.count(SAMPLE)
+                self._samples[key.fileobj] += part.count(SAMPLE)
                 self._tails[key.fileobj] = part[-(len(SAMPLE) - 1) :]
 
 

@@ -25,9 +25,9 @@ def show(results: dict) -> None:
         for row in result["rows"]:
             place = f" at {row['x']:,}" if "x" in row else ""
             print(f"  {row['subject']}: {row['case']}{place}")
-            for figure, seen in row["figures"].items():
-                apart = f"  (apart {seen['spread_percent']:.0f} %)" if len(seen["runs"]) > 1 else ""
-                print(f"    {figure:<28} {seen['median']:>16,.6g}{apart}")
+            for figure, statistic in row["figures"].items():
+                apart = f"  (apart {statistic['spread_percent']:.0f} %)" if len(statistic["runs"]) > 1 else ""
+                print(f"    {figure:<28} {statistic['median']:>16,.6g}{apart}")
         for ratio in result["ratios"]:
             place = f" at {ratio['x']:,}" if "x" in ratio else ""
             what = f"{ratio['ours']} against {ratio['peer']}, {ratio['case']}{place}, {ratio['figure']}"
@@ -90,16 +90,16 @@ def picture_name(scenario: str, number: int) -> str:
 
 def picture(plot: Plot, rows: list[dict]) -> str:
     """Nothing when there is nothing to draw."""
-    seen = [row for row in rows if plot.figure in row["figures"] and ("x" in row) == plot.lines]
-    if not seen:
+    plotted = [row for row in rows if plot.figure in row["figures"] and ("x" in row) == plot.lines]
+    if not plotted:
         return ""
     if not plot.lines:
-        values = [(row["case"], row["subject"], row["figures"][plot.figure]["median"]) for row in seen]
+        values = [(row["case"], row["subject"], row["figures"][plot.figure]["median"]) for row in plotted]
         return plots.bars(plot.title, plot.unit, values, plot.logarithmic)
-    names = {row["subject"] for row in seen}
-    cases = {row["case"] for row in seen}
+    names = {row["subject"] for row in plotted}
+    cases = {row["case"] for row in plotted}
     series: dict[str, list[tuple[float, float]]] = {}
-    for row in seen:
+    for row in plotted:
         parts = [row["subject"]] if len(names) > 1 else []
         parts += [row["case"]] if len(cases) > 1 or not parts else []
         point = (row["x"], row["figures"][plot.figure]["median"])
@@ -270,13 +270,13 @@ def table(heads: list[str], rows: Iterable[list[str]], left: set[str]) -> Iterat
         yield "| " + " | ".join(row) + " |"
 
 
-def with_spread(name: str, seen: dict) -> str:
-    apart = f" ± {seen['spread_percent']:.0f} %" if len(seen["runs"]) > 1 else ""
-    return size(name, seen["median"]) + apart
+def with_spread(name: str, statistic: dict) -> str:
+    apart = f" ± {statistic['spread_percent']:.0f} %" if len(statistic["runs"]) > 1 else ""
+    return size(name, statistic["median"]) + apart
 
 
-def ratio(seen: dict) -> str:
-    return f"{seen['median']:.3g}" if seen["median"] < 100 else f"{seen['median']:,.0f}"
+def ratio(statistic: dict) -> str:
+    return f"{statistic['median']:.3g}" if statistic["median"] < 100 else f"{statistic['median']:,.0f}"
 
 
 def plain(name: str) -> str:

@@ -42,35 +42,35 @@ QUICK = {"seconds": 1.0, "rounds": 1, "viewers": 100}
 
 
 def main(arguments: list[str]) -> int:
-    told = parsed(arguments)
-    unknown = [name for name in told.scenario if name not in BY_NAME]
+    options = parsed(arguments)
+    unknown = [name for name in options.scenario if name not in BY_NAME]
     if unknown:
         print(f"bench: there is no {', '.join(unknown)}; there are {', '.join(BY_NAME)}", file=sys.stderr)
         return 64
     # However it is ended, what it has started ends too.
     progress.end_on_signals()
     try:
-        wanted = chosen(told)
+        wanted = chosen(options)
         RESULTS.mkdir(parents=True, exist_ok=True)
         processes.raise_file_limit()
-        if told.binaries is None and any(scenario.name == "page-browser" for scenario in wanted):
+        if options.binaries is None and any(scenario.name == "page-browser" for scenario in wanted):
             # Chromium and Playwright are those of the tests.
             build.ensure_tools("build", "test")
-        binaries = told.binaries or build_all()
-        results = measured_all(wanted, told, binaries)
+        binaries = options.binaries or build_all()
+        results = measured_all(wanted, options, binaries)
     except (BenchError, processes.Failed, budgets.Wrong, build.BuildError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    if told.check:
+    if options.check:
         return budgets.verdict(budgets.read(BUDGETS), results["scenarios"])
-    if told.scenario:
+    if options.scenario:
         report.show(results)
     else:
-        write_report(results, told)
+        write_report(results, options)
         unsupported = (
-            [] if told.quick else budgets.unsupported(json.loads(CLAIMS.read_text("utf-8")), results["scenarios"])
+            [] if options.quick else budgets.unsupported(json.loads(CLAIMS.read_text("utf-8")), results["scenarios"])
         )
         for claim in unsupported:
             print(f"bench: NOT SUPPORTED: {claim}", file=sys.stderr)
@@ -101,15 +101,15 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def chosen(told: argparse.Namespace) -> list[Scenario]:
-    if told.check:
+def chosen(options: argparse.Namespace) -> list[Scenario]:
+    if options.check:
         return [BY_NAME[name] for name in budgets.scenarios(budgets.read(BUDGETS), BY_NAME)]
-    if told.scenario:
-        return [BY_NAME[name] for name in dict.fromkeys(told.scenario)]
+    if options.scenario:
+        return [BY_NAME[name] for name in dict.fromkeys(options.scenario)]
     return [scenario for scenario in ALL if scenario.usual]
 
 
-def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Path) -> dict:
+def measured_all(wanted: list[Scenario], options: argparse.Namespace, binaries: Path) -> dict:
     """Every scenario in its turn; one that fails does not take the others with it."""
     begun = time.monotonic()
     revision = build.revision()
@@ -117,24 +117,24 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
         "machine": proc_stats.machine(),
         "revision": revision,
         "time": now(),
-        "command": " ".join(["make bench", *(f"S={name}" for name in told.scenario)]),
-        "quick": told.quick,
+        "command": " ".join(["make bench", *(f"S={name}" for name in options.scenario)]),
+        "quick": options.quick,
         "missing": {},
         "versions": {},
         "failed": {},
         "scenarios": {},
     }
     for number, scenario in enumerate(wanted, start=1):
-        kept = None if told.scenario or told.check else longer(scenario, revision)
+        kept = None if options.scenario or options.check else longer(scenario, revision)
         if kept:
             print(f"bench: [{number}/{len(wanted)}] {scenario.name}: a longer run of this commit is kept")
             results["scenarios"][scenario.name] = kept
             continue
         left = sum(each.estimate for each in wanted[number - 1 :])
-        about = "" if told.quick else f" (about {spoken(scenario.estimate)}; {spoken(left)} to the end)"
+        about = "" if options.quick else f" (about {spoken(scenario.estimate)}; {spoken(left)} to the end)"
         print(f"bench: [{number}/{len(wanted)}] {scenario.name}: {scenario.title}{about}", flush=True)
         try:
-            result = measured(scenario, told, binaries, results)
+            result = measured(scenario, options, binaries, results)
         except Exception as error:
             # Whatever it is, the other scenarios have taken minutes.
             if not isinstance(error, FAULTS):
@@ -143,27 +143,27 @@ def measured_all(wanted: list[Scenario], told: argparse.Namespace, binaries: Pat
             print(f"bench: NOT MEASURED: {scenario.name}: {error}", flush=True)
             continue
         results["scenarios"][scenario.name] = result
-        if not told.quick and not told.check:
+        if not options.quick and not options.check:
             text = json.dumps({**result, "revision": revision, "time": now()}, indent=1)
             (RESULTS / f"{scenario.name}.json").write_text(text + "\n", encoding="utf-8")
     results["seconds"] = round(time.monotonic() - begun)
     return results
 
 
-def measured(scenario: Scenario, told: argparse.Namespace, binaries: Path, results: dict) -> dict:
+def measured(scenario: Scenario, options: argparse.Namespace, binaries: Path, results: dict) -> dict:
     """The rounds of one scenario, and what is made of them."""
     folder = RESULTS / f"work-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    quick = QUICK if told.quick else {}
-    rounds = told.rounds or min(quick.get("rounds", scenario.rounds), scenario.rounds)
+    quick = QUICK if options.quick else {}
+    rounds = options.rounds or min(quick.get("rounds", scenario.rounds), scenario.rounds)
     bench = Bench(
         binaries=binaries,
         folder=folder,
-        seconds=told.seconds or min(quick.get("seconds", scenario.seconds), scenario.seconds),
-        viewers=told.viewers or quick.get("viewers", 10_000),
-        quick=told.quick,
-        check=told.check,
+        seconds=options.seconds or min(quick.get("seconds", scenario.seconds), scenario.seconds),
+        viewers=options.viewers or quick.get("viewers", 10_000),
+        quick=options.quick,
+        check=options.check,
         missing=dict(results["missing"]),
         results=results["scenarios"],
     )
@@ -210,16 +210,16 @@ def recorded(name: str) -> dict | None:
         return None
 
 
-def write_report(results: dict, told: argparse.Namespace) -> None:
+def write_report(results: dict, options: argparse.Namespace) -> None:
     """The report, with scenarios that are measured separately because they take too long. A trial run, and one of
     other binaries, leaves the documents as they are."""
     for scenario in ALL:
         kept = None if scenario.usual else recorded(scenario.name)
         if kept:
             results["scenarios"][scenario.name] = kept
-    folder = told.report or RESULTS / "report"
+    folder = options.report or RESULTS / "report"
     report.write(results, folder)
-    report.write_summary(results, folder if told.quick or told.binaries else DOCS)
+    report.write_summary(results, folder if options.quick or options.binaries else DOCS)
     print(f"bench: {os.path.relpath(folder)}/README.md after {spoken(results['seconds'])}")
 
 

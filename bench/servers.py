@@ -268,7 +268,7 @@ def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Sta
     configuration = filled(name, folder, PORT=port, **places)
     program = peer_program(bench, "caddy")
     if "caddy" not in bench.versions:
-        bench.versions["caddy"] = said([program, "version"])
+        bench.versions["caddy"] = version_of([program, "version"])
     command = [program, "run", "--config", str(configuration), "--adapter", "caddyfile"]
     # On one core it would else run as many threads as the machine has.
     variables = {"HOME": str(folder), **({} if core is None else {"GOMAXPROCS": "1"})}
@@ -331,7 +331,7 @@ def debian(bench: Bench, name: str, inside: str, question: str = "--version") ->
     """The command of a program of Debian's, whose version is noted."""
     command = debian_command(name, inside)
     if name not in bench.versions:
-        bench.versions[name] = said([*command, question])
+        bench.versions[name] = version_of([*command, question])
     return command
 
 
@@ -348,7 +348,7 @@ def unpacked(name: str) -> Path:
     return Path("/") if shutil.which(name) else toolchain.TOOLS / name
 
 
-def said(command: list[str]) -> str:
+def version_of(command: list[str]) -> str:
     """The version in the output of a program."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(command, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
@@ -362,7 +362,7 @@ def note_distribution(bench: Bench, name: str) -> None:
     """The version of a package of the peers' Python."""
     if name not in bench.versions:
         code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
-        bench.versions[name] = said([peer_program(bench, "python"), "-c", code])
+        bench.versions[name] = version_of([peer_program(bench, "python"), "-c", code])
 
 
 def envoy_program(bench: Bench) -> str:

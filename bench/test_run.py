@@ -32,7 +32,7 @@ class Runner(Case):
     def setUp(self) -> None:
         self.enter(mock.patch.object(run, "RESULTS", self.temporary_folder()))
 
-    def told(self, *arguments: str) -> argparse.Namespace:
+    def options(self, *arguments: str) -> argparse.Namespace:
         return run.parsed(list(arguments))
 
     def scenario(self, measure, **changes):
@@ -58,7 +58,7 @@ class Runner(Case):
             yield Measurement("frontend", "page", {"requests_per_second": 10.0 + bench.turn})
 
         wanted = [self.scenario(measure, rounds=3)]
-        results, _ = quiet(run.measured_all, wanted, self.told("page-requests"), Path("/nowhere"))
+        results, _ = quiet(run.measured_all, wanted, self.options("page-requests"), Path("/nowhere"))
         self.assertEqual(turns, [0, 1, 2])
         row = results["scenarios"]["page-requests"]["rows"][0]
         self.assertEqual(row["figures"]["requests_per_second"]["median"], 11.0)
@@ -73,7 +73,7 @@ class Runner(Case):
             yield Measurement("stats", "one file", {"all_bytes": 5})
 
         wanted = [self.scenario(broken), dataclasses.replace(BY_NAME["sizes"], measure=whole)]
-        results, printed = quiet(run.measured_all, wanted, self.told("--quick"), Path("/nowhere"))
+        results, printed = quiet(run.measured_all, wanted, self.options("--quick"), Path("/nowhere"))
         self.assertEqual(results["failed"], {"page-requests": "the client ended"})
         self.assertEqual(list(results["scenarios"]), ["sizes"])
         self.assertIn("NOT MEASURED: page-requests: the client ended", printed)
@@ -109,12 +109,12 @@ class Runner(Case):
             yield Measurement("gateway", "both halves", {"seconds": bench.seconds})
 
         soak = dataclasses.replace(BY_NAME["gateway-soak"], measure=measure)
-        quiet(run.measured_all, [soak], self.told("gateway-soak", "--seconds", "600"), Path("/nowhere"))
-        results, printed = quiet(run.measured_all, [soak], self.told(), Path("/nowhere"))
+        quiet(run.measured_all, [soak], self.options("gateway-soak", "--seconds", "600"), Path("/nowhere"))
+        results, printed = quiet(run.measured_all, [soak], self.options(), Path("/nowhere"))
         self.assertIn("a longer run of this commit is kept", printed)
         self.assertEqual(results["scenarios"]["gateway-soak"]["seconds_of_one"], 600)
         with mock.patch.object(run.build, "revision", return_value="another"):
-            results, _ = quiet(run.measured_all, [soak], self.told(), Path("/nowhere"))
+            results, _ = quiet(run.measured_all, [soak], self.options(), Path("/nowhere"))
         self.assertEqual(results["scenarios"]["gateway-soak"]["seconds_of_one"], soak.seconds)
 
 

@@ -65,12 +65,12 @@ class Member:
     def minute(self):
         times = [self.since + (self.sequence + second - 59) * 1000 for second in range(60)]
         cpu = [fake_samples.wave(second, 30, 5, 60) for second in range(60)]
-        told = {"instance": self.instance, "times_unix_ms": times, "cpu": cpu, "ram": cpu}
-        return f"{self.address} minute " + json.dumps(told, separators=(",", ":"))
+        fields = {"instance": self.instance, "times_unix_ms": times, "cpu": cpu, "ram": cpu}
+        return f"{self.address} minute " + json.dumps(fields, separators=(",", ":"))
 
     def member(self):
-        told = {"state": self.presence, "instance": self.instance, "since_unix_ms": self.since_presence}
-        return f"{self.address} member " + json.dumps(told, separators=(",", ":"))
+        fields = {"state": self.presence, "instance": self.instance, "since_unix_ms": self.since_presence}
+        return f"{self.address} member " + json.dumps(fields, separators=(",", ":"))
 
     @property
     def since_presence(self):
@@ -168,12 +168,12 @@ class Handler(fake_backend.Handler):
         fleet, path = self.fleet, urlsplit(self.path).path
         fleet.asked.append(self.path)
         if path == "/fleet":
-            told = [
+            members = [
                 {"member": one.address, "instance": one.instance, "state": one.presence,
                  "since_unix_ms": one.since_presence}
                 for one in fleet.members.values()
             ]  # fmt: skip
-            self.answer(fleet.status, "application/json", json.dumps({"members": told}).encode())
+            self.answer(fleet.status, "application/json", json.dumps({"members": members}).encode())
         elif path == "/fleet/stream":
             self.merge()
         elif path.startswith("/fleet/"):
@@ -199,13 +199,13 @@ class Handler(fake_backend.Handler):
         scene.instance = member.instance
         sequence = member.sequence + 1
         if path == "stats":
-            told = fake_samples.sample(scene, sequence, now_ms())
-            self.answer(200, "application/json", json.dumps(told).encode())
+            body = fake_samples.sample(scene, sequence, now_ms())
+            self.answer(200, "application/json", json.dumps(body).encode())
         elif path == "stats/stream":
             self.stream_from(Sampler(scene))
         elif path == "stats/history":
-            told = fake_samples.history(scene, sequence, now_ms(), 600, 1)
-            self.answer(200, "application/json", json.dumps(told).encode())
+            body = fake_samples.history(scene, sequence, now_ms(), 600, 1)
+            self.answer(200, "application/json", json.dumps(body).encode())
         else:
             self.answer(404, "text/plain", b"not found\n")
 
@@ -256,8 +256,8 @@ class Sampler:
     def run(self):
         sequence = 1
         while True:
-            told = json.dumps(fake_samples.sample(self.scene, sequence, now_ms()))
-            self.viewer.put(f"event: sample\ndata: {told}\n\n")
+            data = json.dumps(fake_samples.sample(self.scene, sequence, now_ms()))
+            self.viewer.put(f"event: sample\ndata: {data}\n\n")
             sequence += 1
             if self.stop.wait(0.5):
                 return

@@ -15,7 +15,7 @@ def sample(scene, sequence, time_unix_ms):
     del total["id"]
     gib = 1 << 30
     used = int(wave(seconds, 60, 4 * gib, 9 * gib))
-    told = {
+    fields = {
         "cpu": total["busy"],
         "ram": round(used / (16 * gib) * 100, 2),
         "time_unix_ms": time_unix_ms,
@@ -79,7 +79,7 @@ def sample(scene, sequence, time_unix_ms):
         },
     }
     if scene.scope == "container":
-        told["container"] = {
+        fields["container"] = {
             "cgroup_version": 2,
             "cpu_limit_cores": 0.5,
             "cpu_used_cores": round(wave(seconds, 30, 0.05, 0.5), 4),
@@ -91,7 +91,7 @@ def sample(scene, sequence, time_unix_ms):
             "pids_limit": 100,
         }
     if scene.scope == "task":
-        told["task"] = {
+        fields["task"] = {
             "family": "system-stats",
             "revision": "7",
             "cpu_limit_cores": 1.0,
@@ -101,7 +101,7 @@ def sample(scene, sequence, time_unix_ms):
             "age_ms": 800,
             "containers": [task_container(name, place) for place, name in enumerate(TASK)],
         }
-    return told
+    return fields
 
 
 def task_container(name, place):
@@ -131,11 +131,11 @@ def shares(seconds, core):
     """Where a core's time went: seven shares that are 100 together."""
     busy = wave(seconds + 7 * core, 60, 2, 95)
     parts = {"user": 0.6, "nice": 0.05, "system": 0.25, "irq": 0.06, "steal": 0.04}
-    told = {"busy": round(busy, 2)}
-    told.update({name: round(busy * part, 2) for name, part in parts.items()})
-    told["iowait"] = round((100 - busy) * 0.1, 2)
-    told["idle"] = round((100 - busy) * 0.9, 2)
-    return told
+    fields = {"busy": round(busy, 2)}
+    fields.update({name: round(busy * part, 2) for name, part in parts.items()})
+    fields["iowait"] = round((100 - busy) * 0.1, 2)
+    fields["idle"] = round((100 - busy) * 0.9, 2)
+    return fields
 
 
 def history(scene, sequence, time_unix_ms, seconds, step):
@@ -143,19 +143,19 @@ def history(scene, sequence, time_unix_ms, seconds, step):
     ages = [age for age in range(seconds - step, -1, -step) if age not in scene.gap]
     times = [time_unix_ms - age * 1000 for age in ages]
     rows = [figures(scene, at) for at in times]
-    told = {}
+    series = {}
     for name in rows[0] if rows else ():
         mean = [row[name] for row in rows]
-        told[name] = {"mean": mean}
+        series[name] = {"mean": mean}
         if step > 1:
-            told[name]["minimum"] = [round(value * 0.7, 2) for value in mean]
-            told[name]["maximum"] = [round(value * 1.2, 2) for value in mean]
+            series[name]["minimum"] = [round(value * 0.7, 2) for value in mean]
+            series[name]["maximum"] = [round(value * 1.2, 2) for value in mean]
     past = {
         "instance": scene.instance,
         "sequence": sequence,
         "step_seconds": step,
         "time_unix_ms": times,
-        "series": told,
+        "series": series,
     }
     if step == 1 and times:
         past["cores"] = core_history(scene, times)
@@ -175,9 +175,9 @@ def figures(scene, time_unix_ms):
     gib = 1 << 30
     # The mean of a few cores is that of many: the waves repeat.
     some = [shares(seconds, core) for core in range(min(scene.cores, 4))]
-    told = {f"cpu_{name}": mean_of(some, name) for name in PERCENTS if name != "idle"}
+    fields = {f"cpu_{name}": mean_of(some, name) for name in PERCENTS if name != "idle"}
     used = wave(seconds, 60, 4 * gib, 9 * gib)
-    told.update(
+    fields.update(
         {
             "cpu": mean_of(some, "busy"),
             "ram": round(used / (16 * gib) * 100, 2),
@@ -196,10 +196,10 @@ def figures(scene, time_unix_ms):
         }
     )
     if scene.scope == "container":
-        told["container_cpu_cores"] = round(wave(seconds, 30, 0.05, 0.5), 4)
-        told["container_memory_bytes"] = wave(seconds, 60, 100 << 20, 480 << 20)
-        told["throttled"] = round(wave(seconds, 50, 0, 40), 2)
-    return told
+        fields["container_cpu_cores"] = round(wave(seconds, 30, 0.05, 0.5), 4)
+        fields["container_memory_bytes"] = wave(seconds, 60, 100 << 20, 480 << 20)
+        fields["throttled"] = round(wave(seconds, 50, 0, 40), 2)
+    return fields
 
 
 def mean_of(some, name):

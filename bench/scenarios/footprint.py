@@ -95,7 +95,7 @@ def starts(bench: Bench) -> Iterator[Measurement]:
 def idle(bench: Bench) -> Iterator[Measurement]:
     """All of them at once, each for itself; they do nearly nothing."""
     running: dict[str, Server] = {}
-    asked: list[tuple[int, str]] = []
+    polled: list[tuple[int, str]] = []
     with around(bench) as (one, other, files), contextlib.ExitStack() as stack:
         for name, start in every(bench, one, other, files).items():
             try:
@@ -104,8 +104,8 @@ def idle(bench: Bench) -> Iterator[Measurement]:
                 bench.miss(name, error)
         for name in ("flask", "gunicorn", "node_exporter"):
             if name in running:
-                asked.append((running[name].port, figures_of.PATHS.get(name, "/stats")))
-        with asking(asked):
+                polled.append((running[name].port, figures_of.PATHS.get(name, "/stats")))
+        with asking(polled):
             time.sleep(0 if bench.quick else 5)
             used = {name: proc_stats.fine_processor_seconds(server.pid) for name, server in running.items()}
             time.sleep(bench.seconds)
@@ -161,8 +161,8 @@ def instructions(bench: Bench) -> Iterator[Measurement]:
                     yield Measurement(subject, case, {"instructions": round(job.result())})
                 except NotToBeHad as error:
                     bench.miss(subject, error)
-        seen = {case: job.result() for subject, case, job in waiting if subject == "stats"}
-    small, large = (seen[f"a sample to one viewer more, {cores} cores"] for cores in (1, 512))
+        counts = {case: job.result() for subject, case, job in waiting if subject == "stats"}
+    small, large = (counts[f"a sample to one viewer more, {cores} cores"] for cores in (1, 512))
     yield Measurement("stats", "one more viewer, by the size of the sample", {"times": large / small})
 
 

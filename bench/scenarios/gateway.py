@@ -45,16 +45,16 @@ def proxies(
 
 def proxy(bench: Bench) -> Iterator[Measurement]:
     with upstreams(bench) as (one, other, _):
-        yield from asked(bench, proxies(bench, one, other, False), {"page": "/", "stats": "/stats"})
+        yield from requested(bench, proxies(bench, one, other, False), {"page": "/", "stats": "/stats"})
 
 
 def cached(bench: Bench) -> Iterator[Measurement]:
     with upstreams(bench) as (one, other, paths):
         wanted = {"asset": paths["script"], "stats": "/stats"}
-        yield from asked(bench, proxies(bench, one, other, True), wanted)
+        yield from requested(bench, proxies(bench, one, other, True), wanted)
 
 
-def asked(bench: Bench, found: dict, paths: dict[str, str]) -> Iterator[Measurement]:
+def requested(bench: Bench, found: dict, paths: dict[str, str]) -> Iterator[Measurement]:
     for name, server in bench.each(found):
         for what, path in paths.items():
             for count in (64, 512):

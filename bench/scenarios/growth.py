@@ -95,8 +95,8 @@ def viewers(bench: Bench) -> Iterator[Measurement]:
             for count in counts if cores_there == 1 else counts[:-1]:
                 print(f"bench:     {count:,} viewers of {cores_there} cores", flush=True)
                 with servers.stats(bench, **settings) as server:
-                    told = load_generators.viewers(bench, server, count)
-                figures = {name: told[name] for name in FIGURES_OF_VIEWERS if name in told}
+                    result = load_generators.viewers(bench, server, count)
+                figures = {name: result[name] for name in FIGURES_OF_VIEWERS if name in result}
                 yield Measurement("stats", f"samples of {cores_there} cores", figures, count)
 
 

@@ -68,8 +68,8 @@ def browser(bench: Bench) -> Iterator[Measurement]:
         raise BenchError("there is no Chromium or no Playwright; `make tools` gets both")
     with servers.frontend(bench) as server:
         command = [str(python), str(BROWSE), program, str(server.port), str(bench.seconds)]
-        told = json.loads(answer_of(command, BROWSE_SECONDS).splitlines()[-1])
-    for case, figures in told.items():
+        result = json.loads(answer_of(command, BROWSE_SECONDS).splitlines()[-1])
+    for case, figures in result.items():
         yield Measurement("page", case, figures)
 
 

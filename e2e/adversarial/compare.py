@@ -200,7 +200,7 @@ def gateway(origin: Origin, folder: Path, binaries: Path) -> Iterator[Proxy]:
         "LOG_LEVEL": "error",
     }
     with started([str(program)], port, environment):
-        yield Proxy(said([str(program), "--version"], r"\S+ \S+"), port)
+        yield Proxy(version_of([str(program), "--version"], r"\S+ \S+"), port)
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def nginx(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
     configuration = filled("nginx.conf", folder, origin, port)
     arguments = ["-e", "stderr", "-p", str(folder), "-c", str(configuration)]
     with started([*command, *arguments], port):
-        yield Proxy("nginx " + said([*command, "-v"], r"nginx/(\S+)"), port)
+        yield Proxy("nginx " + version_of([*command, "-v"], r"nginx/(\S+)"), port)
 
 
 @contextlib.contextmanager
@@ -218,7 +218,7 @@ def haproxy(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
     command, port = debian_program.find("haproxy", "usr/sbin/haproxy"), free_port()
     configuration = filled("haproxy.cfg", folder, origin, port)
     with started([*command, "-db", "-f", str(configuration)], port):
-        yield Proxy("haproxy " + said([*command, "-v"], r"version ([\d.]+)"), port)
+        yield Proxy("haproxy " + version_of([*command, "-v"], r"version ([\d.]+)"), port)
 
 
 @contextlib.contextmanager
@@ -227,7 +227,7 @@ def envoy(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
     configuration = filled("envoy.yaml", folder, origin, port)
     options = ["-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
     with started([*command, *options, "--concurrency", "2"], port):
-        yield Proxy("Envoy " + said([*command, "--version"], r"/(\d+\.\d+\.\d+)[-/]"), port)
+        yield Proxy("Envoy " + version_of([*command, "--version"], r"/(\d+\.\d+\.\d+)[-/]"), port)
 
 
 PROXIES = {"gateway": gateway, "nginx": nginx, "haproxy": haproxy, "Envoy": envoy}
@@ -297,7 +297,7 @@ def envoy_program() -> str:
     return str(inside[0])
 
 
-def said(command: list[str], pattern: str) -> str:
+def version_of(command: list[str], pattern: str) -> str:
     """The version in the output of a program."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     match = re.search(pattern, done.stdout + done.stderr)

@@ -138,38 +138,38 @@ class Account:
 
     # Answers to calls of the make targets.
 
-    def DescribeServices(self, asked: dict) -> dict:
+    def DescribeServices(self, request: dict) -> dict:
         # Applied changes are visible at once, as in ECS.
-        for environment in {self.owner(name) for name in asked["services"]}:
+        for environment in {self.owner(name) for name in request["services"]}:
             environment.reconcile()
-        found = [self.owner(name).described(name) for name in asked["services"]]
+        found = [self.owner(name).described(name) for name in request["services"]]
         return {"services": [one for one in found if one], "failures": []}
 
-    def ListServiceDeployments(self, asked: dict) -> dict:
-        given_up = self.owner(asked["service"]).services[asked["service"]].given_up
-        return {"serviceDeployments": [{"serviceDeploymentArn": f"arn/{asked['service']}"}] if given_up else []}
+    def ListServiceDeployments(self, request: dict) -> dict:
+        given_up = self.owner(request["service"]).services[request["service"]].given_up
+        return {"serviceDeployments": [{"serviceDeploymentArn": f"arn/{request['service']}"}] if given_up else []}
 
-    def DescribeServiceDeployments(self, asked: dict) -> dict:
-        name = asked["serviceDeploymentArns"][0].rsplit("/", 1)[-1]
+    def DescribeServiceDeployments(self, request: dict) -> dict:
+        name = request["serviceDeploymentArns"][0].rsplit("/", 1)[-1]
         fired = self.owner(name).services[name].fired
         one = {"status": "ROLLBACK_SUCCESSFUL", "alarms": {"triggeredAlarmNames": fired}}
         return {"serviceDeployments": [one], "failures": []}
 
-    def ListTasks(self, asked: dict) -> dict:
-        name = asked["serviceName"]
+    def ListTasks(self, request: dict) -> dict:
+        name = request["serviceName"]
         return {"taskArns": [task.arn for task in self.owner(name).services[name].stopped]}
 
-    def DescribeTasks(self, asked: dict) -> dict:
+    def DescribeTasks(self, request: dict) -> dict:
         every = [task for environment in self.environments for task in environment.described_tasks()]
-        return {"tasks": [task.described() for task in every if task.arn in asked["tasks"]]}
+        return {"tasks": [task.described() for task in every if task.arn in request["tasks"]]}
 
-    def RunTask(self, asked: dict) -> dict:
-        (override,) = asked["overrides"]["containerOverrides"]
-        environment = self.owner(asked["taskDefinition"].rpartition("/")[2])
-        task = environment.run(asked["taskDefinition"], override["name"], override["command"])
+    def RunTask(self, request: dict) -> dict:
+        (override,) = request["overrides"]["containerOverrides"]
+        environment = self.owner(request["taskDefinition"].rpartition("/")[2])
+        task = environment.run(request["taskDefinition"], override["name"], override["command"])
         return {"tasks": [{"taskArn": task.arn}], "failures": []}
 
-    def DescribeScalableTargets(self, asked: dict) -> dict:
+    def DescribeScalableTargets(self, request: dict) -> dict:
         about = {
             "ServiceNamespace": "ecs",
             "ScalableDimension": "ecs:service:DesiredCount",
@@ -177,30 +177,30 @@ class Account:
             "CreationTime": time.time(),
         }
         found = []
-        for resource in asked["ResourceIds"]:
+        for resource in request["ResourceIds"]:
             environment = self.owner(resource.rsplit("/", 1)[-1])
             most = 0 if environment.asleep else 1
             found.append({**about, "ResourceId": resource, "MinCapacity": most, "MaxCapacity": most})
         return {"ScalableTargets": found}
 
-    def DescribeRepositories(self, asked: dict) -> dict:
+    def DescribeRepositories(self, request: dict) -> dict:
         return {
             "repositories": [
                 {"repositoryName": name, "repositoryUri": f"{self.registry}/{name}"}
-                for name in asked["repositoryNames"]
+                for name in request["repositoryNames"]
             ]
         }
 
-    def DescribeImages(self, asked: dict) -> dict:
-        tag = asked["imageIds"][0]["imageTag"]
-        found = Registry(f"{self.registry}/{asked['repositoryName']}").digest_of(tag)
+    def DescribeImages(self, request: dict) -> dict:
+        tag = request["imageIds"][0]["imageTag"]
+        found = Registry(f"{self.registry}/{request['repositoryName']}").digest_of(tag)
         if found is None:
-            raise ImageNotFoundException(tag, asked["repositoryName"], ACCOUNT)
+            raise ImageNotFoundException(tag, request["repositoryName"], ACCOUNT)
         return {"imageDetails": [{"imageDigest": found}]}
 
-    def BatchGetImage(self, asked: dict) -> dict:
-        digest = asked["imageIds"][0]["imageDigest"]
-        found = Registry(f"{self.registry}/{asked['repositoryName']}").exactly(digest)
+    def BatchGetImage(self, request: dict) -> dict:
+        digest = request["imageIds"][0]["imageDigest"]
+        found = Registry(f"{self.registry}/{request['repositoryName']}").exactly(digest)
         return {"images": [{"imageManifest": json.dumps(found)}]}
 
 

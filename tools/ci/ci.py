@@ -83,13 +83,13 @@ def do_apply() -> None:
         # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
         run = here.terraform()
         changed = run.plan(*here.variables(planned.release))
-        made = f"{plans.age(planned.release.time, now())} ({planned.release.time})"
+        created = f"{plans.age(planned.release.time, now())} ({planned.release.time})"
         if plans.digest(run.show(str(run.plan_file))) != planned.digest:
             raise Refused(
-                f"{here.environment.name} has changed since its plan was made {made}, and something else would"
+                f"{here.environment.name} has changed since its plan was made {created}, and something else would"
                 " be applied now: `make plan` again, and look; in a workflow, run all of its jobs again"
             )
-        say(f"these are the changes of the plan that was made {made}")
+        say(f"these are the changes of the plan that was made {created}")
     if changed:
         with step("apply"):
             run.apply()
@@ -120,8 +120,8 @@ def do_supersede() -> None:
 
 def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
     """Whether what runs came after a commit: a run that was slower must not undo a newer one."""
-    asked = ["git", "-C", str(root), "merge-base", "--is-ancestor", revision, running]
-    return running != revision and toolchain.answer(asked) is not None
+    command = ["git", "-C", str(root), "merge-base", "--is-ancestor", revision, running]
+    return running != revision and toolchain.answer(command) is not None
 
 
 def do_mark_good() -> None:

@@ -140,7 +140,7 @@ def chosen(usual: tuple[str, ...]) -> list[str]:
 def perform(run: Run) -> None:
     """Run every part that is due, as many at once as may be; after a failure, start no other."""
     children: dict[str, subprocess.Popen] = {}
-    told = time.monotonic()
+    reported = time.monotonic()
     try:
         with run.changed:
             while run.due or run.running:
@@ -149,9 +149,9 @@ def perform(run: Run) -> None:
                 if not run.running:
                     break
                 run.changed.wait(timeout=1)
-                if time.monotonic() - told > ALIVE_SECONDS:
-                    told = time.monotonic()
-                    now = (f"{name} {told - begun:.0f} s" for name, begun in run.running.items())
+                if time.monotonic() - reported > ALIVE_SECONDS:
+                    reported = time.monotonic()
+                    now = (f"{name} {reported - begun:.0f} s" for name, begun in run.running.items())
                     print(f"test: running: {', '.join(now)}", flush=True)
     finally:
         for child in children.values():

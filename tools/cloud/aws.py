@@ -112,9 +112,9 @@ class _errors:
             return
         exceptions = load("botocore.exceptions")
         if isinstance(error, exceptions.ClientError):
-            told = error.response.get("Error", {})
-            code = told.get("Code", "")
-            text = f"{told.get('Message') or 'no message'} ({code or 'no code'})"
+            details = error.response.get("Error", {})
+            code = details.get("Code", "")
+            text = f"{details.get('Message') or 'no message'} ({code or 'no code'})"
             raise AwsError(self.call, code, text) from None
         if isinstance(error, exceptions.BotoCoreError):
             raise AwsError(self.call, "", str(error)) from None

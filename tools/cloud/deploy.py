@@ -97,7 +97,7 @@ def do_plan() -> None:
         plans.keep(name, release, changed, plans.digest(run.show(str(run.plan_file))))
         if here.environment.preview:
             github.summary(plans.sizes(*compared(here, release)))
-    told(name, run, changed)
+    publish(name, run, changed)
     say("a deployment would change this" if changed else "a deployment would change nothing")
 
 
@@ -115,7 +115,7 @@ def plan_account() -> None:
     with step("plan of the account"):
         run = account_terraform()
         changed = run.plan(lock=False)
-    told("preconfigured", run, changed)
+    publish("preconfigured", run, changed)
     say(
         "`make bootstrap` would change this; it needs an administrator"
         if changed
@@ -123,7 +123,7 @@ def plan_account() -> None:
     )
 
 
-def told(name: str, run: Terraform, changed: bool) -> None:
+def publish(name: str, run: Terraform, changed: bool) -> None:
     github.summary(plans.report(name, run.show(str(run.plan_file))))
     github.output("plan", changed=str(changed).lower())
 

@@ -24,20 +24,20 @@ def follow(
 ) -> None:
     """Show every event once; AwsError ends it."""
     since = clock() - SINCE_SECONDS
-    seen: dict[str, int] = {}
+    shown: dict[str, int] = {}
     while True:
         began = clock()
         found = [
             (event, name)
             for name, group in groups.items()
             for event in events(aws, group, since)
-            if event["eventId"] not in seen
+            if event["eventId"] not in shown
         ]
         for event, name in sorted(found, key=lambda one: one[0]["timestamp"]):
             show(line(event, name))
-            seen[event["eventId"]] = event["timestamp"]
+            shown[event["eventId"]] = event["timestamp"]
         since = began - OVERLAP_SECONDS
-        seen = {one: at for one, at in seen.items() if at >= since * 1000}
+        shown = {one: at for one, at in shown.items() if at >= since * 1000}
         pause(PAUSE_SECONDS)
 
 

@@ -85,16 +85,16 @@ def forget(name: str) -> None:
 def kept(name: str, revision: str) -> Kept:
     """The plan of that name, if it is of the commit that is checked out."""
     try:
-        told = json.loads((folder(name) / "planned.json").read_text(encoding="utf-8"))
+        planned = json.loads((folder(name) / "planned.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Refused(f"there is no plan of {name} for pushed images: `make plan` first") from None
-    release = Release(**told["release"])
+    release = Release(**planned["release"])
     if release.revision != revision:
         raise Refused(
             f"the plan of {name} is of the commit {release.revision[:12]}, and {revision[:12]} is"
             " checked out: `make plan` again"
         )
-    return Kept(release, told["changed"], told["digest"])
+    return Kept(release, planned["changed"], planned["digest"])
 
 
 def age(planned: str, now: str) -> str:

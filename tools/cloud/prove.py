@@ -101,14 +101,14 @@ def answers_as(url: str, expected: str | None) -> None:
     while True:
         try:
             with urllib.request.urlopen(f"{url.rstrip('/')}/healthz", timeout=10) as answer:
-                told = json.load(answer).get("commit")
+                commit = json.load(answer).get("commit")
         except (OSError, ValueError, AttributeError) as error:
-            told = f"no health: {error}"
-        if told == expected:
+            commit = f"no health: {error}"
+        if commit == expected:
             say(f"{url} answers as {expected[:12]}")
             return
         if time.monotonic() > deadline:
-            raise Failed(f"{url}/healthz reports the commit {told}, and {expected} was deployed")
+            raise Failed(f"{url}/healthz reports the commit {commit}, and {expected} was deployed")
         time.sleep(1)
 
 

@@ -154,10 +154,10 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
             lines.append(f"    a task stopped: {task.get('stoppedReason', 'no reason given')}")
             for container in task.get("containers", []):
                 code = container.get("exitCode")
-                said = container.get("reason", "")
-                if code is not None or said:
+                cause = container.get("reason", "")
+                if code is not None or cause:
                     ended = f"exit code {code}" if code is not None else ""
-                    lines.append(f"    container {container['name']}: {ended} {said}".rstrip())
+                    lines.append(f"    container {container['name']}: {ended} {cause}".rstrip())
         for line in log(aws, wanted.log_groups[name], tasks[:1]):
             lines.append(f"    log: {line}")
     except AwsError as error:

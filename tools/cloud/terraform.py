@@ -55,8 +55,8 @@ def environment() -> dict[str, str]:
 
 def committed(file: Path) -> bool:
     """Whether a file is part of the repository; Terraform writes a lock file by itself where there is none."""
-    asked = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", file.name]
-    return file.is_file() and toolchain.answer(asked) is not None
+    command = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", file.name]
+    return file.is_file() and toolchain.answer(command) is not None
 
 
 class Terraform:

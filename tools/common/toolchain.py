@@ -202,9 +202,10 @@ def std_place(rustc: str, channel: str | None) -> dict[str, str]:
     """Where std's sources are, and what the official std calls that place: where they are installed,
     rustc would write the one for the other."""
     variables = {**os.environ, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
-    told = answer([rustc, "--version", "--verbose"], variables) or ""
+    version = answer([rustc, "--version", "--verbose"], variables) or ""
     sysroot = answer([rustc, "--print", "sysroot"], variables)
-    found = [re.search(rf"^{line}$", told, re.MULTILINE) for line in ("commit-hash: ([0-9a-f]{40})", r"release: (\S+)")]
+    lines = ("commit-hash: ([0-9a-f]{40})", r"release: (\S+)")
+    found = [re.search(rf"^{line}$", version, re.MULTILINE) for line in lines]
     name = next(filter(None, found), None)
     if name is None or sysroot is None:
         return {}

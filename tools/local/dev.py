@@ -44,7 +44,7 @@ def main() -> int:
         refuse_running()
         system = run_local.choose(build.QUICK)
         system.check_ports()
-        seen = snapshot()
+        before = snapshot()
         programs = digests(build.build(build.QUICK))
         # Another `make dev` may have started while this one waited for Cargo's lock.
         refuse_running()
@@ -53,7 +53,7 @@ def main() -> int:
         running.wait_until_ready()
         print("dev: watching; an edit shows by itself, Ctrl-C stops everything", flush=True)
         logs = running.stream_logs()
-        watch(running, seen, programs)
+        watch(running, before, programs)
         return 0
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
@@ -95,7 +95,7 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def watch(running: System, seen: Snapshot, programs: dict[str, str]) -> None:
+def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
     """Rebuild after each edit, for ever."""
     reported: set[str] = set()
     while True:
@@ -104,12 +104,12 @@ def watch(running: System, seen: Snapshot, programs: dict[str, str]) -> None:
         for name in sorted(ended - reported):
             print(f"dev: {name} has ended by itself; the next edit starts it again", flush=True)
         reported = ended
-        changed = changed_paths(seen, now := snapshot())
+        changed = changed_paths(before, now := snapshot())
         if not changed:
             continue
         while changed_paths(now, later := quiet_snapshot()):
             now = later
-        seen = now
+        before = now
         begun = time.monotonic()
         print(f"dev: {described(changed)} changed", flush=True)
         try:

@@ -28,14 +28,14 @@ RUN = ObjectIdentifier("1.3.6.1.4.1.57264.1.21")
 
 
 def main() -> int:
-    asked = json.load(sys.stdin)
+    question = json.load(sys.stdin)
     try:
-        verifier = Verifier(trusted_root=trusted_root(asked["trusted_root"]))
+        verifier = Verifier(trusted_root=trusted_root(question["trusted_root"]))
     except (Error, OSError, ValueError) as error:
         json.dump({"error": f"whom to trust cannot be read: {error}"}, sys.stdout)
         return 0
-    wanted = expected(asked["repository"], asked["ref"])
-    answers = [answer(verifier, wanted, bundle, asked["digest"]) for bundle in asked["bundles"]]
+    wanted = expected(question["repository"], question["ref"])
+    answers = [answer(verifier, wanted, bundle, question["digest"]) for bundle in question["bundles"]]
     json.dump({"attestations": answers}, sys.stdout)
     return 0
 

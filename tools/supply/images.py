@@ -91,8 +91,8 @@ class Images:
         found = self.found()
         missing = [name for name in build.SERVICES if name not in found]
         if not missing:
-            told = ", ".join(f"{name} of {self.tags[name][:12]}" for name in build.SERVICES)
-            say(f"the registry has all three: {told}")
+            listed = ", ".join(f"{name} of {self.tags[name][:12]}" for name in build.SERVICES)
+            say(f"the registry has all three: {listed}")
             return found
         binaries = finished_binaries(missing, self.architecture)
         for name in missing:
@@ -143,11 +143,11 @@ def bare(registry: Registry, digest: str) -> bool:
 def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
     """Repositories of each service: from ACCOUNT, the outputs of tf/preconfigured, or from AWS."""
     try:
-        told = json.loads(os.environ.get("ACCOUNT") or "{}").get(output)
+        outputs = json.loads(os.environ.get("ACCOUNT") or "{}").get(output)
     except (ValueError, AttributeError):
         raise Refused("ACCOUNT must be the outputs of tf/preconfigured, as `make output`") from None
-    if told:
-        return told
+    if outputs:
+        return outputs
     names = [f"{prefix}/{name}" for name in build.SERVICES]
     try:
         found = aws.call("ecr", "describe_repositories", repositoryNames=names)

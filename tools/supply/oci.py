@@ -253,12 +253,12 @@ class Registry:
     def _token(self, challenge: str) -> str:
         """A token of the registry's own server, such as GitHub's, for what was just refused
         (distribution.github.io, "Token Authentication Specification")."""
-        told = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-        realm = told.pop("realm", "")
+        parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        realm = parameters.pop("realm", "")
         # The password goes to no other host, and never over plain HTTP to another machine.
         if not realm.startswith(f"{self.base}/"):
             raise ImageError(f"{self.repository}: the registry sends to {realm} for a token")
-        query = urllib.parse.urlencode({name: told[name] for name in ("service", "scope") if name in told})
+        query = urllib.parse.urlencode({name: parameters[name] for name in ("service", "scope") if name in parameters})
         request = urllib.request.Request(f"{realm}?{query}", headers=self.basic)
         try:
             status, _, content = _exchange(request)

@@ -83,11 +83,11 @@ def verify(
     provenance = attested(registry, digest, builder, PROVENANCE)
     for platform in platforms(manifest, digest):
         bill = attested(registry, platform, builder, BILL)
-        binary, told = content(registry, platform, service)
+        binary, labeled = content(registry, platform, service)
         fits(service, bill["predicate"], binary)
-        of_commit(service, binary, told, provenance, expected, preview)
+        of_commit(service, binary, labeled, provenance, expected, preview)
     say(
-        f"{service} {digest[:19]} is of {(told or '')[:12]}, built by {builder.repository} at"
+        f"{service} {digest[:19]} is of {(labeled or '')[:12]}, built by {builder.repository} at"
         f" {provenance['commit'][:12]} ({provenance['ref']}) in {provenance['run']}"
     )
 
@@ -143,7 +143,7 @@ def content(registry: Registry, digest: str, service: str) -> tuple[bytes, str |
     manifest = registry.exactly(digest)
     try:
         config = json.loads(registry.blob(manifest["config"]["digest"]))
-        told = (config["config"].get("Labels") or {}).get(oci.REVISION)
+        labeled = (config["config"].get("Labels") or {}).get(oci.REVISION)
         if len(manifest["layers"]) != 1:
             raise NotVerified(f"{registry.repository}@{digest} has {len(manifest['layers'])} layers, not one")
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
@@ -154,7 +154,7 @@ def content(registry: Registry, digest: str, service: str) -> tuple[bytes, str |
                 raise NotVerified(f"{registry.repository}@{digest} has {[file.name for file in files]} in it")
             file = archive.extractfile(files[0])
             assert file, "it is a file"
-            return file.read(), told
+            return file.read(), labeled
     except (zlib.error, tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
         raise NotVerified(f"{registry.repository}@{digest} is no image like ours: {error!r}") from None
 
@@ -183,15 +183,15 @@ def fetch(revision: str) -> None:
 def of_commit(
     service: str,
     binary: bytes,
-    told: str | None,
+    labeled: str | None,
     provenance: dict,
     expected: str | None,
     preview: bool = False,
 ) -> None:
     """The commit is the same in image and binary, it is the expected one, and the run had it."""
     inside = oci.revision(binary).get(oci.REVISION)
-    if inside is None or inside != told:
-        raise NotVerified(f"{service}: the image has the commit {told}, and its binary {inside}")
+    if inside is None or inside != labeled:
+        raise NotVerified(f"{service}: the image has the commit {labeled}, and its binary {inside}")
     if expected and inside != expected:
         raise NotVerified(f"{service} has the commit {inside} instead of {expected}")
     run = provenance["commit"]

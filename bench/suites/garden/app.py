@@ -19,7 +19,7 @@ HEAD = [("content-type", "application/json")]
 MOST_BYTES = 65_536
 
 
-def seen(method: str, path: bytes, query: bytes, host: bytes, body: bytes) -> bytes:
+def report(method: str, path: bytes, query: bytes, host: bytes, body: bytes) -> bytes:
     """A request in the form that replay.py compares; `path` is percent-decoded."""
     view = {"path": path, "query": query, "host": host, "body": body}
     return json.dumps({"method": method, **{name: value.hex() for name, value in view.items()}}).encode()
@@ -36,7 +36,7 @@ def decoded(target: bytes) -> tuple[bytes, bytes]:
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     text = {name: str(environ.get(name, "")).encode("latin-1") for name in ("PATH_INFO", "QUERY_STRING", "HTTP_HOST")}
     body = environ["wsgi.input"].read()
-    answer = seen(environ["REQUEST_METHOD"], text["PATH_INFO"], text["QUERY_STRING"], text["HTTP_HOST"], body)
+    answer = report(environ["REQUEST_METHOD"], text["PATH_INFO"], text["QUERY_STRING"], text["HTTP_HOST"], body)
     start_response("200 OK", [*HEAD, ("content-length", str(len(answer)))])
     return [answer]
 
@@ -57,7 +57,7 @@ async def asgi(
     path = scope["path"].encode("latin-1", "replace")
     if scope.get("raw_path"):
         path, _ = decoded(scope["raw_path"])
-    answer = seen(scope["method"], path, scope["query_string"], host, body)
+    answer = report(scope["method"], path, scope["query_string"], host, body)
     fields = [(name.encode(), value.encode()) for name, value in (*HEAD, ("content-length", str(len(answer))))]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": answer})
@@ -69,7 +69,7 @@ def aiohttp_server(port: int) -> None:
     async def answer(request: web.Request) -> web.Response:
         path, query = decoded(request.raw_path.encode("latin-1", "replace"))
         host = request.headers.get("host", "").encode("latin-1", "replace")
-        body = seen(request.method, path, query, host, await request.read())
+        body = report(request.method, path, query, host, await request.read())
         return web.Response(body=body, headers=dict(HEAD))
 
     application = web.Application()
@@ -92,7 +92,7 @@ def tornado_server(port: int) -> None:
             path, query = decoded((request.uri or "").encode("latin-1", "replace"))
             host = request.headers.get("host", "").encode("latin-1", "replace")
             self.set_header("content-type", "application/json")
-            self.finish(seen(request.method or "", path, query, host, request.body))
+            self.finish(report(request.method or "", path, query, host, request.body))
 
     async def serve() -> None:
         Application([(r".*", Answer)]).listen(port, "127.0.0.1")
@@ -114,7 +114,7 @@ class Scgi(socketserver.StreamRequestHandler):
         body = self.rfile.read(min(int(fields.get(b"CONTENT_LENGTH") or 0), MOST_BYTES))
         path, query = decoded(fields.get(b"REQUEST_URI", b""))
         host = fields.get(b"HTTP_HOST", b"")
-        answer = seen(fields.get(b"REQUEST_METHOD", b"").decode("latin-1"), path, query, host, body)
+        answer = report(fields.get(b"REQUEST_METHOD", b"").decode("latin-1"), path, query, host, body)
         head = f"Status: 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
         self.wfile.write(head.encode() + answer)
 

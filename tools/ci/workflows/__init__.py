@@ -96,13 +96,13 @@ def decided(jobs: dict[str, dict], name: str, context: dict, results: dict[str, 
     """Whether a job runs, after those that it needs."""
     job = jobs[name]
     before = [results[other] for other in sorted(ancestors(jobs, name))]
-    seen = {
+    scope = {
         **context,
         "status": statuses(before),
         "needs": {n: {"result": results[n], "outputs": UNKNOWN} for n in needs(job) if n in results},
     }
-    seen["needs"] = {**seen["needs"], **context.get("needs", {})}
-    return expressions.condition(job.get("if", ""), seen)
+    scope["needs"] = {**scope["needs"], **context.get("needs", {})}
+    return expressions.condition(job.get("if", ""), scope)
 
 
 def called(job: dict) -> str:

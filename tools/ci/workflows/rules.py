@@ -220,10 +220,10 @@ def waits(workflow: Workflow, name: str) -> Iterator[str]:
 
 def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
     """Unused outputs and inputs."""
-    asked = {(key, output) for context, key, output in references(workflow.data) if output}
+    referenced = {(key, output) for context, key, output in references(workflow.data) if output}
     for name, job in workflow.jobs.items():
         for output in job.get("outputs", {}):
-            if (name, output) not in asked:
+            if (name, output) not in referenced:
                 yield f"{name}: its output {output} is not used"
     for key in workflow.call.get("inputs") or {}:
         if ("inputs", key) not in {(c, k) for c, k, _ in references(workflow.data)}:

@@ -138,7 +138,7 @@ def page(versions, results, missing) -> str:
     parts = [
         "# Malformed requests: the gateway beside nginx, haproxy and Envoy",
         f"Written by `python3 e2e/adversarial/compare.py --binaries FOLDER` on {today}. The cases are in "
-        "`e2e/adversarial/corpus.py`, each with the section of its RFC. `make test` runs them against the "
+        "`e2e/adversarial/corpus`, each with the section of its RFC. `make test` runs them against the "
         "gateway and requires the expected result for each, sent at once and in pieces of seven bytes.",
         "Compared: " + ", ".join(versions.values()) + ", each with the reverse proxy configuration of its "
         "documentation (`e2e/adversarial/peers/`). All of them have stricter settings; the comparison uses the "

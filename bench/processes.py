@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,6 +165,24 @@ def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen | None, e
         # Often at first, because a start is measured by it.
         time.sleep(0.001 if time.monotonic() < begun + 1 else 0.02)
     raise NotToBeHad(late)
+
+
+@contextlib.contextmanager
+def repeating(action: Callable[[], object], every: float) -> Iterator[None]:
+    """Calls the action again and again while the block runs."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(every):
+            action()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(READY_SECONDS)
 
 
 def free_port() -> int:

@@ -21,6 +21,27 @@ READY_SECONDS = 600
 OTHER_AHEAD = 5000
 
 
+@contextmanager
+def repeating(action, every, first=0):
+    """Calls the action by the clock while the block runs: first after that many periods."""
+    stop = threading.Event()
+
+    def run():
+        begun = time.monotonic()
+        count = first
+        while not stop.wait(max(0.0, begun + count * every - time.monotonic())):
+            action()
+            count += 1
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 class Scene:
     """Content and behavior of responses. A test changes the part it is about."""
 
@@ -92,25 +113,9 @@ class FakeBackend:
             for viewer, instance in viewers:
                 viewer.put(events[instance])
 
-    @contextmanager
     def ticking(self, every=0.2):
         """Ticks by the clock while the block runs."""
-        stop = threading.Event()
-
-        def run():
-            begun = time.monotonic()
-            count = 0
-            while not stop.wait(max(0.0, begun + count * every - time.monotonic())):
-                self.tick()
-                count += 1
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return repeating(self.tick, every)
 
     def set_time(self, moment):
         """Let a tick be at this time, and all history before it."""
@@ -237,12 +242,7 @@ class Handler(BaseHTTPRequestHandler):
         if status != 200:
             self.answer(status, "text/plain", b"no stream\n")
             return
-        self.close_connection = True
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("cache-control", "no-store")
-        self.send_header("connection", "close")
-        self.end_headers()
+        self.begin_stream()
         viewer = self.backend.subscribe(self.instance)
         try:
             held = b""
@@ -256,6 +256,14 @@ class Handler(BaseHTTPRequestHandler):
             pass
         finally:
             self.backend.unsubscribe(viewer)
+
+    def begin_stream(self):
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("cache-control", "no-store")
+        self.send_header("connection", "close")
+        self.end_headers()
 
     def write_slowly(self, text):
         speed = self.backend.scene.bytes_per_second
@@ -284,11 +292,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(503, "application/problem+json", b'{"status":503}')
 
-    def answer(self, status, content_type, body):
+    def answer(self, status, content_type, body, more=None):
         self.send_response(status)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.send_header("cache-control", "no-store")
+        for name, value in (more or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

@@ -11,7 +11,6 @@ import queue
 import re
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -119,21 +118,8 @@ class FakeFleet:
         for viewer in viewers:
             viewer.put(event)
 
-    @contextmanager
     def ticking(self, every=1.0):
-        stop = threading.Event()
-
-        def run():
-            while not stop.wait(every):
-                self.tick()
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+        return fake_backend.repeating(self.tick, every, first=1)
 
     def cut(self):
         with self._lock:
@@ -210,12 +196,7 @@ class Handler(fake_backend.Handler):
             self.answer(404, "text/plain", b"not found\n")
 
     def stream_from(self, source):
-        self.close_connection = True
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("cache-control", "no-store")
-        self.send_header("connection", "close")
-        self.end_headers()
+        self.begin_stream()
         viewer = source.subscribe()
         try:
             while (text := viewer.get()) is not None:
@@ -231,14 +212,8 @@ class Handler(fake_backend.Handler):
             self.answer(404, "text/plain", b"not found\n")
             return
         body = file.read_bytes()
-        self.send_response(200)
-        self.send_header("content-type", TYPES.get(file.suffix, "application/octet-stream"))
-        self.send_header("content-length", str(len(body)))
-        self.send_header("cache-control", "no-store")
-        if file.suffix == ".html":
-            self.send_header("content-security-policy", policy(body))
-        self.end_headers()
-        self.wfile.write(body)
+        more = {"content-security-policy": policy(body)} if file.suffix == ".html" else {}
+        self.answer(200, TYPES.get(file.suffix, "application/octet-stream"), body, more)
 
 
 class Sampler:

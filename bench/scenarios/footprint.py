@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import functools
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ import elf
 import load_generators
 import proc_stats
 import servers
-from processes import NotToBeHad, Server, free_port, whole_answer
+from processes import NotToBeHad, Server, free_port, repeating, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 from synthetic_proc import Tree
 
@@ -129,24 +128,15 @@ def added(parts) -> dict[str, float]:
     return total
 
 
-@contextlib.contextmanager
-def asking(places: list[tuple[int, str]]) -> Iterator[None]:
+def asking(places: list[tuple[int, str]]) -> AbstractContextManager[None]:
     """Ask for the figures once a second where they are taken only then."""
-    ended = threading.Event()
 
-    def run() -> None:
-        while not ended.wait(1):
-            for port, path in places:
-                with contextlib.suppress(OSError):
-                    whole_answer(port, path)
+    def ask() -> None:
+        for port, path in places:
+            with contextlib.suppress(OSError):
+                whole_answer(port, path)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(30)
+    return repeating(ask, 1)
 
 
 def instructions(bench: Bench) -> Iterator[Measurement]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from pathlib import Path
 import load_generators
 import proc_stats
 import servers
-from processes import Failed, whole_answer
+from processes import Failed, repeating, whole_answer
 from scenario import Bench, Measurement, Plot, Scenario, Slope
 from synthetic_proc import Tree
 
@@ -63,25 +63,11 @@ def grown(bench: Bench, trees: list[tuple[int, Tree]]) -> Iterator[Measurement]:
             yield Measurement("stats", SAMPLE, figures, count)
 
 
-@contextlib.contextmanager
-def moving(tree: Tree, folder: Path) -> Iterator[None]:
+def moving(tree: Tree, folder: Path) -> contextlib.AbstractContextManager[None]:
     """A tree whose counters go on twice a second while the block runs."""
     tree.write(folder, 0)
-    ended = threading.Event()
-
-    def run() -> None:
-        step = 0
-        while not ended.wait(0.5):
-            step += 1
-            tree.write(folder, step)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    steps = itertools.count(1)
+    return repeating(lambda: tree.write(folder, next(steps)), 0.5)
 
 
 def viewers(bench: Bench) -> Iterator[Measurement]:

@@ -60,51 +60,27 @@ def lines(shown: dict) -> list[Line]:
         hours = hours_a_week(actions)
         share = hours / WEEK
         some = f", {hours} of {WEEK} hours a week" if hours != WEEK else ""
-        result.append(
-            Line(
-                f"{service['name']}: {task['cpu']} CPU, {task['memory']} MiB{some}",
-                count,
-                count * task_month({**service, "desired_count": count}, task) * share,
-            )
-        )
+        dollars = count * task_month({**service, "desired_count": count}, task) * share
+        result.append(Line(f"{service['name']}: {task['cpu']} CPU, {task['memory']} MiB{some}", count, dollars))
         if service["network_configuration"][0]["assign_public_ip"]:
             public_tasks += count * share
-    balancers = of("aws_lb")
-    zones = len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "public"]) or 2
-    addresses = public_tasks + len(balancers) * zones
-    endpoints = [one for one in of("aws_vpc_endpoint") if one["vpc_endpoint_type"] == "Interface"]
-    firewalls = of("aws_wafv2_web_acl")
+    balancers, firewalls = len(of("aws_lb")), of("aws_wafv2_web_acl")
+    subnets = [one["name"] for one in every if one["type"] == "aws_subnet"]
     # Addresses of endpoints are one a zone; before an apply their number is not known yet.
-    endpoint_zones = len([one for one in every if one["type"] == "aws_subnet" and one["name"] == "private"])
-    result += [
-        Line("load balancer", len(balancers), len(balancers) * LOAD_BALANCER),
-        Line("public addresses", addresses, addresses * PUBLIC_ADDRESS),
-        Line(
-            "VPC endpoints, a zone each",
-            len(endpoints) * endpoint_zones,
-            len(endpoints) * endpoint_zones * INTERFACE_ENDPOINT,
-        ),
-        Line(
-            "alarms",
-            len(of("aws_cloudwatch_metric_alarm")),
-            len(of("aws_cloudwatch_metric_alarm")) * ALARM,
-        ),
-        Line(
-            "dashboard",
-            len(of("aws_cloudwatch_dashboard")),
-            len(of("aws_cloudwatch_dashboard")) * DASHBOARD,
-        ),
-        Line(
-            "private zone",
-            len(of("aws_service_discovery_private_dns_namespace")),
-            len(of("aws_service_discovery_private_dns_namespace")) * PRIVATE_ZONE,
-        ),
-        Line(
-            "firewall",
-            len(firewalls),
-            sum(FIREWALL + FIREWALL_RULE * len(one["rule"]) for one in firewalls),
-        ),
-    ]
+    endpoints = sum(one["vpc_endpoint_type"] == "Interface" for one in of("aws_vpc_endpoint")) * subnets.count(
+        "private"
+    )
+    prices = {
+        "load balancer": (balancers, LOAD_BALANCER),
+        "public addresses": (public_tasks + balancers * (subnets.count("public") or 2), PUBLIC_ADDRESS),
+        "VPC endpoints, a zone each": (endpoints, INTERFACE_ENDPOINT),
+        "alarms": (len(of("aws_cloudwatch_metric_alarm")), ALARM),
+        "dashboard": (len(of("aws_cloudwatch_dashboard")), DASHBOARD),
+        "private zone": (len(of("aws_service_discovery_private_dns_namespace")), PRIVATE_ZONE),
+    }
+    result += [Line(what, count, count * price) for what, (count, price) in prices.items()]
+    rules = sum(len(one["rule"]) for one in firewalls)
+    result.append(Line("firewall", len(firewalls), FIREWALL * len(firewalls) + FIREWALL_RULE * rules))
     return [line for line in result if line.count]
 
 

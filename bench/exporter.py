@@ -66,9 +66,7 @@ NOT_COMPARED = re.compile(r"(go|promhttp|process|node_scrape_collector|node_expo
 
 
 DASHBOARD = Checkout(
-    "grafana-dashboards",
-    "https://github.com/rfrail3/grafana-dashboards",
-    "7d61c79619e5749e629758ecd96748c010028120",
+    "grafana-dashboards", "https://github.com/rfrail3/grafana-dashboards", "7d61c79619e5749e629758ecd96748c010028120"
 )
 HOST_ALERTS = Checkout(
     "awesome-prometheus-alerts",
@@ -76,9 +74,7 @@ HOST_ALERTS = Checkout(
     "a8533189af0246de5e21a6d8d25bd37816894f07",
 )
 MIXIN = Checkout(
-    "node_exporter",
-    "https://github.com/prometheus/node_exporter",
-    "a7dcc3a01545180d4f2087db70994cbc3abfed13",
+    "node_exporter", "https://github.com/prometheus/node_exporter", "a7dcc3a01545180d4f2087db70994cbc3abfed13"
 )
 
 

@@ -163,10 +163,7 @@ def instructions_of_a_viewer(bench: Bench, variables: dict[str, str]) -> float:
     """Instructions of stats for one sample to one viewer more: those of many viewers less those of few."""
     port = free_port()
     settings = {"STATS_LISTEN": f"127.0.0.1:{port}", **variables}
-    with (
-        counted(bench, [str(bench.binaries / "stats")], settings, port) as (counter, _),
-        Crowd(port) as crowd,
-    ):
+    with counted(bench, [str(bench.binaries / "stats")], settings, port) as (counter, _), Crowd(port) as crowd:
         windows = []
         for viewers in (FEW_VIEWERS, MORE_VIEWERS):
             crowd.grow(viewers)

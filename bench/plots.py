@@ -55,20 +55,13 @@ def share(value: float, least: float, most: float, logarithmic: bool) -> float:
 
 
 def lines(
-    title: str,
-    unit: str,
-    across: str,
-    series: dict[str, list[tuple[float, float]]],
-    logarithmic: bool = False,
+    title: str, unit: str, across: str, series: dict[str, list[tuple[float, float]]], logarithmic: bool = False
 ) -> str:
     """Lines over a logarithmic x, because it goes from one to thousands."""
     points = [point for line in series.values() for point in line]
     wide = ends([x for x, _ in points], True)
     high = ends([y for _, y in points], logarithmic)
-    parts = [
-        *grid(wide, high, logarithmic),
-        f'<text class="quiet" x="{LEFT}" y="{HEIGHT - 8}">{escape(across)}</text>',
-    ]
+    parts = [*grid(wide, high, logarithmic), f'<text class="quiet" x="{LEFT}" y="{HEIGHT - 8}">{escape(across)}</text>']
     for at, (name, line) in enumerate(series.items()):
         colour = COLOURS[at % len(COLOURS)]
         places = [

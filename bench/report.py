@@ -12,10 +12,7 @@ from scenario import Plot, Scenario
 from scenarios import BY_NAME
 
 # The pictures of the summary: scenario and number of its plot, and file.
-SUMMARY_PICTURES = {
-    ("gateway-proxy", 0): "benchmarks-proxy.svg",
-    ("idle", 1): "benchmarks-memory.svg",
-}
+SUMMARY_PICTURES = {("gateway-proxy", 0): "benchmarks-proxy.svg", ("idle", 1): "benchmarks-memory.svg"}
 
 
 def show(results: dict) -> None:

@@ -17,16 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from processes import (
-    Failed,
-    NotToBeHad,
-    Server,
-    answer_of,
-    free_port,
-    started,
-    wait_for_answer,
-    whole_answer,
-)
+from processes import Failed, NotToBeHad, Server, answer_of, free_port, started, wait_for_answer, whole_answer
 from scenario import Bench
 
 from tools.common import debian_program  # isort: skip (in tools)

@@ -68,12 +68,7 @@ CORES = result(
 class Report(unittest.TestCase):
     def test_the_page_has_the_machine_the_ratios_the_noise_and_what_is_missing(self) -> None:
         text = report.page(results(page_requests=REQUESTS))
-        for part in (
-            "2 processors (P)",
-            "commit `0123456789ab`",
-            "| nginx | 1.22 |",
-            "- netdata: there is no apt-get",
-        ):
+        for part in ("2 processors (P)", "commit `0123456789ab`", "| nginx | 1.22 |", "- netdata: there is no apt-get"):
             self.assertIn(part, text)
         self.assertIn("**Noisy:** other programs took 12.0 %", text)
         self.assertIn("| frontend | page | requests per second | 1.2 |", text)
@@ -84,8 +79,7 @@ class Report(unittest.TestCase):
 
     def test_slopes_are_in_the_page(self) -> None:
         self.assertRegex(
-            report.page(results(growth_cores=CORES)),
-            r"\| sample \(µs\) \| stats, one sample \| core \| 2 \| 1\.00 \|",
+            report.page(results(growth_cores=CORES)), r"\| sample \(µs\) \| stats, one sample \| core \| 2 \| 1\.00 \|"
         )
 
     def test_every_table_is_whole(self) -> None:

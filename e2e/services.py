@@ -44,10 +44,7 @@ def service(config, name):
     settings = {}
     if catalog.ALL[name].public:
         nowhere = dict.fromkeys(catalog.NAMES, "127.0.0.1:1")
-        settings = {
-            **catalog.gateway_settings(catalog.ALL.values(), nowhere),
-            "GATEWAY_ADMIN_LISTEN": "off",
-        }
+        settings = {**catalog.gateway_settings(catalog.ALL.values(), nowhere), "GATEWAY_ADMIN_LISTEN": "off"}
     with _service(config, name, "/healthz", settings) as own:
         yield own
 
@@ -82,12 +79,7 @@ def gateway(config, stats, frontend, prefix=(), streams=None, port=None, **setti
     where its output goes, as for subprocess.Popen.
     """
     # Several run at once, and the port of the metrics is one.
-    usual = {
-        "GATEWAY_STATS": stats,
-        "GATEWAY_FRONTEND": frontend,
-        "GATEWAY_ADMIN_LISTEN": "off",
-        "GATEWAY_HOSTS": "*",
-    }
+    usual = {"GATEWAY_STATS": stats, "GATEWAY_FRONTEND": frontend, "GATEWAY_ADMIN_LISTEN": "off", "GATEWAY_HOSTS": "*"}
     with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams, port) as own:
         yield own
 

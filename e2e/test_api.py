@@ -16,16 +16,7 @@ import services
 EXAMPLES = 60
 # Measured: 10 to 20 s. The bound is for a machine that does something else beside it.
 SCHEMATHESIS_SECONDS = 120
-PATHS = (
-    "/stats",
-    "/stats/history",
-    "/stats/events",
-    "/stats/top",
-    "/metrics",
-    "/openapi.json",
-    "/healthz",
-    "/readyz",
-)
+PATHS = ("/stats", "/stats/history", "/stats/events", "/stats/top", "/metrics", "/openapi.json", "/healthz", "/readyz")
 ALL_PATHS = (*PATHS, "/stats/stream")
 
 
@@ -67,11 +58,7 @@ def test_the_service_matches_its_description(service, tmp_path):
     ]
     begun = time.monotonic()
     done = subprocess.run(
-        [*command, *options],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=SCHEMATHESIS_SECONDS,
+        [*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=SCHEMATHESIS_SECONDS
     )
     print(f"{time.monotonic() - begun:.0f} s")
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
@@ -151,14 +138,7 @@ def test_every_fault_of_a_query_is_named(service):
     detail = problem(service.fetch("/stats/history?seconds=0&step=x&page=1"), 400)["detail"]
     for name in ("seconds", "step", "page"):
         assert name in detail
-    for query in (
-        "seconds=86401",
-        "step=3601",
-        "seconds=",
-        "seconds=1&seconds=1",
-        "x=1",
-        "step=-1",
-    ):
+    for query in ("seconds=86401", "step=3601", "seconds=", "seconds=1&seconds=1", "x=1", "step=-1"):
         problem(service.fetch(f"/stats/history?{query}"), 400)
 
 
@@ -171,14 +151,8 @@ WRONG = {
     "a method that writes": (405, b"DELETE /stats HTTP/1.1\r\nhost: x\r\n"),
     "an unknown method": (405, b"BREW /stats HTTP/1.1\r\nhost: x\r\n"),
     "a type that is not there": (406, b"GET /stats HTTP/1.1\r\nhost: x\r\naccept: text/html\r\n"),
-    "a type that is refused": (
-        406,
-        b"GET /stats HTTP/1.1\r\nhost: x\r\naccept: application/json;q=0, text/html\r\n",
-    ),
-    "a stream as an image": (
-        406,
-        b"GET /stats/stream HTTP/1.1\r\nhost: x\r\naccept: image/png\r\n",
-    ),
+    "a type that is refused": (406, b"GET /stats HTTP/1.1\r\nhost: x\r\naccept: application/json;q=0, text/html\r\n"),
+    "a stream as an image": (406, b"GET /stats/stream HTTP/1.1\r\nhost: x\r\naccept: image/png\r\n"),
     "content of a length": (413, b"GET /stats HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n"),
     "content in chunks": (413, b"GET /stats HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"),
     "a long target": (414, b"GET /stats?" + b"x" * 2048 + b" HTTP/1.1\r\nhost: x\r\n"),

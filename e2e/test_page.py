@@ -32,17 +32,11 @@ def page_at(browser, base_url):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.on(
-            "console",
-            lambda message: message.type in ("error", "warning") and complaints.append(message.text),
-        )
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         # Leaving the page ends its event stream, and a browser without JavaScript drops scripts.
         if options.get("java_script_enabled", True):
-            page.on(
-                "requestfailed",
-                lambda asked: "stream" in asked.url or complaints.append(f"failed: {asked.url}"),
-            )
+            page.on("requestfailed", lambda asked: "stream" in asked.url or complaints.append(f"failed: {asked.url}"))
         page.goto(base_url + path)
         return page
 

@@ -40,12 +40,7 @@ def test_version_and_health_report_the_same_commit(binary, request):
     assert told, version(binary)
     with services.service(request.config, binary.name) as service:
         health = service.fetch("/healthz").json()
-    assert health == {
-        "status": "ok",
-        "version": told["version"],
-        "commit": told["commit"],
-        "built": told["built"],
-    }
+    assert health == {"status": "ok", "version": told["version"], "commit": told["commit"], "built": told["built"]}
     # The image reads it out of the binary, without running it.
     assert oci.revision(binary.read_bytes())[oci.REVISION] == told["commit"]
 

@@ -69,11 +69,7 @@ def recovery(bench: Bench, server: Server, port: int, alive: subprocess.Popen) -
     failed = [one for one in load.since(died) if one.outcome != 200 and one.begun < back + watched]
     odd = [one for one in failed if one.outcome not in (502, 503)]
     late = [one.begun + one.seconds - back for one in failed]
-    return {
-        "back_ms": max([0.0, *late]) * 1000,
-        "failed_requests": len(failed),
-        "neither_502_nor_503": len(odd),
-    }
+    return {"back_ms": max([0.0, *late]) * 1000, "failed_requests": len(failed), "neither_502_nor_503": len(odd)}
 
 
 def slow(bench: Bench) -> Iterator[Measurement]:

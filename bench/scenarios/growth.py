@@ -111,10 +111,7 @@ def history(bench: Bench) -> Iterator[Measurement]:
         for seconds in SECONDS_OF_HISTORY:
             path = f"/stats/history?seconds={seconds}&step=1"
             used = load_generators.closed(bench, server, path, connections=4)
-            figures = {
-                "answer_us": used["server_us_per_request"],
-                "answer_bytes": len(body(server.port, path)),
-            }
+            figures = {"answer_us": used["server_us_per_request"], "answer_bytes": len(body(server.port, path))}
             yield Measurement("stats", "GET /stats/history, a row a second", figures, seconds)
 
 

@@ -12,11 +12,7 @@ from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 CLIENTS = "64 keep-alive connections, closed loop: one request at a time on each (wrk on a core of its own)"
 NEWEST = "current values"
 # The request of each: all current figures of the machine.
-PATHS = {
-    "node_exporter": "/metrics",
-    "glances": "/api/4/all",
-    "netdata": "/api/v1/allmetrics?format=json",
-}
+PATHS = {"node_exporter": "/metrics", "glances": "/api/4/all", "netdata": "/api/v1/allmetrics?format=json"}
 
 
 def subjects(bench: Bench, core: int | None) -> dict:

@@ -75,11 +75,7 @@ def origin(checkout: Path) -> Iterator[int]:
     port = free_port()
     pid_file = Path(tempfile.gettempdir()) / f"cache-tests-{port}.pid"
     command = [node, "--no-warnings", str(checkout / "test-engine" / "server" / "server.mjs")]
-    variables = {
-        "npm_config_protocol": "http",
-        "npm_config_port": str(port),
-        "npm_config_pidfile": str(pid_file),
-    }
+    variables = {"npm_config_protocol": "http", "npm_config_port": str(port), "npm_config_pidfile": str(pid_file)}
     try:
         with listening(command, port, variables, checkout):
             yield port

@@ -91,12 +91,7 @@ def attest(sandbox: Sandbox, revision: str, repository: str, altered: bool = Fal
             subjects.append((name, digest))
     program = [str(verify.PROGRAM), "-m", "tools.supply.tests.fake_sigstore"]
     signed = subprocess.run(
-        program,
-        cwd=ROOT,
-        input=json.dumps(requests).encode(),
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=60,
+        program, cwd=ROOT, input=json.dumps(requests).encode(), stdout=subprocess.PIPE, check=True, timeout=60
     )
     signed = json.loads(signed.stdout)
     for (name, digest), bundle in zip(subjects, signed["bundles"]):
@@ -118,11 +113,7 @@ def attach(registry: oci.Registry, digest: str, documents: list) -> None:
             "schemaVersion": 2,
             "mediaType": oci.MANIFEST,
             "artifactType": kind,
-            "config": {
-                "mediaType": "application/vnd.oci.empty.v1+json",
-                "digest": oci.digest(empty),
-                "size": 2,
-            },
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": oci.digest(empty), "size": 2},
             "layers": [{"mediaType": kind, "digest": oci.digest(blob), "size": len(blob)}],
         }
         # `push` sends the parts of an image.

@@ -116,9 +116,7 @@ class Task:
         options = container["logConfiguration"]["options"]
         stream = f"{options['awslogs-stream-prefix']}/{self.name}/{self.identity}"
         self.log = threading.Thread(
-            target=aws.account.log,
-            args=(options["awslogs-group"], stream, self.process.stdout),
-            daemon=True,
+            target=aws.account.log, args=(options["awslogs-group"], stream, self.process.stdout), daemon=True
         )
         self.log.start()
         self.begun = time.monotonic()

@@ -34,20 +34,9 @@ def rehearse(sandbox: Sandbox) -> None:
     staging = sandbox.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
 
     # Refused, each in one sentence, before anything is touched.
-    make(
-        "deploy",
-        64,
-        "there is no environment 'moon'; there are dev, preview, prod, staging",
-        ENV="moon",
-    )
+    make("deploy", 64, "there is no environment 'moon'; there are dev, preview, prod, staging", ENV="moon")
     make("deploy", 64, "which environment?", ENV="")
-    make(
-        "deploy",
-        64,
-        "no usable AWS credentials",
-        AWS_ACCESS_KEY_ID="",
-        AWS_SECRET_ACCESS_KEY="",
-    )
+    make("deploy", 64, "no usable AWS credentials", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     make("deploy", 64, "prod needs CONFIRM=prod", ENV="prod")
     (sandbox.repository / "new-file").write_text("not committed\n")
     make("deploy", 64, "changes that are not committed")
@@ -57,11 +46,7 @@ def rehearse(sandbox: Sandbox) -> None:
     sandbox.git("reset", "--quiet", "--hard", "HEAD~1")
     text = staging.read_text()
     staging.write_text(text + '\naccount_id = "999999999999"\n')
-    make(
-        "deploy",
-        64,
-        "belongs to the account 999999999999, and these credentials are of 123456789012",
-    )
+    make("deploy", 64, "belongs to the account 999999999999, and these credentials are of 123456789012")
     # The same with a role there: the account is reached, and has no bucket of states.
     staging.write_text(text + '\naccount_id = "999999999999"\naccount_role = "system-stats-deploy"\n')
     make("status", 64, "the account 999999999999 is not prepared")
@@ -77,24 +62,12 @@ def rehearse(sandbox: Sandbox) -> None:
     make("deploy", 130, "interrupted", until="frontend: pushing")
     make("deploy", 130, "interrupted", until='module.app.aws_lb.this["own"]: Creating...')
     make("deploy", 130, "interrupted", until="== wait until it runs")
-    make(
-        "deploy",
-        0,
-        "the registry has all three",
-        "nothing to apply",
-        "gateway: ",
-        f"{first[:12]} runs in staging",
-    )
+    make("deploy", 0, "the registry has all three", "nothing to apply", "gateway: ", f"{first[:12]} runs in staging")
     sandbox.expect_stats()
     make("rollback", 64, "has had no version before this one")
     # The same again changes nothing.
     again = make(
-        "deploy",
-        0,
-        "the registry has all three",
-        "No changes.",
-        "nothing to apply",
-        f"{first[:12]} runs in staging",
+        "deploy", 0, "the registry has all three", "No changes.", "nothing to apply", f"{first[:12]} runs in staging"
     )
     assert "pushing" not in again and "build:" not in again
     make("status", 0, f"staging: {first}", "proven")
@@ -147,22 +120,11 @@ def rehearse(sandbox: Sandbox) -> None:
         staging.read_text() + '\nservices = {\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n}\n'
     )
     staging.write_text(
-        re.sub(
-            r"\nservices = \{\n  stats .*?\n\}\n",
-            "\n",
-            staging.read_text(),
-            count=1,
-            flags=re.DOTALL,
-        )
+        re.sub(r"\nservices = \{\n  stats .*?\n\}\n", "\n", staging.read_text(), count=1, flags=re.DOTALL)
     )
     sandbox.touch("gateway")
     wrong = sandbox.commit("a gateway that looks for stats in the wrong place")
-    make(
-        "deploy",
-        1,
-        "/stats gave no good answer",
-        f"{wrong[:12]} was not good; {second[:12]} is back and proven",
-    )
+    make("deploy", 1, "/stats gave no good answer", f"{wrong[:12]} was not good; {second[:12]} is back and proven")
     sandbox.expect_stats()
 
     # And nothing is left.
@@ -200,8 +162,7 @@ def rehearse_drift(sandbox: Sandbox) -> None:
     sns, tags = sandbox.account.client("sns"), {"application": "system-stats", "environment": "staging"}
     orphan, managed = (
         sns.create_topic(
-            Name=f"system-stats-staging-{name}",
-            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            Name=f"system-stats-staging-{name}", Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
         )["TopicArn"]
         for name in ("old", "alarms")
     )

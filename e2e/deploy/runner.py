@@ -136,11 +136,7 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     swept = WorkflowRun(sandbox, "schedule", "main", {}).execute("previews.yaml")
     expect("the sweep", swept.roles, {"stale-previews": "plan-main", "sweep pr-7 / destroy": "preview"})
     expect_text("the sweep", swept.logs["sweep pr-7 / destroy: destroy"], "Destroy complete!")
-    expect(
-        "what is left",
-        sandbox.environments["pr-7"].state(),
-        "",
-    )
+    expect("what is left", sandbox.environments["pr-7"].state(), "")
     closed = run_pull_request(sandbox, "previews.yaml")
     expect("closing", closed.results["closed"], "success")
     expect_text("closing", closed.logs["closed / destroy: destroy"], "pr-7 is not deployed")
@@ -266,11 +262,7 @@ def run_pull_request(
     sandbox: WorkflowSandbox, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a"
 ) -> WorkflowRun:
     sha = sandbox.base.git("rev-parse", "HEAD").strip()
-    about = {
-        "number": 7,
-        "user": {"login": login},
-        "head": {"sha": sha, "repo": {"full_name": head}},
-    }
+    about = {"number": 7, "user": {"login": login}, "head": {"sha": sha, "repo": {"full_name": head}}}
     return WorkflowRun(sandbox, "pull_request", "topic", {"pull_request": about}).execute(file)
 
 

@@ -50,14 +50,7 @@ TESTED_ELSEWHERE = {
     "outdated",
 }
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
-ROLES = {
-    "": "plan",
-    "images": "push",
-    "preview": "preview",
-    "staging": "deploy",
-    "prod": "deploy",
-    "release": "",
-}
+ROLES = {"": "plan", "images": "push", "preview": "preview", "staging": "deploy", "prod": "deploy", "release": ""}
 
 
 class WorkflowRun:
@@ -119,11 +112,7 @@ class WorkflowRun:
         """The settings of the repository, and over them those of an environment."""
         role = ROLES[environment]
         arn = f"arn:aws:iam::{ACCOUNT}:role/"
-        return {
-            "AWS_REGION": REGION,
-            "AWS_ROLE": role and f"{arn}{role}",
-            "AWS_ROLE_MAIN": f"{arn}plan-main",
-        }
+        return {"AWS_REGION": REGION, "AWS_ROLE": role and f"{arn}{role}", "AWS_ROLE_MAIN": f"{arn}plan-main"}
 
     def _job(self, job: dict, context: dict, name: str) -> tuple[str, dict]:
         matrix = (job.get("strategy") or {}).get("matrix") or {}

@@ -66,13 +66,7 @@ def world(config, folder, addresses, silent=False, options="timeout:1 attempts:1
         frontend = stack.enter_context(Upstream("frontend"))
         gateway = stack.enter_context(
             services.gateway(
-                config,
-                f"{NAME}:{one.port}",
-                frontend.address,
-                prefix,
-                PATH=os.defpath,
-                LOG_LEVEL="error",
-                **settings,
+                config, f"{NAME}:{one.port}", frontend.address, prefix, PATH=os.defpath, LOG_LEVEL="error", **settings
             )
         )
         yield World(gateway, names, one, two)

@@ -42,10 +42,7 @@ def gateway(pytestconfig, upstreams):
 
 def loads(gateway):
     """A load on each route."""
-    return (
-        Load(gateway.host, gateway.port, "/stats", 100, 10),
-        Load(gateway.host, gateway.port, "/", 100, 10),
-    )
+    return (Load(gateway.host, gateway.port, "/stats", 100, 10), Load(gateway.host, gateway.port, "/", 100, 10))
 
 
 def test_a_killed_upstream_is_502_or_503_and_is_back_within_two_seconds(gateway, upstreams):

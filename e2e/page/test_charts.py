@@ -6,19 +6,8 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from dashboard import (
-    backend,
-    button,
-    frontend,
-    opened,
-    panel,
-    plot,
-    settled,
-    wait_for_sequence,
-)
-from dashboard import (
-    hover as hover_in_view,
-)
+from dashboard import backend, button, frontend, opened, panel, plot, settled, wait_for_sequence
+from dashboard import hover as hover_in_view
 
 
 def hover(page, name, share):

@@ -4,17 +4,7 @@ import re
 import time
 
 from conftest import eventually
-from dashboard import (
-    CHARTS,
-    NOTICE_MS,
-    backend,
-    button,
-    frontend,
-    opened,
-    panel,
-    plot,
-    wait_for_sequence,
-)
+from dashboard import CHARTS, NOTICE_MS, backend, button, frontend, opened, panel, plot, wait_for_sequence
 
 
 def test_a_tick_is_seen_at_once(opened, backend):

@@ -26,16 +26,7 @@ from tools.ci import github, infrastructure
 from tools.cloud import bootstrap, deploy, drift, oneoff, plans, rollout, terraform
 from tools.cloud.releases import Release, with_newest
 from tools.cloud.rollout import Deployed
-from tools.cloud.session import (
-    Session,
-    account_session,
-    account_terraform,
-    confirm,
-    now,
-    of_account,
-    session,
-    version,
-)
+from tools.cloud.session import Session, account_session, account_terraform, confirm, now, of_account, session, version
 from tools.common import environments, toolchain
 from tools.common.environments import PREVIEW, Refused, state_bucket
 from tools.common.progress import Failed, say, step

@@ -28,11 +28,7 @@ EXCEPT = {
     "tools/ci/tests/test_comments.py",
     "tools/ci/tests/test_documents.py",
 }
-BANNED = {
-    **documents.BANNED,
-    r"stand-ins?": "fake",
-    r"told": "configured with, receives, reported",
-}
+BANNED = {**documents.BANNED, r"stand-ins?": "fake", r"told": "configured with, receives, reported"}
 # Beginnings of docstrings and doc comments.
 BEGINNING = re.compile(r"(What|Who|Whom|Whose)\b")
 

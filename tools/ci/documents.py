@@ -19,11 +19,7 @@ GENERATED = {"docs/adversarial.md", "docs/benchmarks.md", "docs/plan.md"}
 GENERATED_PART = re.compile(r"<!-- made by .*?<!-- until here -->", re.DOTALL)
 
 # The largest number of lines and words of a document; None for no limit.
-LIMITS = {
-    "README.md": (120, 900),
-    "docs/architecture.md": (None, 1800),
-    "STYLE.md": (70, None),
-}
+LIMITS = {"README.md": (120, 900), "docs/architecture.md": (None, 1800), "STYLE.md": (70, None)}
 DECISIONS = "docs/decisions/"
 DECISION_LINES = 25
 

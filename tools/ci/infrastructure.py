@@ -177,10 +177,7 @@ def rehearse(what: str, binaries: Path) -> None:
         return
     prefix = fake()
     python = toolchain.TOOLS / "rehearsal" / "bin" / "python"
-    lacking = {
-        "moto": python.exists(),
-        "docker-registry": toolchain.program("docker-registry") is not None,
-    }
+    lacking = {"moto": python.exists(), "docker-registry": toolchain.program("docker-registry") is not None}
     missing = [what for what, there in lacking.items() if not there]
     if missing:
         skip(f"the rehearsal of {what}: there is no {' and no '.join(missing)}")
@@ -196,9 +193,7 @@ def checkov() -> None:
         skip("checkov: it is not installed here; it needs Python 3.10 or later")
         return
     run(
-        "checkov",
-        [str(program), "--directory", str(TF), "--config-file", str(ROOT / ".checkov.yaml")],
-        CHECKOV_SECONDS,
+        "checkov", [str(program), "--directory", str(TF), "--config-file", str(ROOT / ".checkov.yaml")], CHECKOV_SECONDS
     )
 
 

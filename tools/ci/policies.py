@@ -93,10 +93,7 @@ FORBIDDEN = {
             ("s3:GetObject", f"{STATES}/environments/prod/terraform.tfstate"),
             ("s3:PutObject", f"{STATES}/environments/prod/terraform.tfstate"),
             ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
-            (
-                "ecs:RegisterTaskDefinition",
-                f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/system-stats-prod-stats:1",
-            ),
+            ("ecs:RegisterTaskDefinition", f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/system-stats-prod-stats:1"),
         ]
         for role in ("plan", "preview", "push")
     },
@@ -104,10 +101,7 @@ FORBIDDEN = {
     "deploy": [
         ("s3:PutObject", f"{STATES}/preconfigured/terraform.tfstate"),
         ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
-        (
-            "ecs:RegisterTaskDefinition",
-            f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/another-application:1",
-        ),
+        ("ecs:RegisterTaskDefinition", f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/another-application:1"),
     ],
 }
 # What previews share, and the cluster of the other environments.

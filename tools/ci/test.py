@@ -237,10 +237,7 @@ def check() -> None:
 
 def unit() -> None:
     """Unit tests and tests of single processes, with each feature that is not on by default."""
-    for selection in (
-        ["--workspace"],
-        ["--package", "frontend", "--features", "dev"],
-    ):
+    for selection in (["--workspace"], ["--package", "frontend", "--features", "dev"]):
         run(["cargo", "test", "--locked", *selection], bound=CARGO_TEST_SECONDS)
 
 

@@ -42,10 +42,7 @@ def main(arguments: list[str]) -> int:
             if not arguments:
                 readme.write_text(fresh, encoding="utf-8")
     if stale and arguments:
-        print(
-            f"{', '.join(stale)}: outdated; run `python3 -m tools.ci.tf_docs`",
-            file=sys.stderr,
-        )
+        print(f"{', '.join(stale)}: outdated; run `python3 -m tools.ci.tf_docs`", file=sys.stderr)
         return 1
     return 0
 

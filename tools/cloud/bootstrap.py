@@ -27,11 +27,7 @@ OVERRIDE_TEXT = 'terraform {\n  backend "local" {}\n}\n'
 
 # AWS's services act in the account with roles of their own. A new account has none of them, and what needs one fails
 # the first time with an error about permissions.
-LINKED_ROLES = (
-    "ecs.amazonaws.com",
-    "elasticloadbalancing.amazonaws.com",
-    "ecs.application-autoscaling.amazonaws.com",
-)
+LINKED_ROLES = ("ecs.amazonaws.com", "elasticloadbalancing.amazonaws.com", "ecs.application-autoscaling.amazonaws.com")
 
 
 def linked_roles(aws: Aws, say: Callable[[str], None]) -> None:

@@ -21,10 +21,7 @@ NOT_MANAGED = re.compile(
 
 def tagged(aws: Aws, environment: str) -> list[str]:
     """The ARNs of everything that carries the tags of tf/providers.tf for this environment."""
-    filters = [
-        {"Key": "application", "Values": [APPLICATION]},
-        {"Key": "environment", "Values": [environment]},
-    ]
+    filters = [{"Key": "application", "Values": [APPLICATION]}, {"Key": "environment", "Values": [environment]}]
     pages = aws.pages("resourcegroupstaggingapi", "get_resources", TagFilters=filters)
     return [one["ResourceARN"] for page in pages for one in page["ResourceTagMappingList"]]
 

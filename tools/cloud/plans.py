@@ -125,12 +125,7 @@ def report(name: str, plan: dict) -> str:
 
 def sizes(now: dict[str, int], main: dict[str, int]) -> str:
     """How large each image is, beside what main has, as Markdown; keeps it for a comment, too."""
-    lines = [
-        "**Images**, compressed",
-        "",
-        "| service | here | main | difference |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    lines = ["**Images**, compressed", "", "| service | here | main | difference |", "| --- | ---: | ---: | ---: |"]
     for name, size in {**now, "together": sum(now.values())}.items():
         before = main.get(name) if name in now else sum(main.values()) or None
         difference = "" if before is None else f"{size - before:+,d}"

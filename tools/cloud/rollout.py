@@ -120,10 +120,7 @@ def state(service: dict | None, wanted: str, replicas: int) -> tuple[str, bool |
     primary: dict = next((one for one in service["deployments"] if one["status"] == "PRIMARY"), {})
     ours = next((one for one in service["deployments"] if one["taskDefinition"] == wanted), None)
     if ours and ours.get("rolloutState") == "FAILED":
-        return (
-            f"{short(wanted)} failed: {ours.get('rolloutStateReason', 'no reason from ECS')}",
-            False,
-        )
+        return (f"{short(wanted)} failed: {ours.get('rolloutStateReason', 'no reason from ECS')}", False)
     if primary.get("taskDefinition") != wanted:
         # Terraform has made ours the primary one; ECS alone can have changed that since.
         return (
@@ -184,11 +181,7 @@ def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
 def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:
     """The stopped tasks of what was applied, the newest first."""
     arns = aws.call(
-        "ecs",
-        "list_tasks",
-        cluster=wanted.cluster,
-        serviceName=wanted.services[name],
-        desiredStatus="STOPPED",
+        "ecs", "list_tasks", cluster=wanted.cluster, serviceName=wanted.services[name], desiredStatus="STOPPED"
     )["taskArns"]
     if not arns:
         return []

@@ -182,10 +182,7 @@ def variables_of(environment: Environment, release: Release | None, folder: Path
         # The credentials are of the account itself.
         values["account_role"] = None
     file.write_text(json.dumps(values), encoding="utf-8")
-    return [
-        f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars",
-        f"-var-file={file}",
-    ]
+    return [f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars", f"-var-file={file}"]
 
 
 def more_variables() -> dict:

@@ -118,14 +118,7 @@ class Terraform:
         self._run("apply", "-no-color", "-lock-timeout=5m", file, bound=APPLY_SECONDS)
 
     def destroy(self, *arguments: str) -> None:
-        self._run(
-            "destroy",
-            "-no-color",
-            "-auto-approve",
-            "-lock-timeout=5m",
-            *arguments,
-            bound=APPLY_SECONDS,
-        )
+        self._run("destroy", "-no-color", "-auto-approve", "-lock-timeout=5m", *arguments, bound=APPLY_SECONDS)
 
     def output(self) -> dict[str, Any]:
         """The outputs of what was applied last; empty before the first apply."""

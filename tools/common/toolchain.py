@@ -101,11 +101,7 @@ def small_page() -> dict[str, str] | None:
 
 def compose() -> list[str] | None:
     """The command prefix of a Compose of version 2 or later, or None where there is none."""
-    candidates = (
-        ["docker", "compose"],
-        [str(PYTHON / "bin" / "docker-compose")],
-        ["docker-compose"],
-    )
+    candidates = (["docker", "compose"], [str(PYTHON / "bin" / "docker-compose")], ["docker-compose"])
     for command in candidates:
         version = answer([*command, "version", "--short"])
         if version and versions.at_least(version.lstrip("v"), f"{versions.COMPOSE_MINIMUM_MAJOR}"):

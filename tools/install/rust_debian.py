@@ -18,15 +18,7 @@ from tools.install.progress import COMPILE, DOWNLOAD, LOCAL, Failed, Job
 from tools.install.step import part
 
 # Programs of Debian's packages; nothing else of them goes on PATH.
-RUST_PROGRAMS = (
-    "cargo",
-    "cargo-clippy",
-    "cargo-fmt",
-    "clippy-driver",
-    "rustc",
-    "rustdoc",
-    "rustfmt",
-)
+RUST_PROGRAMS = ("cargo", "cargo-clippy", "cargo-fmt", "clippy-driver", "rustc", "rustdoc", "rustfmt")
 
 
 def install(job: Job) -> None:
@@ -37,22 +29,13 @@ def install(job: Job) -> None:
     part(
         job,
         "debian-packages",
-        lambda: (
-            versions.DEBIAN_RUST,
-            versions.DEBIAN_RUST_MINIMUM,
-            (toolchain.DEBIAN / "bin").is_dir(),
-        ),
+        lambda: (versions.DEBIAN_RUST, versions.DEBIAN_RUST_MINIMUM, (toolchain.DEBIAN / "bin").is_dir()),
         rust_packages,
     )
     for target in targets_to_add():
         library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target
         # One by one, so that another processor's does not make this one's be compiled again.
-        part(
-            job,
-            f"debian-std-{target}",
-            partial(std_inputs, library),
-            partial(debian_std, target=target),
-        )
+        part(job, f"debian-std-{target}", partial(std_inputs, library), partial(debian_std, target=target))
 
 
 def std_inputs(library: Path) -> object:
@@ -95,8 +78,7 @@ def without_rust(status: str) -> str:
     for our targets goes into a sysroot of our own, not into the machine's.
     """
     rust = re.compile(
-        rf"^(Package: ({'|'.join(versions.DEBIAN_RUST)})|Source: {versions.DEBIAN_RUST[0]}( .*)?)$",
-        re.MULTILINE,
+        rf"^(Package: ({'|'.join(versions.DEBIAN_RUST)})|Source: {versions.DEBIAN_RUST[0]}( .*)?)$", re.MULTILINE
     )
     return "\n\n".join(entry for entry in status.split("\n\n") if not rust.search(entry))
 

@@ -32,10 +32,7 @@ FIXED = {
         "IMAGES": OWN_IMAGES,
         "PULL_POLICY": OWN_IMAGES,
     },
-    "processes": {
-        "GATEWAY_LISTEN": PUBLISHED,
-        "FILES": "processes read the host's files: give their paths",
-    },
+    "processes": {"GATEWAY_LISTEN": PUBLISHED, "FILES": "processes read the host's files: give their paths"},
 }
 # A container sees the folder FILES as /files, and no other file of the host.
 FILES = (

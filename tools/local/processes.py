@@ -130,10 +130,7 @@ class Processes:
         program.unlink(missing_ok=True)
         program.write_bytes(source.read_bytes())
         program.chmod(0o755)
-        environment = {
-            **os.environ,
-            self.LISTEN[service]: self.listen[name],
-        }
+        environment = {**os.environ, self.LISTEN[service]: self.listen[name]}
         if name in self.replicas:
             # One file belongs to one instance.
             environment.pop("STATS_HISTORY_FILE", None)

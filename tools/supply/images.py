@@ -165,12 +165,7 @@ def repository_of(address: str) -> str:
 def digest_of(aws: Aws, address: str, tag: str) -> str | None:
     """The digest that a tag names, by ECR's own API: planning needs no way to the registry itself."""
     try:
-        found = aws.call(
-            "ecr",
-            "describe_images",
-            repositoryName=repository_of(address),
-            imageIds=[{"imageTag": tag}],
-        )
+        found = aws.call("ecr", "describe_images", repositoryName=repository_of(address), imageIds=[{"imageTag": tag}])
     except AwsError as error:
         if error.code == "ImageNotFoundException":
             return None

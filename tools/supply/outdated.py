@@ -29,12 +29,7 @@ BASE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTI
 def main() -> int:
     try:
         build.ensure_tools("build")
-        parts = {
-            "crates": crates(),
-            "wheels": wheels(),
-            "compiler": compiler(),
-            "the build image": bases(),
-        }
+        parts = {"crates": crates(), "wheels": wheels(), "compiler": compiler(), "the build image": bases()}
     except (build.BuildError, OSError) as error:
         print(f"outdated: {error}", file=sys.stderr)
         return 1

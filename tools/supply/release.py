@@ -172,11 +172,7 @@ def how_to_run(tag: str) -> str:
 def notes_of(changelog: str, tag: str, workspace: str) -> str:
     """The changelog's section of a tag, which must be that of the workspace's version."""
     agrees(tag, workspace)
-    found = re.search(
-        rf"^## \[?{re.escape(workspace)}\]?[^\n]*\n(.*?)(?=^## |\Z)",
-        changelog,
-        re.MULTILINE | re.DOTALL,
-    )
+    found = re.search(rf"^## \[?{re.escape(workspace)}\]?[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
         raise Refused(f"CHANGELOG.md has nothing under `## {workspace}`")
     return found[1].strip()

@@ -121,11 +121,7 @@ def cargo(*arguments: str) -> str:
     command = ["cargo", *arguments, "--locked"]
     try:
         done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=toolchain.environment(),
-            stdout=subprocess.PIPE,
-            timeout=CARGO_SECONDS,
+            command, cwd=ROOT, env=toolchain.environment(), stdout=subprocess.PIPE, timeout=CARGO_SECONDS
         )
     except subprocess.TimeoutExpired:
         raise NoList(f"cargo {arguments[0]} was not done after {CARGO_SECONDS} s") from None

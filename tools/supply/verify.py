@@ -181,12 +181,7 @@ def fetch(revision: str) -> None:
 
 
 def of_commit(
-    service: str,
-    binary: bytes,
-    labeled: str | None,
-    provenance: dict,
-    expected: str | None,
-    preview: bool = False,
+    service: str, binary: bytes, labeled: str | None, provenance: dict, expected: str | None, preview: bool = False
 ) -> None:
     """The commit is the same in image and binary, it is the expected one, and the run had it."""
     inside = oci.revision(binary).get(oci.REVISION)

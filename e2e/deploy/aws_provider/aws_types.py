@@ -161,15 +161,10 @@ RESOURCES: dict[str, Known] = {
         replaced_by=(ALL,),
     ),
     "aws_iam_openid_connect_provider": Known(
-        computed={"arn": "arn:aws:iam::{account}:oidc-provider/{url:host}", "id": "{arn}"},
-        replaced_by=("url",),
+        computed={"arn": "arn:aws:iam::{account}:oidc-provider/{url:host}", "id": "{arn}"}, replaced_by=("url",)
     ),
     "aws_iam_policy": Known(
-        computed={
-            "arn": "arn:aws:iam::{account}:policy{path}{name}",
-            "id": "{arn}",
-            "policy_id": "ANPA{capitals:.17}",
-        },
+        computed={"arn": "arn:aws:iam::{account}:policy{path}{name}", "id": "{arn}", "policy_id": "ANPA{capitals:.17}"},
         defaults={"path": "/"},
         replaced_by=("path", "description"),
     ),
@@ -196,11 +191,7 @@ RESOURCES: dict[str, Known] = {
     ),
     "aws_kms_key": Known(
         computed={"key_id": "{uuid}", "id": "{uuid}", "arn": "arn:aws:kms:{region}:{account}:key/{uuid}"},
-        defaults={
-            "key_usage": "ENCRYPT_DECRYPT",
-            "customer_master_key_spec": "SYMMETRIC_DEFAULT",
-            "is_enabled": True,
-        },
+        defaults={"key_usage": "ENCRYPT_DECRYPT", "customer_master_key_spec": "SYMMETRIC_DEFAULT", "is_enabled": True},
         replaced_by=("customer_master_key_spec", "key_usage"),
     ),
     "aws_lb": Known(
@@ -343,11 +334,7 @@ RESOURCES: dict[str, Known] = {
 
 DATA: dict[str, dict[str, Any]] = {
     "aws_availability_zones": {"id": "{region}", "names": ["{region}a", "{region}b", "{region}c"]},
-    "aws_caller_identity": {
-        "account_id": "{account}",
-        "arn": "arn:aws:iam::{account}:user/fake",
-        "id": "{account}",
-    },
+    "aws_caller_identity": {"account_id": "{account}", "arn": "arn:aws:iam::{account}:user/fake", "id": "{account}"},
     "aws_ecs_cluster": {"arn": "arn:aws:ecs:{region}:{account}:cluster/{cluster_name}", "status": "ACTIVE"},
     "aws_iam_policy_document": {"id": "{number:.10}"},
     "aws_kms_alias": {"target_key_id": "{uuid}", "target_key_arn": "arn:aws:kms:{region}:{account}:key/{uuid}"},

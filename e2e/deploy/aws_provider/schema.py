@@ -43,12 +43,7 @@ ENTRY = re.compile(
 OBJECTS = re.compile(r'new (?:(cdktn)\.)?(?:\w+\.)?(\w+?)(List|OutputReference|Map)\(this, "\w+"(, true)?')
 GETTER = re.compile(r"return .*?(cdktn\.Fn\.tolist\()?this\.(\w+)\(")
 
-NESTING = {
-    "list": NestedBlock.LIST,
-    "set": NestedBlock.SET,
-    "map": NestedBlock.MAP,
-    "struct": NestedBlock.SINGLE,
-}
+NESTING = {"list": NestedBlock.LIST, "set": NestedBlock.SET, "map": NestedBlock.MAP, "struct": NestedBlock.SINGLE}
 # The type that a getter of the bindings returns, and the type of an element in a table.
 GETTERS: dict[str, Any] = {
     "getStringAttribute": "string",

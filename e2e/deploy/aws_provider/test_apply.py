@@ -174,10 +174,7 @@ class Applies(unittest.TestCase):
         trial.write(CONFIGURATION.replace("shop:1", "shop:2"))
         self.assertEqual(
             self.changes(trial),
-            {
-                "aws_ecs_task_definition.shop": ["delete", "create"],
-                "aws_ecs_service.shop": ["update"],
-            },
+            {"aws_ecs_task_definition.shop": ["delete", "create"], "aws_ecs_service.shop": ["update"]},
         )
         trial.terraform("apply", "plan")
         self.assertTrue(self.outputs(trial)["task_definition"].endswith("task-definition/shop:2"))

@@ -173,12 +173,7 @@ class KeptPlans(Case):
 
     def test_a_report_names_what_changes_and_no_value(self):
         changed = {**change("b", "update"), "before": "secret", "after": "secret"}
-        entries = [
-            change("a", "create"),
-            changed,
-            change("c", "no-op"),
-            change("d", "delete", "create"),
-        ]
+        entries = [change("a", "create"), changed, change("c", "no-op"), change("d", "delete", "create")]
         text = plans.report("staging", {"resource_changes": entries})
         self.assertIn("**Plan of staging**: 1 new, 1 changed, 1 replaced", text)
         self.assertNotIn("secret", text)

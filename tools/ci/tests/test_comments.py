@@ -29,8 +29,7 @@ class Comments(Case):
 
     def test_a_message_names_file_line_phrase_and_replacement(self) -> None:
         self.assertEqual(
-            self.faults("tools/a.py", "x = 1\n# The verbs.\n"),
-            ['tools/a.py:2: "verbs"; write instead: command'],
+            self.faults("tools/a.py", "x = 1\n# The verbs.\n"), ['tools/a.py:2: "verbs"; write instead: command']
         )
 
     def test_python_is_read(self) -> None:

@@ -60,10 +60,7 @@ class Documents(Case):
             self.assertEqual(len(self.faults(text + "\n")), 1, text)
 
     def test_a_message_names_file_line_phrase_and_replacement(self) -> None:
-        self.assertEqual(
-            self.faults("# Title\n\nThe verbs.\n"),
-            ['docs/page.md:3: "verbs"; write instead: command'],
-        )
+        self.assertEqual(self.faults("# Title\n\nThe verbs.\n"), ['docs/page.md:3: "verbs"; write instead: command'])
 
     def test_code_is_not_prose(self) -> None:
         self.assertEqual(self.faults("The message `nobody is well`.\n\n```\nnobody\n```\n"), [])
@@ -79,10 +76,7 @@ class Documents(Case):
         self.assertEqual(self.faults("nobody\n", "docs/plan.md"), [])
 
     def test_documents_have_a_largest_length(self) -> None:
-        for name, line, most in (
-            ("README.md", "word\n", 120),
-            ("docs/decisions/0001-title.md", "word\n", 25),
-        ):
+        for name, line, most in (("README.md", "word\n", 120), ("docs/decisions/0001-title.md", "word\n", 25)):
             self.assertEqual(self.faults(line * most, name), [])
             expected = f"{name} has {most + 1} lines; at most {most} are allowed"
             self.assertEqual(self.faults(line * (most + 1), name), [expected])

@@ -48,11 +48,7 @@ class Parts(Case):
         mark = self.folder / "built"
         known = {"test": Part(nothing, ("build",)), "build": Part(nothing)}
         run = self.perform(
-            known,
-            {
-                "build": f"import time; time.sleep(0.2); open({str(mark)!r}, 'w')",
-                "test": f"open({str(mark)!r})",
-            },
+            known, {"build": f"import time; time.sleep(0.2); open({str(mark)!r}, 'w')", "test": f"open({str(mark)!r})"}
         )
         self.assertEqual(run.failed, {})
         self.assertEqual(set(run.seconds), {"build", "test"})

@@ -124,12 +124,7 @@ class Rules(unittest.TestCase):
         self.assert_said("ci.yaml needs {'contents': 'read'}", more)
 
     def test_actions_are_pinned_by_commit_with_a_version(self):
-        for bad in (
-            f"checkout@{SHA}",
-            "checkout@v4",
-            f"checkout@{SHA[:12]} # v1.2.3",
-            f"checkout@{SHA} # v1",
-        ):
+        for bad in (f"checkout@{SHA}", "checkout@v4", f"checkout@{SHA[:12]} # v1.2.3", f"checkout@{SHA} # v1"):
             said = broken(f"upload-artifact@{SHA} # v1.2.3", bad)
             self.assert_said("an action is pinned by its commit", said)
 
@@ -164,28 +159,24 @@ class Rules(unittest.TestCase):
 
     def test_there_are_no_stored_secrets(self):
         self.assert_said(
-            "no stored secrets",
-            broken("${{ matrix.service }}\n    steps", "${{ secrets.KEY }}\n    steps"),
+            "no stored secrets", broken("${{ matrix.service }}\n    steps", "${{ secrets.KEY }}\n    steps")
         )
 
     def test_only_who_signs_in_may(self):
         self.assert_said("id-token: write is for jobs", broken(", id-token: write", ""))
         self.assert_said(
-            "id-token: write is for jobs",
-            broken("    permissions: {}\n", "    permissions: {id-token: write}\n"),
+            "id-token: write is for jobs", broken("    permissions: {}\n", "    permissions: {id-token: write}\n")
         )
 
     def test_the_outputs_of_a_step_are_declared(self):
         self.assert_said(
-            "the step push has no output sum",
-            broken("steps.push.outputs.digest", "steps.push.outputs.sum"),
+            "the step push has no output sum", broken("steps.push.outputs.digest", "steps.push.outputs.sum")
         )
 
     def test_what_is_declared_is_used(self):
         self.assert_said("its output digest is not used", broken("${{ needs.images.outputs.digest }}", "x"))
         self.assert_said(
-            "the matrix has color",
-            broken("        service: [", "        color: [red]\n        service: ["),
+            "the matrix has color", broken("        service: [", "        color: [red]\n        service: [")
         )
         self.assert_said("nothing in tools/ reads SERVICE", broken("      S: $", "      SERVICE: $"))
 

@@ -269,12 +269,7 @@ def pull_request_of(head: str, login: str) -> dict:
         },
     }
     return {
-        "github": {
-            "event_name": "pull_request",
-            "repository": "acme/system-stats",
-            "event": event,
-            "sha": "0" * 40,
-        },
+        "github": {"event_name": "pull_request", "repository": "acme/system-stats", "event": event, "sha": "0" * 40},
         "vars": {"AWS_ROLE": "a role", "AWS_REGION": "a region"},
         "inputs": {},
     }
@@ -316,10 +311,7 @@ def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
         if workflow.call and set(workflow.triggers) <= {"workflow_call", "workflow_dispatch"}:
             runs = [workflow]
         else:
-            runs = [
-                workflow,
-                *(workflows[f] for f in {called(j) for j in workflow.jobs.values()} if f in workflows),
-            ]
+            runs = [workflow, *(workflows[f] for f in {called(j) for j in workflow.jobs.values()} if f in workflows)]
         kept = [pattern(name) for one in runs for name in named(one, "actions/upload-artifact")]
         for name in named(workflow, "actions/download-artifact"):
             if not any(fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one) for one in kept):

@@ -28,10 +28,7 @@ class WhatAwsRefuses(unittest.TestCase):
         error = self.refused(aws.load("botocore.exceptions").ClientError(told, "DescribeServices"))
         self.assertEqual(
             (error.code, str(error)),
-            (
-                "ClusterNotFoundException",
-                "aws ecs describe_services: Cluster not found. (ClusterNotFoundException)",
-            ),
+            ("ClusterNotFoundException", "aws ecs describe_services: Cluster not found. (ClusterNotFoundException)"),
         )
 
     def test_what_never_reached_aws_has_no_code(self):
@@ -122,8 +119,7 @@ class FollowingLogs(unittest.TestCase):
     def test_events_of_all_services_stand_in_the_order_of_time_and_once(self):
         one, two, late = self.event(1, 999_000), self.event(2, 998_000), self.event(3, 997_000)
         asked, shown = self.follow(
-            {"/shop/stats": [one], "/shop/gateway": [two]},
-            {"/shop/stats": [late, one], "/shop/gateway": [two]},
+            {"/shop/stats": [one], "/shop/gateway": [two]}, {"/shop/stats": [late, one], "/shop/gateway": [two]}
         )
         self.assertEqual([line.split()[1] for line in shown], ["gateway", "stats", "stats"])
         self.assertEqual(shown[0], "1970-01-01T00:16:38Z gateway   text")

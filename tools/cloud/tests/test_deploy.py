@@ -50,8 +50,7 @@ class TheEnvironment(Case):
 
     def test_all_needed_settings_are_read(self):
         self.write(
-            "dev",
-            'environment = "dev" # a comment\naccount_id = "123456789012"\nservices = {\n  region = "no"\n}\n',
+            "dev", 'environment = "dev" # a comment\naccount_id = "123456789012"\nservices = {\n  region = "no"\n}\n'
         )
         found = environments.named("dev", self.folder)
         self.assertEqual(
@@ -156,8 +155,7 @@ class TheSignIn(Case):
 
     def test_a_redirect_to_the_provider_is_good(self):
         self.assertIn(
-            "redirects to the sign-in at https://login.example",
-            self.asked(302, "https://login.example?state=1"),
+            "redirects to the sign-in at https://login.example", self.asked(302, "https://login.example?state=1")
         )
 
     def test_figures_without_a_sign_in_and_errors_are_not(self):
@@ -191,11 +189,7 @@ class TheCost(unittest.TestCase):
         ]
         for cron, tasks in schedule:
             bounds = {"min_capacity": tasks, "max_capacity": tasks}
-            action = {
-                "resource_id": "service/shop/shop-web",
-                "schedule": cron,
-                "scalable_target_action": [bounds],
-            }
+            action = {"resource_id": "service/shop/shop-web", "schedule": cron, "scalable_target_action": [bounds]}
             inner.append({"type": "aws_appautoscaling_scheduled_action", "name": "this", "values": action})
         return {"values": {"root_module": {"child_modules": [{"resources": inner}]}}}
 
@@ -205,8 +199,7 @@ class TheCost(unittest.TestCase):
     def test_tasks_addresses_and_load_balancer_are_counted(self):
         # 2 x 730 h x (0.25 x 0.03238 + 0.5 x 0.00356); 730 h x 0.0225; 4 x 730 h x 0.005.
         self.assertEqual(
-            self.dollars(),
-            {"shop-web: 256 CPU, 512 MiB": 14.42, "load balancer": 16.43, "public addresses": 14.6},
+            self.dollars(), {"shop-web: 256 CPU, 512 MiB": 14.42, "load balancer": 16.43, "public addresses": 14.6}
         )
 
     def test_private_tasks_have_no_address(self):
@@ -216,9 +209,7 @@ class TheCost(unittest.TestCase):
         full = self.dollars()["shop-web: 256 CPU, 512 MiB"]
         self.assertAlmostEqual(self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2)
         self.assertAlmostEqual(
-            self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"],
-            full * (0.75 + 0.25 * 0.3),
-            places=1,
+            self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"], full * (0.75 + 0.25 * 0.3), places=1
         )
 
     def test_tasks_that_a_schedule_stops_cost_nothing_meanwhile(self):

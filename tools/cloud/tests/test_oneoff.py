@@ -46,11 +46,7 @@ class FakeAws:
 
 
 def task(status, **container):
-    return {
-        "taskArn": ARN,
-        "lastStatus": status,
-        "containers": [{"name": "agent"}, {"name": "web", **container}],
-    }
+    return {"taskArn": ARN, "lastStatus": status, "containers": [{"name": "agent"}, {"name": "web", **container}]}
 
 
 class OneTask(unittest.TestCase):

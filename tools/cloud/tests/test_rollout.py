@@ -8,10 +8,7 @@ from unittest import mock
 
 from tools.cloud.rollout import Deployed, RolledBack, state, wait
 
-OLD, NEW = (
-    "arn:aws:ecs:eu-west-1:1:task-definition/shop:1",
-    "arn:aws:ecs:eu-west-1:1:task-definition/shop:2",
-)
+OLD, NEW = ("arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/shop:2")
 
 
 def deployment(arn, rollout="COMPLETED", running=2, desired=2, status="PRIMARY", failed=0):
@@ -53,11 +50,7 @@ class TheState(unittest.TestCase):
         self.assertEqual(text, "ECS rolled back to shop:1: because")
 
     def test_a_given_up_deployment_is_seen_while_ecs_still_lists_it(self):
-        text, done = state(
-            service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")),
-            NEW,
-            2,
-        )
+        text, done = state(service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")), NEW, 2)
         self.assertIs(done, False)
         self.assertIn("shop:2 failed: because", text)
 
@@ -179,10 +172,4 @@ class Waiting(unittest.TestCase):
 
     def test_it_does_not_wait_for_ever(self):
         with self.assertRaisesRegex(RolledBack, "not done after 0 s"):
-            wait(
-                FakeAws(service(deployment(NEW, "IN_PROGRESS", 0))),
-                WANTED,
-                lambda _: None,
-                seconds=0,
-                every=0,
-            )
+            wait(FakeAws(service(deployment(NEW, "IN_PROGRESS", 0))), WANTED, lambda _: None, seconds=0, every=0)

@@ -244,8 +244,7 @@ class Results(InACopy):
         addresses = {name: f"{name}:{one.port}" for name, one in catalog.read(self.root).items()}
         settings = catalog.gateway_settings(catalog.read(self.root).values(), addresses, "/mine mine:1")
         self.assertEqual(
-            settings["GATEWAY_ROUTES"],
-            f"/hello-world hello-world:{self.service.port} check=/healthz; /mine mine:1",
+            settings["GATEWAY_ROUTES"], f"/hello-world hello-world:{self.service.port} check=/healthz; /mine mine:1"
         )
         routes = settings["GATEWAY_ROUTES"].replace("/mine mine:1", "${GATEWAY_ROUTES:-}")
         self.assertIn(f"GATEWAY_ROUTES: {routes}\n", self.text("docker-compose.yaml"))

@@ -116,10 +116,7 @@ class Pids(Case):
         programs = self.place / "target" / toolchain.musl_target() / build.RELEASE
         for name in build.SERVICES:
             script(programs / name, "exec sleep 30\n")
-        for module, name, value in (
-            (processes, "STATE", self.place / "run"),
-            (build, "TARGET", self.place / "target"),
-        ):
+        for module, name, value in ((processes, "STATE", self.place / "run"), (build, "TARGET", self.place / "target")):
             self.enter(mock.patch.object(module, name, value))
 
     def started(self):

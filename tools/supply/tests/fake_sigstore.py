@@ -58,11 +58,7 @@ class FakeSigstore:
             return {
                 "baseUrl": "https://log.example.org",
                 "hashAlgorithm": "SHA2_256",
-                "publicKey": {
-                    "rawBytes": b64(public),
-                    "keyDetails": "PKIX_ECDSA_P256_SHA_256",
-                    "validFor": start,
-                },
+                "publicKey": {"rawBytes": b64(public), "keyDetails": "PKIX_ECDSA_P256_SHA_256", "validFor": start},
                 "logId": {"keyId": b64(hashlib.sha256(public).digest())},
             }
 
@@ -104,11 +100,7 @@ class FakeSigstore:
                 "certificate": {"rawBytes": b64(certificate.public_bytes(serialization.Encoding.DER))},
                 "tlogEntries": [self.entry(payload, signature, pem)],
             },
-            "dsseEnvelope": {
-                "payload": b64(payload),
-                "payloadType": PAYLOAD,
-                "signatures": [{"sig": signature}],
-            },
+            "dsseEnvelope": {"payload": b64(payload), "payloadType": PAYLOAD, "signatures": [{"sig": signature}]},
         }
 
     def certificate(self, key: ec.EllipticCurvePrivateKey, said: dict[str, str]) -> x509.Certificate:
@@ -178,11 +170,7 @@ class FakeSigstore:
 
 
 def claims(
-    repository: str,
-    commit: str = "1" * 40,
-    ref: str = "refs/heads/main",
-    workflow: str = "",
-    issuer: str = ISSUER,
+    repository: str, commit: str = "1" * 40, ref: str = "refs/heads/main", workflow: str = "", issuer: str = ISSUER
 ) -> dict[str, str]:
     """By the last number of Fulcio's names (its docs/oid-info.md)."""
     home = f"https://github.com/{repository}"

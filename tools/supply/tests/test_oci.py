@@ -104,10 +104,7 @@ class FakeRegistry(BaseHTTPRequestHandler):
 
     def do_PATCH(self):
         self.server.upload = self.read()
-        self.answer(
-            202,
-            {"location": f"http://127.0.0.1:{self.server.server_port}/v2/shop/blobs/uploads/1?state=sent"},
-        )
+        self.answer(202, {"location": f"http://127.0.0.1:{self.server.server_port}/v2/shop/blobs/uploads/1?state=sent"})
 
     def do_PUT(self):
         body = self.read()
@@ -155,10 +152,7 @@ class Pushing(Case):
         self.assertIsNone(self.registry.digest_of("v1"))
         self.registry.push(self.image, "v1")
         self.assertEqual(self.registry.digest_of("v1"), self.image.digest)
-        self.assertEqual(
-            self.server.blobs,
-            {oci.digest(part): part for part in (self.image.config, self.image.layer)},
-        )
+        self.assertEqual(self.server.blobs, {oci.digest(part): part for part in (self.image.config, self.image.layer)})
         self.assertEqual(self.server.authorizations, {"Basic QVdTOnNlY3JldA=="})
 
     def test_a_second_push_sends_nothing(self):

@@ -61,10 +61,7 @@ class Verification(Case):
         self.shelf, self.sigstore, self.said = Shelf(), FakeSigstore(), []
         file = self.temporary_folder() / "trusted_root.json"
         file.write_text(json.dumps(self.sigstore.trusted_root()))
-        self.enter(
-            mock.patch.dict(os.environ, {"TRUSTED_ROOT": str(file)}),
-            mock.patch.object(verify, "fetch"),
-        )
+        self.enter(mock.patch.dict(os.environ, {"TRUSTED_ROOT": str(file)}), mock.patch.object(verify, "fetch"))
 
     def image(self, told=HEAD, content=None) -> str:
         self.content = content or binary(told)

@@ -73,15 +73,19 @@ def steps(groups: list[str]) -> list[Step]:
     dev = [
         Step("compiler", "a C compiler for build scripts", "seconds", lambda: shutil.which("cc"), c_compiler),
         Step(
-            *("python", "zig, cargo-zigbuild and cmake from PyPI", "about 1 min"),
+            "python",
+            "zig, cargo-zigbuild and cmake from PyPI",
+            "about 1 min",
             lambda: (pypi.pinned("build"), (pypi.ZIG, pypi.WASM_LD), (toolchain.TOOLS.resolve(), identity(python))),
             pypi.build_packages,
         ),
         # Of its own for each processor, so that the one does not undo the other.
         Step(
-            *(f"rust-{toolchain.musl_target()}", f"Rust {CHANNEL} or Debian's, for musl and wasm"),
+            f"rust-{toolchain.musl_target()}",
+            f"Rust {CHANNEL} or Debian's, for musl and wasm",
             "seconds with rustup, about 3 min with Debian's packages",
-            *(rust_inputs, rust),
+            rust_inputs,
+            rust,
         ),
         program("trunk", "trunk", versions.TRUNK, DOWNLOAD.format(3), trunk),
         program("wasm-bindgen", "wasm-bindgen", bindgen or "as in Cargo.lock", DOWNLOAD.format(1), wasm_bindgen),
@@ -98,14 +102,18 @@ def steps(groups: list[str]) -> list[Step]:
     ]
     test = [
         Step(
-            *("python-test", "pytest, playwright and schemathesis from PyPI", "about 1 min"),
+            "python-test",
+            "pytest, playwright and schemathesis from PyPI",
+            "about 1 min",
             lambda: (pypi.pinned("test"), toolchain.TOOLS.resolve(), identity(python)),
             lambda job: pypi.pip_install(job, "test"),
         ),
         Step("browser", "Chromium", "about 2 min", lambda: identity(toolchain.browser()), browser),
         # Due again after an installation by the user.
         Step(
-            *("firefox", "Firefox", "about 1 min"),
+            "firefox",
+            "Firefox",
+            "about 1 min",
             lambda: (identity(toolchain.browser("firefox")), existing("firefox-esr", "firefox")),
             firefox,
         ),

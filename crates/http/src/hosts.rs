@@ -42,8 +42,8 @@ impl HostList {
                 list.any = true;
                 continue;
             }
-            if let Some(rest) = name.strip_prefix('[') {
-                list.names.push(bracketed(rest.strip_suffix(']')?.parse().ok()?));
+            if name.starts_with('[') {
+                list.names.push(bracketed(ipv6(&name)?));
                 continue;
             }
             // The dot of the root (RFC 1034, section 3.1) changes nothing.
@@ -124,6 +124,11 @@ fn bracketed(address: Ipv6Addr) -> String {
     format!("[{address}]")
 }
 
+/// The IPv6 address of a host without a port.
+fn ipv6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
 /// Whether a host, with an optional port, is an IP address.
 fn is_address(host: &str) -> bool {
     [host, &format!("{host}:0")].iter().any(|text| text.parse::<SocketAddr>().is_ok())
@@ -143,7 +148,11 @@ fn matches(name: &str, host: &str) -> bool {
             .checked_sub(rest.len())
             .and_then(|start| host.get(start..))
             .is_some_and(|end| host.len() > rest.len() && end.eq_ignore_ascii_case(rest)),
-        None => host.eq_ignore_ascii_case(name),
+        // Browsers write an IPv4-mapped address in another form than RFC 5952 recommends.
+        None => match ipv6(host) {
+            Some(address) => ipv6(name) == Some(address),
+            None => host.eq_ignore_ascii_case(name),
+        },
     }
 }
 
@@ -248,7 +257,11 @@ mod tests {
         }
         assert!(HostList::parse("A.example, *.b.example, [2001:db8::1]").is_some());
         assert!(hosts("Example.org.", "0.0.0.0").contains("example.org"));
-        assert!(hosts("[2001:DB8:0::0001]", "0.0.0.0").contains("[2001:db8::1]:3050"));
+        let list = "[::ffff:1.2.3.4], [2001:DB8:0::0001]";
+        for host in ["[::ffff:102:304]", "[2001:db8::1]:3050", "[2001:DB8:0:0::1]"] {
+            assert!(hosts(list, "0.0.0.0").contains(host), "{host}");
+        }
+        assert!(!hosts(list, "0.0.0.0").contains("[::ffff:102:305]"));
     }
 
     proptest! {

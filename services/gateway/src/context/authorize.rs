@@ -146,8 +146,10 @@ impl RequestContext {
 pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
     // With HTTP/1.0, the field has no meaning.
     let is_http11 = head.version == Version::HTTP_11;
-    let is_offer =
-        |protocol: &&HeaderValue| is_http11 && !protocol.to_str().is_ok_and(carries_requests);
+    let is_offer = |protocols: &&HeaderValue| {
+        let mut names = protocols.to_str().unwrap_or_default().split(',');
+        is_http11 && !names.all(|name| carries_requests(name.trim()))
+    };
     let mut protocols = head.fields.get_all(UPGRADE).filter(is_offer);
     let Some(protocol) = protocols.next() else { return Ok(None) };
     let has_upgrade_option = head.fields.get_all(CONNECTION).any(|value| {

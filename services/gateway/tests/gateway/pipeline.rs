@@ -310,7 +310,7 @@ fn an_upgrade_of_http_itself_is_ignored() {
     });
     let gateway = start(upstream, &[]);
     let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n";
-    let tls = "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n";
+    let tls = "Connection: Upgrade\r\nUpgrade: TLS/1.3, TLS/1.2\r\n";
     let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let ask = |line: &str, offer: &str, body: &str| {
         let length = body.len();
@@ -356,7 +356,7 @@ fn a_protocol_upgrade_requires_agreement_of_both_sides() {
         let status = client.head().status;
         (client, status)
     };
-    for protocol in ["websocket, h2c", "echo"] {
+    for protocol in ["websocket, h2c", "h2c/1, websocket", "echo"] {
         assert_eq!(upgrade("/ws", protocol).1, 400, "{protocol}");
     }
     for path in ["/ws/other", "/ws/none"] {

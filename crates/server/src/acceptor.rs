@@ -12,6 +12,9 @@ use tokio::time::{sleep, timeout};
 /// Delay of the next attempt when the process has no file descriptor left (`accept(2)`, EMFILE).
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
+/// The same after a connection has begun to close, which takes its thread about a millisecond.
+const CLOSE_PAUSE: Duration = Duration::from_millis(10);
+
 /// Wait for a permit before `make_room` is called again.
 const PERMIT_WAIT: Duration = Duration::from_millis(50);
 
@@ -50,16 +53,16 @@ impl Acceptor {
     pub async fn accept(&self) -> (TcpStream, SocketAddr, Permit) {
         // The semaphore is never closed, so a permit eventually becomes available.
         let permit = Permit { _permit: self.permits.semaphore.clone().acquire_owned().await.ok() };
-        let (stream, peer) = self.next(|| {}).await;
+        let (stream, peer) = self.next(|| false).await;
         (stream, peer, permit)
     }
 
     /// Like [`Acceptor::accept`], but accepts the connection first. Without a permit or a free file
     /// descriptor, `make_room` is called until there is one; meanwhile one connection above the
-    /// limit is open.
+    /// limit is open. It returns whether a connection closes.
     pub async fn accept_making_room(
         &self,
-        make_room: impl Fn(),
+        make_room: impl Fn() -> bool,
     ) -> (TcpStream, SocketAddr, Permit) {
         let (stream, peer) = self.next(&make_room).await;
         let semaphore = &self.permits.semaphore;
@@ -74,7 +77,7 @@ impl Acceptor {
         }
     }
 
-    async fn next(&self, make_room: impl Fn()) -> (TcpStream, SocketAddr) {
+    async fn next(&self, make_room: impl Fn() -> bool) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 // An error of the option means that the peer has already disconnected.
@@ -84,10 +87,9 @@ impl Acceptor {
                 Err(error) if is_of_peer(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    make_room();
                     // Without free file descriptors, the same error would repeat at once and keep a
                     // core busy.
-                    sleep(ERROR_PAUSE).await;
+                    sleep(if make_room() { CLOSE_PAUSE } else { ERROR_PAUSE }).await;
                 }
             }
         }

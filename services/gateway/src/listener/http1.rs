@@ -76,9 +76,7 @@ pub(crate) async fn run(
             drop((permit, guard));
         });
     };
-    let make_room = || {
-        gateway.connections.close_longest_idle();
-    };
+    let make_room = || gateway.connections.close_longest_idle();
     loop {
         tokio::select! {
             () = &mut shutdown => break,

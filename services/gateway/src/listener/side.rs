@@ -30,9 +30,7 @@ pub(crate) async fn run<H, P>(
 {
     let acceptor = Acceptor::new(listener, most);
     let connections = Connections::new();
-    let make_room = || {
-        connections.close_longest_idle();
-    };
+    let make_room = || connections.close_longest_idle();
     loop {
         let (stream, peer, permit) = acceptor.accept_making_room(make_room).await;
         let Some(client_permit) = admit(peer.ip()) else { continue };

@@ -6,6 +6,8 @@
 
 mod message;
 
+use std::cmp::Reverse;
+
 use wire::{Alert, Sample, State, Subject};
 
 use crate::alerts::{self, Moment};
@@ -74,8 +76,10 @@ impl Tracker {
 
     /// Applies the alerts of the newest sample.
     pub(crate) fn update(&mut self, sample: &Sample, now: Moment) {
-        // The list of a sample is limited: an alert that a full one leaves out can be active.
-        let is_full = sample.alerts.len() >= alerts::MAX_ALERTS;
+        // The list of a sample is limited: an active alert that a full one leaves out belongs after
+        // its last one.
+        let order = |alert: &Alert| (Reverse(alert.state), alert.since_unix_ms);
+        let last = sample.alerts.get(alerts::MAX_ALERTS - 1).map(order);
         for tracked in &mut self.tracked {
             let key = tracked.key();
             match sample.alerts.iter().find(|alert| key_of(alert) == key) {
@@ -83,7 +87,7 @@ impl Tracker {
                     tracked.alert.clone_from(alert);
                     tracked.ended = None;
                 }
-                None if is_full => {}
+                None if last.is_some_and(|last| order(&tracked.alert) >= last) => {}
                 None => drop(tracked.ended.get_or_insert(now)),
             }
         }
@@ -170,6 +174,8 @@ fn key_of(alert: &Alert) -> Key {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -183,6 +189,16 @@ mod tests {
             ..Alert::default()
         };
         Sample { alerts: alerts.iter().map(alert).collect(), ..Sample::default() }
+    }
+
+    /// Alerts whose targets are these numbers, each with its beginning.
+    fn numbered(numbers: Range<usize>, since_unix_ms: fn(usize) -> u64) -> Sample {
+        let alert = |number: usize| Alert {
+            target: Some(number.to_string()),
+            since_unix_ms: since_unix_ms(number),
+            ..Alert::default()
+        };
+        Sample { alerts: numbers.map(alert).collect(), ..Sample::default() }
     }
 
     fn tracker() -> Tracker {
@@ -277,11 +293,7 @@ mod tests {
     #[test]
     fn an_alert_that_a_full_list_leaves_out_is_not_resolved() {
         let mut tracker = tracker();
-        let list = |numbers: std::ops::Range<usize>| {
-            let alert =
-                |number: usize| Alert { target: Some(number.to_string()), ..Alert::default() };
-            Sample { alerts: numbers.map(alert).collect(), ..Sample::default() }
-        };
+        let list = |numbers| numbered(numbers, |_| 0);
         let (full, all) = (alerts::MAX_ALERTS, alerts::MAX_ALERTS + 1);
         assert_eq!(next(&mut tracker, &list(0..full), 0).len(), full);
         assert_eq!(next(&mut tracker, &list(1..all), 1).len(), all);
@@ -292,6 +304,17 @@ mod tests {
         assert!(next(&mut tracker, &list(1..3), 30).is_empty());
         assert_eq!(next(&mut tracker, &list(1..3), 41).len(), all);
         assert_eq!(tracker.tracked.len(), 2);
+    }
+
+    #[test]
+    fn an_alert_that_belongs_into_a_full_list_has_ended() {
+        let mut tracker = tracker();
+        let list = |numbers| numbered(numbers, |number| number as u64);
+        let (full, all) = (alerts::MAX_ALERTS, alerts::MAX_ALERTS + 1);
+        assert_eq!(next(&mut tracker, &list(0..full), 0).len(), full);
+        assert_eq!(next(&mut tracker, &list(1..all), 1).len(), full);
+        assert_eq!(next(&mut tracker, &list(1..all), 11).len(), all, "the oldest is resolved");
+        assert_eq!(tracker.tracked.len(), full);
     }
 
     #[test]

@@ -70,9 +70,7 @@ impl Settings {
     /// Adds the fault of a value. It is not generic, so a binary contains it once.
     fn reject_value(&mut self, name: &'static str, expected: &str) {
         let text = self.variables.get(name).map_or("", String::as_str);
-        // The part before an `@` of a URL can be a password.
-        let shown = text.rsplit_once('@').map(|(_, host)| format!("…@{host}"));
-        let shown = shown.as_deref().unwrap_or(text);
+        let shown = without_password(text);
         self.faults.push(format!("{name} is {shown:?}, but must be {expected}"));
     }
 
@@ -86,9 +84,16 @@ impl Settings {
     ) -> T {
         let Some(parsed) = self.text(name).map(parse) else { return default };
         parsed.unwrap_or_else(|faults| {
-            self.faults.extend(faults.iter().map(|fault| format!("{name}: {fault}")));
+            self.reject_list(name, &faults);
             default
         })
+    }
+
+    fn reject_list(&mut self, name: &str, faults: &[String]) {
+        for fault in faults {
+            let words: Vec<_> = fault.split(' ').map(without_password).collect();
+            self.faults.push(format!("{name}: {}", words.join(" ")));
+        }
     }
 
     /// Adds a fault of the combination of several settings.
@@ -121,6 +126,11 @@ fn is_service_link(rest: &str) -> bool {
     ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|link| {
         rest.strip_prefix(link).is_some_and(|tail| tail.is_empty() || tail.starts_with('_'))
     })
+}
+
+/// The text without the part before an `@`, which can be the user and password of a URL.
+fn without_password(text: &str) -> String {
+    text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("…@{host}"))
 }
 
 #[cfg(test)]
@@ -164,6 +174,15 @@ mod tests {
         settings.get("STATS_A", "a number", 7);
         let error = settings.finish().unwrap_err();
         assert_eq!(error.faults, [r#"STATS_A is "…@host:9093/x", but must be a number"#]);
+    }
+
+    #[test]
+    fn a_password_in_an_invalid_list_is_not_printed() {
+        let mut settings = settings([("STATS_A", "/a http://me:sesame@host:1")]);
+        let parse = |text: &str| Err::<u8, _>(vec![format!("{text:?} is wrong")]);
+        settings.get_or_explain("STATS_A", 7, parse);
+        let error = settings.finish().unwrap_err();
+        assert_eq!(error.faults, [r#"STATS_A: "/a …@host:1" is wrong"#]);
     }
 
     #[test]

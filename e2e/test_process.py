@@ -16,6 +16,7 @@ from conftest import eventually
 
 import services
 from tools.common import catalog
+from tools.common.ports import free_port
 
 # From exec to the first 200.
 START_SECONDS = 0.05
@@ -31,10 +32,7 @@ def service(request):
     folder = request.config.getoption("binaries")
     if not folder:
         pytest.skip("needs --binaries with the folder of the release binaries")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return Path(folder) / request.param, SERVICES[request.param], port
+    return Path(folder) / request.param, SERVICES[request.param], free_port()
 
 
 def start(service):

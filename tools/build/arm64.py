@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from tools.build import build
 from tools.common import catalog, debian_program, toolchain
+from tools.common.ports import free_port
 
 MACHINE = "aarch64"
 PACKAGE, EMULATOR = "qemu-user-static", "usr/bin/qemu-aarch64-static"
@@ -108,9 +108,7 @@ def check(name: str, path: Path, emulator: list[str]) -> None:
 
 @contextmanager
 def running(name: str, path: Path, emulator: list[str], settings: dict) -> Iterator[tuple]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     listen = {catalog.ALL[name].listen_setting: f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
     process = subprocess.Popen([*emulator, str(path)], env={**listen, **settings})
     try:

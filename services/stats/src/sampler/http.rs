@@ -63,7 +63,7 @@ impl ResponseParser {
     /// Adds received bytes; returns the body when it is complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, ResponseError> {
         self.received.extend_from_slice(bytes);
-        if let State::Head { searched } = self.state {
+        while let State::Head { searched } = self.state {
             let Some(end) = end_of_head(&self.received, searched) else {
                 if self.received.len() > MAX_HEAD_BYTES {
                     return Err(ResponseError::TooLong);
@@ -117,6 +117,8 @@ fn framing(head: &str) -> Result<State, ResponseError> {
     let mut length = (status == Some("204")).then_some(0);
     match status.and_then(|status| status.parse().ok()) {
         Some(200..=299) => {}
+        // The final response follows (RFC 9110, section 15.2).
+        Some(100 | 102..=199) => return Ok(State::default()),
         Some(other) => return Err(ResponseError::Status(other)),
         None => return Err(ResponseError::Invalid("there is no status")),
     }
@@ -236,10 +238,20 @@ mod tests {
         // The connection may stay open.
         let mut state = ResponseParser::default();
         assert_eq!(state.push(b"HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(Vec::new())));
-        for status in [199, 300, 304] {
+        for status in [101, 300, 304] {
             let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
             assert_eq!(body(answer.as_bytes(), 1000), Err(ResponseError::Status(status)));
         }
+    }
+
+    #[test]
+    fn informational_responses_are_skipped() {
+        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+            HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        for piece in [1, 7, 1000] {
+            assert_eq!(body(answer, piece).as_deref(), Ok(b"{}".as_slice()), "{piece}");
+        }
+        assert_eq!(body(b"HTTP/1.1 100 Continue\r\n\r\n", 1000), Err(ResponseError::Truncated));
     }
 
     #[test]

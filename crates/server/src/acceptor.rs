@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-/// Delay of the next attempt when the process has no file descriptor left (`accept(2)`, EMFILE).
+/// Delay of the next attempt after an error, such as no free file descriptor (`accept(2)`, EMFILE).
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
 /// The same after a connection has begun to close, which takes its thread about a millisecond.

@@ -37,8 +37,8 @@ def pinned(group: str) -> str:
 
 
 def venv(name: str) -> object:
-    """The inputs of a virtual environment of this work tree."""
-    return toolchain.TOOLS.resolve(), sys.version_info[:2], has_python(name)
+    """The inputs of a virtual environment: where it is, also behind a link, and its Python."""
+    return (toolchain.TOOLS / name).resolve(), sys.version_info[:2], has_python(name)
 
 
 def has_python(name: str) -> bool:

@@ -89,6 +89,16 @@ class AnEnvironment(BareClone):
             pypi.own_venv(job, "aws", "deploy")
         self.assertTrue((self.place / "elsewhere" / "kept").exists())
 
+    def test_a_link_to_a_finished_one_is_finished(self) -> None:
+        """A rehearsal's clone links to the environments that its job has, and must not install them."""
+        other = self.place / "elsewhere"
+        write(other / "aws" / "bin" / "python", "a program")
+        with mock.patch.object(toolchain, "TOOLS", other):
+            finished = pypi.venv("aws")
+        toolchain.TOOLS.mkdir()
+        (toolchain.TOOLS / "aws").symlink_to(other / "aws")
+        self.assertEqual(pypi.venv("aws"), finished)
+
 
 class TheSteps(BareClone):
     def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:

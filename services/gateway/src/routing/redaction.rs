@@ -8,6 +8,7 @@ pub(super) const REDACTED: &str = "...";
 
 /// The words of a line for a message. Field values are redacted, and so is any text that may be
 /// part of one: a malformed field, or the text after an unescaped space or semicolon in a value.
+/// Of an address, the part before an `@` is, because it can be the user and password of a URL.
 /// `is_rest` means that the line may begin with such a part.
 pub(super) fn redacted(line: &str, is_rest: bool) -> Vec<String> {
     let mut in_value = is_rest && !line.trim_start().starts_with('/');
@@ -29,7 +30,11 @@ pub(super) fn redacted(line: &str, is_rest: bool) -> Vec<String> {
             }
             let is_address = index == 1 && !word.contains('=');
             let is_plain = index == 0 || is_address || name == word || KNOWN.contains(&name);
-            if is_plain { word.to_owned() } else { format!("{name}{REDACTED}") }
+            match word.rsplit_once('@') {
+                Some((_, host)) if is_address => format!("{REDACTED}@{host}"),
+                _ if is_plain => word.to_owned(),
+                _ => format!("{name}{REDACTED}"),
+            }
         })
         .collect()
 }
@@ -72,6 +77,7 @@ mod tests {
             ("/a request-header:A:secret", "/a request-header..."),
             ("/a fast=secret quick=secret", "/a fast... quick..."),
             ("/a headers:80 fast", "/a headers:80 fast"),
+            ("/a http://me:secret@b:1 check=/x@y", "/a ...@b:1 check=/x@y"),
         ] {
             assert_eq!(redacted(line, false).join(" "), expected);
         }

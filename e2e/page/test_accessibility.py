@@ -30,7 +30,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened):
     assert hidden == []
 
 
-def test_reduced_motion_stops_all_animations(opened, backend):
+def test_reduced_motion_stops_all_animations(chromium, opened, backend):
     page = opened(reduced_motion="reduce")
     backend.tick(3)
     wait_for_sequence(page, backend.sequence)

@@ -100,7 +100,7 @@ def test_events_and_thresholds_are_whole_on_a_phone(opened, backend):
     backend.tick()
     wait_for_sequence(page, backend.sequence)
     button(page, "settings").click()
-    for box in (panel(page, "events").locator("td", has_text=text).first, page.locator(".sheet")):
+    for box in (panel(page, "events").locator("td", has_text=text).first, page.locator("details.settings .sheet")):
         assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
 
 

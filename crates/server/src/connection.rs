@@ -57,15 +57,14 @@ where
     let shared = Arc::new(Shared::default());
     let service = service_fn(|request| {
         let framing = Framing::of(&request);
-        let answer = has_valid_host(&request).then(|| handler(request));
-        let shared = &shared;
+        let (handler, shared) = (&handler, &shared);
         async move {
-            let Some(answer) = answer else {
+            if !has_valid_host(&request) {
                 let mut response = Response::new(B::default());
                 *response.status_mut() = StatusCode::BAD_REQUEST;
                 return Ok(response);
-            };
-            match answer.await.into() {
+            }
+            match handler(request).await.into() {
                 Answer::Whole(response) => Ok::<_, Infallible>(response),
                 Answer::Events(response) => {
                     *shared.stream.lock().unwrap_or_else(PoisonError::into_inner) =

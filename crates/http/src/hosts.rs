@@ -101,11 +101,19 @@ impl Hosts {
         hosts.into_iter().all(|host| self.contains(host) || is_address(host))
     }
 
-    /// Whether the value of a Host field, with or without a port, is accepted.
+    /// Whether the value of a Host field, with an optional port and an optional dot at the end of the
+    /// name, is accepted.
     pub fn contains(&self, host: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Only(names) => names.iter().any(|name| matches(name, host)),
+        let Self::Only(names) = self else { return true };
+        let host = match host.rfind(':') {
+            Some(colon) if !host.ends_with(']') => &host[..colon],
+            _ => host,
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        // Browsers write an IPv4-mapped address in another form than RFC 5952 recommends.
+        match ipv6(host) {
+            Some(address) => names.iter().any(|name| ipv6(name) == Some(address)),
+            None => names.iter().any(|name| matches(name, host)),
         }
     }
 }
@@ -134,25 +142,15 @@ fn is_address(host: &str) -> bool {
     [host, &format!("{host}:0")].iter().any(|text| text.parse::<SocketAddr>().is_ok())
 }
 
-/// Whether a host, with an optional port and an optional dot at its end, equals the name, or is
-/// below it if the name begins with `*.`.
+/// Whether a host equals the name, or is below it if the name begins with `*.`.
 fn matches(name: &str, host: &str) -> bool {
-    let host = match host.rfind(':') {
-        Some(colon) if !host.ends_with(']') => &host[..colon],
-        _ => host,
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
     match name.strip_prefix('*') {
         Some(rest) => host
             .len()
             .checked_sub(rest.len())
             .and_then(|start| host.get(start..))
             .is_some_and(|end| host.len() > rest.len() && end.eq_ignore_ascii_case(rest)),
-        // Browsers write an IPv4-mapped address in another form than RFC 5952 recommends.
-        None => match ipv6(host) {
-            Some(address) => ipv6(name) == Some(address),
-            None => host.eq_ignore_ascii_case(name),
-        },
+        None => host.eq_ignore_ascii_case(name),
     }
 }
 
@@ -160,6 +158,10 @@ fn matches(name: &str, host: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn matches(name: &str, host: &str) -> bool {
+        Hosts::Only(vec![name.to_owned()]).contains(host)
+    }
 
     fn hosts(configured: &str, reached_at: &str) -> Hosts {
         let list = match configured {

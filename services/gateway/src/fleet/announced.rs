@@ -1,8 +1,8 @@
 //! Members that announce themselves. Pure: addresses and times are parameters.
 //!
 //! An address stays a member for [`ANNOUNCEMENT_TIME`] after its last announcement. The time of
-//! that announcement is stored for as long as its signature could be valid, and the next one must
-//! be newer: this prevents replay of a captured request, before and after a withdrawal.
+//! that announcement is stored for as long as its signature could be valid, and only a newer one has
+//! an effect: this prevents replay of a captured request, before and after a withdrawal.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,7 +27,7 @@ const MAX_ANNOUNCED: usize = 2 * MAX_MEMBERS;
 /// Reason for rejecting an announcement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Refusal {
-    /// It is not newer than the last one of this address.
+    /// It is not newer than the last one of this address, which it would revoke.
     Old,
     /// The maximum number of members is reached.
     Full,
@@ -73,10 +73,13 @@ impl Announced {
     ) -> Result<Change, Refusal> {
         self.0.retain(|_, entry| now.duration_since(entry.received) < REPLAY_WINDOW);
         let before = self.0.get(&address);
-        if before.is_some_and(|entry| created <= entry.created) {
-            return Err(Refusal::Old);
-        }
         let was_member = before.is_some_and(|entry| entry.is_current(now));
+        if before.is_some_and(|entry| created <= entry.created) {
+            // Times are in seconds: a retry, or the same announcement to a second address of the
+            // gateway, has the time of the first one. It must not prolong the membership, because a
+            // captured request looks the same.
+            return if is_member == was_member { Ok(Change::Renewed) } else { Err(Refusal::Old) };
+        }
         if is_member
             && !was_member
             && (self.addresses(now).count() >= MAX_MEMBERS
@@ -190,11 +193,28 @@ mod tests {
     }
 
     #[test]
-    fn replays_are_rejected_also_after_a_withdrawal() {
+    fn a_repeated_announcement_is_accepted_and_prolongs_nothing() {
         let (mut announced, start) = (Announced::default(), Instant::now());
         assert_eq!(announced.update(address(1), true, 100, start), Ok(Change::New));
         for created in [100, 99, 0] {
-            assert_eq!(announced.update(address(1), true, created, start), Err(Refusal::Old));
+            let at = start + seconds(29);
+            assert_eq!(announced.update(address(1), true, created, at), Ok(Change::Renewed));
+        }
+        let later = start + seconds(30);
+        assert_eq!(announced.addresses(later).count(), 0);
+        assert_eq!(announced.update(address(1), true, 100, later), Err(Refusal::Old));
+        assert_eq!(announced.update(address(1), true, 130, later), Ok(Change::New));
+        for expected in [Change::Withdrawn, Change::Renewed] {
+            assert_eq!(announced.update(address(1), false, 131, later), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn replays_that_would_change_a_member_are_rejected() {
+        let (mut announced, start) = (Announced::default(), Instant::now());
+        assert_eq!(announced.update(address(1), true, 100, start), Ok(Change::New));
+        for created in [100, 99, 0] {
+            assert_eq!(announced.update(address(1), false, created, start), Err(Refusal::Old));
         }
         // Another address has its own times.
         assert_eq!(announced.update(address(2), true, 50, start), Ok(Change::New));

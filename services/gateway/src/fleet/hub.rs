@@ -216,7 +216,7 @@ impl Fleet {
     /// Processes an announcement of this address or its withdrawal, signed at `created`.
     ///
     /// # Errors
-    /// Returns an error if it is not newer than the last one, or there are too many members.
+    /// Returns an error if it would revoke a newer one, or there are too many members.
     pub(crate) fn announce(
         &self,
         address: SocketAddr,

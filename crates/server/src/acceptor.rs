@@ -2,8 +2,8 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,6 +15,10 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// The same after a connection has begun to close, which takes its thread about a millisecond.
 const CLOSE_PAUSE: Duration = Duration::from_millis(10);
 
+/// Minimum interval of log lines about errors: without free file descriptors, there is one for each
+/// pause.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Wait for a permit before `make_room` is called again.
 const PERMIT_WAIT: Duration = Duration::from_millis(50);
 
@@ -22,6 +26,16 @@ const PERMIT_WAIT: Duration = Duration::from_millis(50);
 pub struct Acceptor {
     listener: TcpListener,
     permits: Permits,
+    errors: Mutex<Errors>,
+}
+
+/// Errors of accept, for the log.
+#[derive(Default)]
+struct Errors {
+    /// Time of the last log line.
+    logged: Option<Instant>,
+    /// Errors since that line.
+    count: u64,
 }
 
 /// The permits of an [`Acceptor`], which outlive its listener.
@@ -40,7 +54,8 @@ impl Acceptor {
     /// An acceptor for at most `connections` simultaneous connections.
     pub fn new(listener: TcpListener, connections: u32) -> Self {
         let semaphore = Arc::new(Semaphore::new(connections as usize));
-        Self { listener, permits: Permits { semaphore, all: connections } }
+        let permits = Permits { semaphore, all: connections };
+        Self { listener, permits, errors: Mutex::default() }
     }
 
     /// A handle to the permits that counts open connections, also after the acceptor is dropped.
@@ -86,13 +101,33 @@ impl Acceptor {
                 // A connection that was reset before it was accepted is not a fault of the service.
                 Err(error) if is_of_peer(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    self.log(&error);
                     // Without free file descriptors, the same error would repeat at once and keep a
                     // core busy.
                     sleep(if make_room() { CLOSE_PAUSE } else { ERROR_PAUSE }).await;
                 }
             }
         }
+    }
+
+    fn log(&self, error: &io::Error) {
+        // The state is consistent between any two operations, so a poisoned lock is usable.
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(errors) = errors.add(Instant::now()) {
+            tracing::warn!(%error, errors, "cannot accept a connection");
+        }
+    }
+}
+
+impl Errors {
+    /// Adds an error. Returns the number of errors since the last log line if another one is due.
+    fn add(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < LOG_INTERVAL) {
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.count))
     }
 }
 
@@ -112,4 +147,18 @@ impl Permits {
 /// Whether the peer has reset the connection.
 fn is_of_peer(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lasting_error_is_logged_once_in_ten_seconds_with_the_number_of_errors() {
+        let (mut errors, begun) = (Errors::default(), Instant::now());
+        let logged: Vec<_> = (0..=200)
+            .filter_map(|pause| Some((pause, errors.add(begun + ERROR_PAUSE * pause)?)))
+            .collect();
+        assert_eq!(logged, [(0, 1), (100, 100), (200, 100)]);
+    }
 }

@@ -289,6 +289,7 @@ impl RequestContext {
             protocol,
             connect_time: timeouts.connect,
             silence: timeouts.silence,
+            total: timeouts.total,
         }
     }
 

@@ -11,7 +11,7 @@ mod upload;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
@@ -120,6 +120,8 @@ pub(crate) struct Call<'a> {
     pub(crate) connect_time: Duration,
     /// Maximum silence of the upstream.
     pub(crate) silence: Duration,
+    /// Maximum time of a response.
+    pub(crate) total: Duration,
 }
 
 /// Attempts of one request.
@@ -186,8 +188,8 @@ pub(crate) async fn send_request(
                     protocol,
                     rules: call.rules,
                 };
-                let exchanged =
-                    exchange.run(&mut connection, upload, client, timer, call.silence).await;
+                let times = (call.silence, call.total);
+                let exchanged = exchange.run(&mut connection, upload, client, timer, times).await;
                 let Exchange { sending, buffer, .. } = exchange;
                 let may_replay =
                     (is_idempotent && upload.can_be_replayed()) || sending.is_unsent(upload);
@@ -285,9 +287,12 @@ impl Exchange<'_> {
         upload: &mut Upload,
         client: &mut dyn Client,
         timer: &mut Timer,
-        silence: Duration,
+        (silence, total): (Duration, Duration),
     ) -> Result<response_head::Head, ExchangeError> {
         let mut before = None;
+        // Limit for informational responses, because each one ends a silence. While the request is
+        // being sent, they may report its progress.
+        let mut end: Option<((usize, u64), Instant)> = None;
         poll_fn(|context| {
             let polled = self.poll(context, connection, upload, client);
             if polled.is_ready() {
@@ -297,10 +302,18 @@ impl Exchange<'_> {
             // The timeout covers the whole head from its first byte, because an upstream could send
             // it byte by byte.
             let head = (self.informational_bytes, self.buffer.is_empty());
-            let now = (self.sending.progress(), head, client_time.is_some());
+            let sent = self.sending.progress();
+            let now = (sent, head, client_time.is_some());
             if before != Some(now) {
                 before = Some(now);
-                timer.set(client_time.unwrap_or(silence));
+                let mut bound = silence;
+                if self.informational_bytes > 0 {
+                    end = end.filter(|(progress, _)| *progress == sent);
+                    let limit = || (sent, Instant::now() + total.max(silence));
+                    let (_, end) = *end.get_or_insert_with(limit);
+                    bound = silence.min(end.saturating_duration_since(Instant::now()));
+                }
+                timer.set(client_time.unwrap_or(bound));
             }
             timer.poll(context).map(|()| {
                 Err(if client_time.is_some() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use testing::{BOUND, Service, accept, eventually, read_head};
 
@@ -243,6 +244,28 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
     {
         let gateway = before(&Upstream::responding(wrong, false).address.to_string(), &[]);
         assert_eq!(gateway.get("/x").status, 502, "{wrong:?}");
+    }
+}
+
+#[test]
+fn informational_responses_do_not_prolong_the_time_of_a_response() {
+    for (count, status) in [(8, 200), (60, 504)] {
+        let upstream = Upstream::start(move |_, stream| {
+            for _ in 0..count {
+                if stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_err() {
+                    return false;
+                }
+                thread::sleep(Duration::from_millis(200));
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+        });
+        let limits =
+            [("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"), ("GATEWAY_TOTAL_TIMEOUT_SECONDS", "4")];
+        let gateway = before(&upstream.address.to_string(), &limits);
+        let mut client = gateway.connect();
+        // Without informational responses for the client.
+        client.send("GET /x HTTP/1.0\r\nHost: a\r\n\r\n");
+        assert_eq!(client.head().status, status, "{count}");
     }
 }
 

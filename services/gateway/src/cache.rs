@@ -17,7 +17,8 @@
 //! - `Accept-Encoding` is normalized to one of eight sets, and the upstream gets exactly that set.
 //!   `Accept-Language` is compared without the order of equal weights.
 //! - A response that varies by a field with the gateway's own value, such as `X-Forwarded-For`, is
-//!   not stored.
+//!   not stored. A field that no client can send to the upstream, such as `X-Real-IP`, does not
+//!   select a response.
 //! - Requests with `Authorization` use and store only responses that explicitly allow sharing.
 //! - The age of a response comes from its `Age` and the response delay, not from `Date`.
 //! - `immutable` (RFC 8246) has no effect: fresh responses are never revalidated anyway.

@@ -347,12 +347,12 @@ impl RequestContext {
             self.stream_permit()?
         } else if is_event_stream(&head.method, self.accept.as_ref()) {
             // A request for events does not force a fetch while a fresh response is stored.
-            if let Some(answer) = self.lookup_cache(head).await {
+            if let Some(answer) = self.lookup_cache(head, hop).await {
                 return Ok(Decision::Respond(self.answer(&answer)));
             }
             (self.fill, self.cache_status) = (None, None);
             self.stream_permit()?
-        } else if let Some(answer) = self.lookup_cache(head).await {
+        } else if let Some(answer) = self.lookup_cache(head, hop).await {
             return Ok(Decision::Respond(self.answer(&answer)));
         } else {
             None
@@ -362,11 +362,14 @@ impl RequestContext {
     }
 
     /// Returns the response, if it is stored or being fetched.
-    async fn lookup_cache(&mut self, head: &Head) -> Option<CachedResponse> {
+    async fn lookup_cache(&mut self, head: &Head, hop: &HopByHop) -> Option<CachedResponse> {
+        // The fields that the upstream receives select the response.
         let mut headers = Cow::Borrowed(&head.fields);
+        for name in hop.nominated() {
+            headers.to_mut().remove(name);
+        }
         let rules = self.attributes().map(|it| (&it.request, &it.response));
         if let Some((request, _)) = rules.filter(|(request, _)| !request.is_empty()) {
-            // The fields that the upstream receives select the response.
             request.apply(headers.to_mut());
         }
         let cache_request = CacheRequest {

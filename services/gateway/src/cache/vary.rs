@@ -11,8 +11,12 @@ use http::header::{
 use semantics::negotiation::coding;
 
 use crate::fields::Fields;
+use crate::request::claims::is_claim;
 use crate::request::forwarded::{FORWARDED_FOR, REQUEST_ID};
+use crate::request::hop_by_hop::is_hop_by_hop;
+use crate::request::name_matches;
 use crate::request::trace_context::TRACEPARENT;
+use crate::request::trace_state::TRACESTATE;
 
 /// Maximum fields that select a response. The upstreams list two or three; a longer list matches
 /// hardly any other request.
@@ -22,9 +26,10 @@ const MAX_FIELDS: usize = 8;
 /// types or languages has a few hundred.
 const MAX_BYTES: usize = 1024;
 
-/// Fields whose values the gateway writes for each client or request. The client's fields, which
-/// select a stored response, do not contain these values.
-const PER_REQUEST: [HeaderName; 4] = [FORWARDED, FORWARDED_FOR, REQUEST_ID, TRACEPARENT];
+/// Fields whose values the gateway writes or checks for each client or request. The client's
+/// fields, which select a stored response, do not contain these values.
+const PER_REQUEST: [HeaderName; 5] =
+    [FORWARDED, FORWARDED_FOR, REQUEST_ID, TRACEPARENT, TRACESTATE];
 
 /// The request fields that select a response, in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +41,8 @@ pub(super) struct Vary {
 }
 
 impl Vary {
-    /// Parses the field; `None` if every request differs (`*`, or a field of [`PER_REQUEST`]), or if
-    /// the field is malformed.
+    /// Parses the field; `None` if every request differs (`*`, a field of [`PER_REQUEST`], or a field
+    /// that only trusted proxies may set), or if the field is malformed.
     pub(super) fn of(headers: &Fields) -> Option<Self> {
         // A response with a content coding counts as negotiated even if `Vary` does not list
         // `Accept-Encoding`.
@@ -50,8 +55,17 @@ impl Vary {
                     return None;
                 }
                 let name = HeaderName::from_bytes(name).ok()?;
-                if PER_REQUEST.contains(&name) {
+                let text = name.as_str();
+                let never_arrives = is_claim(text, true) || is_hop_by_hop(&name);
+                if PER_REQUEST.iter().any(|own| name_matches(text, own.as_str()))
+                    || (!never_arrives && is_claim(text, false))
+                {
                     return None;
+                }
+                // The upstream receives no value of a client, so none selects the response. Scheme
+                // and host, which the gateway sends, are a part of the key.
+                if never_arrives {
+                    continue;
                 }
                 if name == ACCEPT_ENCODING {
                     codings = true;
@@ -277,13 +291,32 @@ mod tests {
     fn a_response_to_one_request_only_has_no_key() {
         assert_eq!(vary(&["*"]), None);
         assert_eq!(vary(&["accept, *"]), None);
-        for name in ["X-Forwarded-For", "forwarded", "X-Request-ID", "accept, traceparent"] {
+        for name in [
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "forwarded",
+            "X-Request-ID",
+            "accept, traceparent",
+            "tracestate",
+            "X-Amzn-Oidc-Identity",
+            "x-amzn-mtls-clientcert-subject",
+        ] {
             assert_eq!(vary(&[name]), None, "{name}");
         }
-        assert!(vary(&["x-forwarded-proto, x-forwarded-host"]).is_some(), "a part of the key");
         assert_eq!(vary(&["a b"]), None);
         assert_eq!(vary(&["a,b,c,d,e,f,g,h,i"]), None);
         assert!(vary(&["a,b,c,d,e,f,g,h,accept-encoding"]).is_some());
+    }
+
+    #[test]
+    fn fields_that_no_upstream_receives_from_a_client_do_not_select() {
+        let expected = vary(&["accept"]);
+        assert!(expected.is_some());
+        for name in
+            ["CF-IPCountry", "X-Real-IP", "True-Client-IP", "X-Forwarded-Proto", "X_User", "TE"]
+        {
+            assert_eq!(vary(&[name, "accept"]), expected, "{name}");
+        }
     }
 
     #[test]

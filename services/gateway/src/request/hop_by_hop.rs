@@ -57,6 +57,11 @@ impl HopByHop {
         Ok(Self { nominated })
     }
 
+    /// Fields of the message that are not forwarded because Connection lists them.
+    pub(crate) fn nominated(&self) -> &[HeaderName] {
+        &self.nominated
+    }
+
     /// Whether the field is not forwarded.
     pub(crate) fn removes(&self, name: &HeaderName) -> bool {
         is_hop_by_hop(name) || self.nominated.contains(name)

@@ -96,6 +96,20 @@ fn a_stale_response_is_sent_immediately_and_refreshed_in_the_background() {
 }
 
 #[test]
+fn fields_that_the_upstream_does_not_receive_do_not_select_a_response() {
+    let more = "Cache-Control: max-age=60\r\nVary: HX-Request, CF-IPCountry\r\n";
+    let upstream = upstream("200 OK", more, Duration::ZERO);
+    let gateway = before(&upstream);
+    let text = |fields: &[(&str, &str)]| gateway.ask("GET", "/x", fields).text().to_owned();
+    // Connection removes the field, so this is the response for a request without it.
+    assert_eq!(text(&[("hx-request", "true"), ("connection", "hx-request")]), "response 1");
+    assert_eq!(text(&[("hx-request", "true")]), "response 2");
+    assert_eq!(text(&[]), "response 1");
+    assert_eq!(text(&[("cf-ipcountry", "DE")]), "response 1");
+    assert_eq!(text(&[("cf-ipcountry", "AT")]), "response 1");
+}
+
+#[test]
 fn concurrent_background_refreshes_are_limited() {
     const TARGETS: usize = 300;
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";

@@ -295,8 +295,9 @@ impl Fleet {
         let mut sources = Sources::default();
         let mut lookups = JoinSet::new();
         if let FleetMembers::Listed(all) = &self.members {
-            for listed in all {
-                lookups.spawn(run_lookups(self.clone(), listed.clone(), self.pools.resolve_every));
+            for (place, listed) in all.iter().enumerate() {
+                let every = self.pools.resolve_every;
+                lookups.spawn(run_lookups(self.clone(), listed.clone(), place, every));
             }
         }
         let mut steps = interval(STEP);
@@ -455,12 +456,13 @@ impl Sources {
     }
 }
 
-/// Looks up a listed name periodically.
-async fn run_lookups(fleet: Arc<Fleet>, listed: Listed, every: Duration) {
+/// Looks up a listed name periodically; `place` is its place in the setting.
+async fn run_lookups(fleet: Arc<Fleet>, listed: Listed, place: usize, every: Duration) {
     loop {
         match upstream::resolve(&listed.origin).await {
             Ok(addresses) => {
-                fleet.routes().list(&addresses, &listed.origin.authority());
+                let host = listed.origin.authority();
+                fleet.routes().list(&addresses, &host, place, Instant::now());
                 fleet.list_members(addresses, listed.lister());
             }
             Err(error) => tracing::debug!(name = %listed, %error, "a lookup failed"),

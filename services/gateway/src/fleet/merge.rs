@@ -58,7 +58,7 @@ const GONE_TIME: Duration = Duration::from_mins(10);
 
 /// Time that a member counts as listed after a lookup returned it: name servers may return a random
 /// subset of the addresses.
-const LISTING_TIME: Duration = Duration::from_mins(1);
+pub(super) const LISTING_TIME: Duration = Duration::from_mins(1);
 
 /// Time after which an address of an already connected instance is tried again.
 const ALIAS_RETRY: Duration = Duration::from_secs(30);

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ptr;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use super::super::merge::MAX_MEMBERS;
+use super::super::merge::{LISTING_TIME, MAX_MEMBERS};
 use crate::routing::table::Route;
 use crate::upstream::PoolSettings;
 
@@ -14,7 +15,16 @@ use crate::upstream::PoolSettings;
 pub(super) struct Routes {
     members: HashMap<SocketAddr, MemberRoute>,
     /// The setting's name for each address: a member may serve this host only.
-    hosts: HashMap<SocketAddr, String>,
+    hosts: HashMap<SocketAddr, Host>,
+}
+
+/// Host of an address.
+struct Host {
+    name: String,
+    /// Place of the name in the setting.
+    place: usize,
+    /// Time of the last lookup of the name that returned the address.
+    listed: Instant,
 }
 
 /// Route to a single member.
@@ -27,18 +37,35 @@ struct MemberRoute {
 }
 
 impl Routes {
-    /// Records the host of these addresses, which the setting lists.
-    pub(super) fn list(&mut self, addresses: &[SocketAddr], host: &str) {
+    /// Records the addresses of a name. Of several names with the same address, the first in the
+    /// setting is its host: otherwise it would change with each lookup.
+    pub(super) fn list(
+        &mut self,
+        addresses: &[SocketAddr],
+        name: &str,
+        place: usize,
+        now: Instant,
+    ) {
         if self.hosts.len() > 2 * MAX_MEMBERS {
             // The next lookups of the other names add theirs again.
             self.hosts.clear();
         }
-        self.hosts.extend(addresses.iter().map(|address| (*address, host.to_owned())));
+        self.hosts.retain(|address, host| {
+            host.place != place
+                || addresses.contains(address)
+                || now.duration_since(host.listed) < LISTING_TIME
+        });
+        for address in addresses {
+            if self.hosts.get(address).is_none_or(|host| place <= host.place) {
+                let host = Host { name: name.to_owned(), place, listed: now };
+                self.hosts.insert(*address, host);
+            }
+        }
     }
 
     /// Host of a listed address.
     pub(super) fn host(&self, address: SocketAddr) -> Option<String> {
-        self.hosts.get(&address).cloned()
+        self.hosts.get(&address).map(|host| host.name.clone())
     }
 
     /// Route to this address, with the policies of another route.
@@ -70,6 +97,8 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::routing::route::parse;
     use crate::routing::table::{AuthenticatedRoute, RouteTable};
@@ -106,11 +135,36 @@ mod tests {
             routes.member(address(), false, policies, &settings).attributes.host.clone()
         };
         assert_eq!(host(&mut routes), None);
-        routes.list(&[address()], "edge-1:3050");
+        let now = Instant::now();
+        routes.list(&[address()], "edge-1:3050", 0, now);
         assert_eq!(host(&mut routes).as_deref(), Some("edge-1:3050"));
-        for port in 1..=u16::MAX {
-            routes.list(&[SocketAddr::from(([10, 1, 0, 1], port))], "other");
+        for port in 1..=5_000 {
+            routes.list(&[SocketAddr::from(([10, 1, 0, 1], port))], "other", 1, now);
         }
         assert!(routes.hosts.len() <= 2 * MAX_MEMBERS + 1);
+    }
+
+    #[test]
+    fn the_first_of_several_names_of_an_address_is_its_host() {
+        let (mut routes, start) = (Routes::default(), Instant::now());
+        let mut list = |name: &str, place: usize, addresses: &[SocketAddr], after: Duration| {
+            routes.list(addresses, name, place, start + after);
+            routes.host(address())
+        };
+        let soon = LISTING_TIME / 2;
+        for (name, place, addresses, after, expected) in [
+            // The order of the lookups does not matter.
+            ("second", 1, &[address()][..], Duration::ZERO, "second"),
+            ("first", 0, &[address()], Duration::ZERO, "first"),
+            ("second", 1, &[address()], soon, "first"),
+            // A name server may return a part of the addresses.
+            ("first", 0, &[], soon, "first"),
+            ("second", 1, &[address()], soon, "first"),
+        ] {
+            assert_eq!(list(name, place, addresses, after).as_deref(), Some(expected));
+        }
+        // The address belongs to the other name now.
+        assert_eq!(list("first", 0, &[], LISTING_TIME), None);
+        assert_eq!(list("second", 1, &[address()], LISTING_TIME).as_deref(), Some("second"));
     }
 }

@@ -7,6 +7,7 @@ use crate::cache;
 use crate::fleet::{Fleet, FleetCounts, State};
 use crate::routing::table::RouteTable;
 use crate::state::Gateway;
+use crate::telemetry::access_log;
 use crate::telemetry::counters::{BUCKETS_US, Metrics, RouteMetrics};
 use crate::upstream;
 
@@ -267,8 +268,8 @@ fn write_clients(text: &mut Text, gateway: &Gateway) {
         (
             "gateway_unlogged_total",
             "counter",
-            "Lines of the access log that were dropped.",
-            metrics.unlogged.get(),
+            "Lines of the log that were dropped, of requests and of events.",
+            access_log::unlogged(),
         ),
     ] {
         text.single(name, kind, help, value);

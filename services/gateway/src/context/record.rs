@@ -49,7 +49,7 @@ impl RequestContext {
             },
             error: self.error.as_deref(),
         };
-        entry.write(&self.gateway.metrics.unlogged);
+        entry.write();
     }
 }
 
@@ -81,5 +81,5 @@ pub(crate) fn record_rejected(
         cache: "",
         error: Some(&problem.detail),
     };
-    entry.write(&metrics.unlogged);
+    entry.write();
 }

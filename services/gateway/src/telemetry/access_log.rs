@@ -33,6 +33,8 @@ struct AccessLog {
     json: bool,
     percent: u8,
     turn: AtomicU32,
+    /// Lines that were dropped, of requests and of events.
+    unlogged: Counter,
 }
 
 #[derive(Default)]
@@ -78,10 +80,8 @@ pub(crate) struct Guard;
 /// Starts the log; `percent` is the share of successful requests in it.
 pub(crate) fn open(json: bool, percent: u8) -> Guard {
     let has_requests = tracing::enabled!(target: "access", tracing::Level::INFO);
-    let (lines, changed, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
     // A second call in one process keeps the first log.
-    let access_log =
-        ACCESS_LOG.get_or_init(|| AccessLog { lines, changed, has_requests, json, percent, turn });
+    let access_log = ACCESS_LOG.get_or_init(|| AccessLog::new(has_requests, json, percent));
     let writer = std::thread::Builder::new().name("journal".to_owned());
     match writer.spawn(|| access_log.write_all()) {
         Ok(_) => service::redirect_logs(queue),
@@ -111,7 +111,12 @@ impl Drop for Guard {
 
 /// Queues the line of an event; false after the end of the log.
 fn queue(line: &[u8]) -> bool {
-    ACCESS_LOG.get().is_some_and(|access_log| access_log.push(line, || {}))
+    ACCESS_LOG.get().is_some_and(|access_log| access_log.push(line))
+}
+
+/// Number of lines that were dropped.
+pub(crate) fn unlogged() -> u64 {
+    ACCESS_LOG.get().map_or(0, |access_log| access_log.unlogged.get())
 }
 
 /// Whether a request is logged: failed ones always are.
@@ -126,20 +131,26 @@ pub(crate) fn should_log(failed: bool) -> bool {
 }
 
 impl AccessLog {
+    fn new(has_requests: bool, json: bool, percent: u8) -> Self {
+        let (lines, changed, turn) = (Mutex::default(), Condvar::new(), AtomicU32::new(0));
+        let unlogged = Counter::default();
+        Self { lines, changed, has_requests, json, percent, turn, unlogged }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a line for the writer, unless too many wait: then it is `lost`. Returns false if the
+    /// Queues a line for the writer, unless too many wait: then it is dropped. Returns false if the
     /// writer has stopped.
-    fn push(&self, line: &[u8], lost: impl FnOnce()) -> bool {
+    fn push(&self, line: &[u8]) -> bool {
         let mut lines = self.lock();
         if lines.is_stopped {
             return false;
         }
         if lines.waiting.len() + line.len() > WAITING_BYTES {
             drop(lines);
-            lost();
+            self.unlogged.add();
             return true;
         }
         let is_first = lines.waiting.is_empty();
@@ -187,12 +198,12 @@ impl AccessLog {
 
 impl Entry<'_> {
     /// Queues the entry for the writer.
-    pub(crate) fn write(&self, unlogged: &Counter) {
+    pub(crate) fn write(&self) {
         let Some(access_log) = ACCESS_LOG.get() else { return };
         let now = SystemTime::now();
         let line = if access_log.json { self.json_line(now) } else { self.text_line(now) };
-        if !access_log.push(&line, || unlogged.add()) {
-            unlogged.add();
+        if !access_log.push(&line) {
+            access_log.unlogged.add();
         }
     }
 
@@ -377,6 +388,19 @@ mod tests {
         assert_eq!((&json["status"], &json["duration_us"]), (&200.into(), &1_500.into()));
         assert_eq!(json["upstream"], "127.0.0.1:8080");
         assert!(json.get("trace_id").is_none() && json.get("error").is_none());
+    }
+
+    #[test]
+    fn lines_beyond_the_limit_are_counted() {
+        let access_log = AccessLog::new(true, true, 100);
+        let line = vec![b'x'; WAITING_BYTES / 2];
+        let counts = [0, 1, 2].map(|_| {
+            assert!(access_log.push(&line));
+            access_log.unlogged.get()
+        });
+        assert_eq!(counts, [0, 0, 1]);
+        access_log.lock().is_stopped = true;
+        assert!(!access_log.push(b"x"), "the caller writes it");
     }
 
     #[test]

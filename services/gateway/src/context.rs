@@ -450,10 +450,11 @@ impl RequestContext {
         None
     }
 
-    /// Drops the values of the request head, because each one keeps the whole buffer alive. None of
-    /// them is needed after the response has begun.
-    pub(crate) fn release_head(&mut self) {
+    /// Drops the values of the request head, because each one keeps the whole buffer alive, and the
+    /// endpoints of the route. None of them is needed after the response has begun.
+    pub(crate) fn release(&mut self) {
         (self.accept, self.client_info.host) = (None, None);
+        self.route = self.route.take().map(|route| route.detached());
     }
 
     /// Records whether the response has `Strict-Transport-Security`.

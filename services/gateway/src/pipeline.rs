@@ -90,7 +90,7 @@ async fn answer<D: Downstream>(
             skip_body(request_context, &head, client, timer).await;
             // The stream may last for days.
             drop(head);
-            request_context.release_head();
+            request_context.release();
             let end = send_fleet(request_context, viewer, client, timer, closing).await;
             drop(permit);
             return Ok(end);

@@ -174,6 +174,7 @@ pub(crate) async fn relay_response<D: Downstream>(
     let head = client.head(request_context, status, fields, ends);
     let mut relay = Relay::new(client, upload, source).sending(sending).through(encoder, fill);
     if request_context.is_stream {
+        request_context.release();
         relay = relay.until(until_closing(closing.clone()));
     }
     let end = match head {

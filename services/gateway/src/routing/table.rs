@@ -2,7 +2,7 @@
 //! pools whose target is unchanged.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::request::auth::Auth;
@@ -29,6 +29,8 @@ pub(crate) struct Route {
     pub(crate) attributes: Attributes,
     /// Request metrics.
     pub(crate) metrics: Arc<RouteMetrics>,
+    /// See [`Route::detached`].
+    detached: OnceLock<Arc<Self>>,
 }
 
 impl Route {
@@ -58,7 +60,26 @@ impl Route {
             upgrade: Vec::new(),
             attributes,
             metrics: self.metrics.clone(),
+            detached: OnceLock::new(),
         }
+    }
+
+    /// The same route without endpoints, for responses that may last for days: they must not keep
+    /// the lookups and health checks of a route that a reload has replaced.
+    pub(crate) fn detached(&self) -> Arc<Self> {
+        let detached = self.detached.get_or_init(|| {
+            Arc::new(Self {
+                name: self.name.clone(),
+                prefix: self.prefix.clone(),
+                pool: self.pool.without_endpoints(),
+                auth: self.auth.clone(),
+                upgrade: self.upgrade.clone(),
+                attributes: self.attributes.clone(),
+                metrics: self.metrics.clone(),
+                detached: OnceLock::new(),
+            })
+        });
+        detached.clone()
     }
 }
 
@@ -125,6 +146,7 @@ impl RouteTable {
                     attributes: line.attributes.clone(),
                     metrics: known.map_or_else(Arc::default, |known| known.metrics.clone()),
                     name: target.name,
+                    detached: OnceLock::new(),
                 })
             })
             .collect();

@@ -145,6 +145,12 @@ impl Pool {
         }
     }
 
+    /// A pool of the same name without endpoints and background tasks.
+    pub(crate) fn without_endpoints(&self) -> Arc<Self> {
+        let target = Target { origins: Vec::new(), ..self.target.clone() };
+        Self::start(&target, &self.shared.settings)
+    }
+
     /// Target of the pool.
     pub(crate) const fn target(&self) -> &Target {
         &self.target

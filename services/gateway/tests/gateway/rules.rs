@@ -3,12 +3,16 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use testing::{Answer, eventually, fields, run};
+use testing::{Answer, BOUND, eventually, fields, run, serve};
 
-use crate::{GATEWAY, Upstream, echo_upgraded, free_address, metrics, start};
+use crate::{
+    GATEWAY, HEALTHY, Upstream, echo_upgraded, free_address, is_check, metrics, start,
+    start_with_routes,
+};
 
 /// An upstream that returns the received request with these fields.
 fn origin(more: &'static str, takes: Duration) -> Upstream {
@@ -222,6 +226,51 @@ fn routes_are_reloaded_and_an_invalid_table_changes_nothing() {
     gateway.signal("HUP");
     gateway.log_line("cannot reload the routes; keeping the current ones");
     assert_eq!((gateway.get("/api").status, other.request_count()), (200, 3));
+}
+
+#[test]
+fn endless_responses_do_not_keep_the_health_checks_of_a_replaced_route() {
+    let checked = Arc::new(Mutex::new(Instant::now()));
+    let last = checked.clone();
+    let upstream = serve(move |request, stream| {
+        if is_check(request) {
+            *checked.lock().unwrap() = Instant::now();
+            return stream.write_all(HEALTHY).is_ok();
+        }
+        if request.contains("\r\nupgrade: echo\r\n") {
+            echo_upgraded(stream);
+            return false;
+        }
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n:hello\n\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        // Until the gateway closes the connection.
+        let _ = stream.read(&mut [0]);
+        false
+    });
+    let table = file("endless", &format!("/ws {upstream} upgrade=echo check=/healthz\n"));
+    let routes = [("GATEWAY_ROUTES_FILE", table.to_str().unwrap())];
+    let mut gateway = start_with_routes("", &routes);
+    let mut upgraded = gateway.connect();
+    upgraded.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(upgraded.head().status, 101);
+    let streams = ["1.1", "1.0"].map(|version| {
+        let mut client = gateway.connect();
+        client.send(&format!("GET /ws/events HTTP/{version}\r\nHost: a\r\n\r\n"));
+        client.read_until(":hello");
+        client
+    });
+    fs::write(&table, "/ws 127.0.0.1:1 upgrade=echo\n").unwrap();
+    gateway.signal("HUP");
+    gateway.log_line("routes reloaded");
+    let reloaded = Instant::now();
+    // More than the interval of the checks, 5 s.
+    while last.lock().unwrap().elapsed() < Duration::from_secs(6) {
+        assert!(reloaded.elapsed() < BOUND, "it is still checked");
+        thread::sleep(Duration::from_millis(20));
+    }
+    upgraded.send("ping");
+    upgraded.read_until("ping");
+    drop(streams);
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl ConnectionHandler {
         }
         request_context.finish(head);
         drop(fields);
-        request_context.release_head();
+        request_context.release();
         let sent = timeout(SEND_TIMEOUT, poll_fn(|context| client.poll_flush(context)));
         if !matches!(sent.await, Ok(Ok(()))) {
             request_context.error = Some(CLIENT_DISCONNECTED.to_owned());

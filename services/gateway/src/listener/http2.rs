@@ -51,10 +51,11 @@ const STREAMS: u32 = 100;
 /// Flow-control window of a request body in bytes.
 const WINDOW_BYTES: u32 = 16 * 1024;
 
-/// Maximum request bodies of a connection whose beginning is received concurrently; the windows of
-/// the others are not extended. Otherwise a connection could buffer a hundred times as much as an
-/// HTTP/1 connection.
-const MAX_BODIES: usize = 4;
+/// Maximum request bodies of a connection whose beginning is received concurrently, if they may
+/// exceed their window; the windows of the others are not extended. Otherwise a connection could
+/// buffer a hundred times as much as an HTTP/1 connection. A body that stalls is one of them until
+/// its time limit: a proxy that shares a connection among clients may have a few.
+const MAX_BODIES: usize = 16;
 
 /// Maximum buffered bytes of a response per stream: a hundred streams are three MiB.
 const SEND_BYTES: usize = 32 * 1024;
@@ -170,7 +171,9 @@ impl Session {
         if !body.is_end_stream() && !has_length {
             head.length = Length::Chunked;
         }
-        let body_permit = if body.is_end_stream() {
+        // The client may fill the window at any time, also while it waits for a permit.
+        let fits = matches!(head.length, Length::Known(most) if most <= u64::from(WINDOW_BYTES));
+        let body_permit = if body.is_end_stream() || fits {
             None
         } else {
             // The requests ahead have time limits as well.

@@ -150,6 +150,31 @@ async fn long_uploads_do_not_delay_other_requests_with_a_body() {
     }
 }
 
+#[tokio::test]
+async fn stalled_bodies_do_not_delay_other_requests_with_a_body() {
+    let gateway = start(upstream(echo), &[("GATEWAY_BODY_BYTES", "1 MiB")]);
+    let (client, _task) = connect(&gateway).await;
+    let mut stalled = Vec::new();
+    for number in 0..40 {
+        // A few that may become long, and any number of short ones.
+        let length = if number < 8 { "50000" } else { "10" };
+        let fields = [("content-length", length)];
+        let request_head = request("POST", &format!("/{number}"), &fields);
+        let (response, mut body) = send_request(&client, request_head, false).await;
+        send(&mut body, 1).await;
+        stalled.push((response, body));
+    }
+    for length in [5, 100_000] {
+        let text = length.to_string();
+        let request_head = request("POST", "/whole", &[("content-length", &*text)]);
+        let (response, mut body) = send_request(&client, request_head, false).await;
+        send(&mut body, length).await;
+        body.send_data(Bytes::new(), true).unwrap();
+        assert_eq!(answer(response).await.status, 200);
+    }
+    drop(stalled);
+}
+
 /// Sends this many bytes as the window allows.
 async fn send(body: &mut SendStream<Bytes>, mut left: usize) {
     while left > 0 {

@@ -69,6 +69,8 @@ class Member:
 
     def member(self):
         fields = {"state": self.presence, "instance": self.instance, "since_unix_ms": self.since_presence}
+        if self.presence != "up":
+            fields["time_unix_ms"] = now_ms()
         return f"{self.address} member " + json.dumps(fields, separators=(",", ":"))
 
     @property

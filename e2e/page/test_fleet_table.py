@@ -129,14 +129,17 @@ def test_the_time_of_gone_members_is_the_viewers(fleets, opened):
     assert re.search(rf"since {told[:2]}:\d\d:\d\d", shown), (told, shown)
 
 
-def test_a_fast_clock_of_the_viewer_hides_no_gone_member(fleets, opened, chromium):
+def test_a_fast_clock_of_the_viewer_hides_no_gone_member_and_changes_no_age(fleets, opened, chromium):
     fleet = fleets(*five())
     context = chromium.new_context()
     context.add_init_script("const now = Date.now; Date.now = () => now() + 7_200_000;")
     page = opened(fleet, context=context)
     fleet.send(fleet["10.0.0.0:8080"].become("gone", 5_000))
+    fleet.send(fleet["10.0.0.4:8080"].become("silent", 12_000))
     page.wait_for_selector('tr[data-status="gone"]', timeout=CHANGE_MS)
+    page.wait_for_selector('tr[data-status="silent"]', timeout=CHANGE_MS)
     assert "web-0" in names(page)
+    assert re.search(r"no data for 1\d\ss", row(page, "db-4").locator(".m-state").inner_text())
     context.close()
 
 

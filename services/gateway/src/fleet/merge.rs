@@ -85,6 +85,8 @@ pub(super) struct Merge {
     /// Number of the last batch.
     sequence: u64,
     attempts: u64,
+    /// Time of the last step.
+    unix_ms: u64,
     /// Names beyond [`MAX_MEMBERS`] and [`MAX_BELOW`], with the time of their last listing,
     /// sorted by name. A map would add as much code as the one of the members.
     excess: Vec<(Name, Instant)>,
@@ -256,6 +258,7 @@ impl Merge {
 
     /// Advances the timers; the caller runs it several times per second.
     pub(super) fn step(&mut self, now: Now) -> Vec<Command> {
+        self.unix_ms = now.unix_ms;
         let mut commands = Vec::new();
         self.forget(now.instant, &mut commands);
         self.release(now.instant);
@@ -335,7 +338,7 @@ impl Merge {
             member::write_removed(&name, &mut text);
         }
         for (name, member) in &mut self.members {
-            member.flush(name, sequence, keep, now.instant, &mut text);
+            member.flush(name, sequence, keep, now, &mut text);
         }
         if text.len() == empty {
             return None;
@@ -374,7 +377,7 @@ impl Merge {
                     text.reserve(limit.min(HISTORY_BYTES) + HISTORY_BYTES);
                     text.extend_from_slice(b"event: merge\n");
                 }
-                member.write_state(name, since, until, &mut text);
+                member.write_state(name, since, until, self.unix_ms, &mut text);
             }
         }
         if !text.is_empty() {

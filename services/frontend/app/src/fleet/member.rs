@@ -86,8 +86,8 @@ pub(crate) struct Member {
     instance: String,
     level: Option<Level>,
     presence: Presence,
-    /// Time at which the presence began, by the browser's wall clock.
-    presence_unix_ms: f64,
+    /// Time at which the presence began.
+    presence_since_ms: f64,
     /// Time at which the last new block arrived.
     updated_ms: f64,
     /// Time at which the gateway last reported its connection to the member.
@@ -112,7 +112,7 @@ impl Member {
             instance: String::new(),
             level: None,
             presence: Presence::Up,
-            presence_unix_ms: f64::NAN,
+            presence_since_ms: now_ms,
             updated_ms: now_ms,
             presence_ms: now_ms,
             minute_ms: f64::NAN,
@@ -124,12 +124,12 @@ impl Member {
         &mut self,
         instance: &str,
         presence: Presence,
-        since_unix_ms: f64,
+        since_ms: f64,
         now_ms: f64,
     ) {
         self.reset_if_other_instance(instance);
         self.presence = presence;
-        self.presence_unix_ms = since_unix_ms;
+        self.presence_since_ms = since_ms;
         self.presence_ms = now_ms;
     }
 
@@ -248,7 +248,7 @@ impl Member {
         match (self.shown, self.presence) {
             (Status::Unknown, _) => f64::NAN,
             (Status::Silent, Presence::Up) => now_unix_ms - (now_ms - self.updated_ms),
-            (Status::Silent | Status::Gone, _) => self.presence_unix_ms.min(now_unix_ms),
+            (Status::Silent | Status::Gone, _) => now_unix_ms - (now_ms - self.presence_since_ms),
             // Both times are by the member's clock, so its error cancels out.
             _ => {
                 let age = self.metric(Metric::Time) - self.metric(Metric::Since);
@@ -258,13 +258,8 @@ impl Member {
     }
 
     /// Whether the member has been gone or silent for so long that it is removed.
-    pub(crate) fn is_expired(&self, now_ms: f64, now_unix_ms: f64) -> bool {
-        // The viewer's clock may be wrong. It counts only for a member without any block here.
-        let gone_ms = if self.metric(Metric::Sequence).is_nan() {
-            now_unix_ms - self.presence_unix_ms.min(now_unix_ms)
-        } else {
-            now_ms - self.updated_ms
-        };
+    pub(crate) fn is_expired(&self, now_ms: f64) -> bool {
+        let gone_ms = now_ms - self.presence_since_ms;
         let is_gone = self.presence == Presence::Gone && gone_ms > EXPIRY_MS;
         is_gone || now_ms - self.updated_ms.max(self.presence_ms) > EXPIRY_MS
     }

@@ -13,7 +13,7 @@ const MAX_ADDRESS: usize = 261;
 
 impl Fleet {
     /// Applies all lines of an event. Malformed lines are ignored.
-    pub(super) fn merge_lines(&mut self, data: &str, now_ms: f64) {
+    pub(super) fn merge_lines(&mut self, data: &str, now_ms: f64, now_unix_ms: f64) {
         for line in data.split('\n') {
             let mut parts = line.splitn(3, ' ');
             let (Some(address), Some(kind), Some(text)) =
@@ -34,8 +34,11 @@ impl Fleet {
                         _ => continue,
                     };
                     if let Some(member) = self.member(address, now_ms) {
-                        let since = block.metric(Metric::Since);
-                        member.set_presence(block.instance, presence, since, now_ms);
+                        let time = block.metric(Metric::Time);
+                        // A name that is removed has no time, and is gone since 1970.
+                        let time = if time.is_nan() { now_unix_ms } else { time };
+                        let age = (time - block.metric(Metric::Since)).max(0.0);
+                        member.set_presence(block.instance, presence, now_ms - age, now_ms);
                     }
                 }
                 "summary" => {

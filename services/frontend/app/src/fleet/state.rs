@@ -88,7 +88,7 @@ impl Fleet {
     pub(crate) fn merge(&mut self, data: &str, now_ms: f64, now_unix_ms: f64) {
         self.received_ms = now_ms;
         self.link = Link::Live;
-        self.merge_lines(data, now_ms);
+        self.merge_lines(data, now_ms, now_unix_ms);
         self.refresh(now_ms, now_unix_ms);
     }
 
@@ -165,7 +165,7 @@ impl Fleet {
     fn refresh(&mut self, now_ms: f64, now_unix_ms: f64) {
         (self.now_ms, self.now_unix_ms) = (now_ms, now_unix_ms);
         let previous_count = self.members.len();
-        self.members.retain(|member| !member.is_expired(now_ms, now_unix_ms));
+        self.members.retain(|member| !member.is_expired(now_ms));
         if self.members.len() != previous_count {
             self.needs_sort = true;
             self.change = None;

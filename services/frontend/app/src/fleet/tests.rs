@@ -158,16 +158,28 @@ fn a_gone_member_is_kept_for_ten_minutes() {
 }
 
 #[test]
-fn a_viewers_clock_that_is_fast_removes_no_member() {
+fn a_viewers_clock_that_is_fast_changes_no_age() {
     let mut stage = Stage::new();
     stage.send(&[up("a"), block("a", 1, "")]);
-    let hours_ago = BEGIN_UNIX_MS - 7_200_000.0;
-    let gone = |name: &str| {
-        format!(r#"{name} member {{"state":"gone","instance":"i","since_unix_ms":{hours_ago}}}"#)
+    let time = BEGIN_UNIX_MS - 7_200_000.0;
+    let since = time - 60_000.0;
+    let is = |name: &str, state: &str| {
+        let (state, times) = (
+            format!(r#"{{"state":"{state}","instance":"i""#),
+            format!(r#""since_unix_ms":{since},"time_unix_ms":{time}}}"#),
+        );
+        format!("{name} member {state},{times}")
     };
-    // The page has seen only the first one up.
-    stage.send(&[gone("a"), gone("b")]);
-    assert_eq!((stage.names(), stage.status(0)), (vec!["a".to_owned()], Status::Gone));
+    stage.send(&[is("a", "gone"), is("b", "gone"), is("c", "silent")]);
+    for (index, state) in [Status::Gone, Status::Gone, Status::Silent].into_iter().enumerate() {
+        assert_eq!(stage.status(index), state);
+        let now_unix_ms = BEGIN_UNIX_MS + stage.now_ms;
+        let since = stage.fleet.members[index].since_unix_ms(stage.now_ms, now_unix_ms);
+        assert!((now_unix_ms - since - 60_000.0).abs() < 1.0, "{since}");
+    }
+    // A name that is removed leaves at once.
+    stage.send(&[r#"a member {"state":"gone","since_unix_ms":0}"#.to_owned()]);
+    assert_eq!(stage.names(), ["b", "c"]);
 }
 
 #[test]

@@ -236,13 +236,14 @@ impl Member {
         name: &Name,
         sequence: u64,
         keep: usize,
-        now: Instant,
+        now: Now,
         text: &mut BytesMut,
     ) {
         let new = [(Kind::Minute, self.minute.take()), (Kind::Summary, self.summary.take())];
         if self.is_hidden() {
             return;
         }
+        let Now { instant: now, unix_ms } = now;
         if self.state == Some(State::Gone) && now.duration_since(self.sent) >= REPEAT_GONE {
             self.is_dirty = true;
         }
@@ -252,7 +253,7 @@ impl Member {
         }
         if std::mem::take(&mut self.is_dirty) {
             self.sent = now;
-            self.write_member(name, text);
+            self.write_member(name, unix_ms, text);
         }
         self.changed = sequence;
         if self.began == 0 {
@@ -281,8 +282,15 @@ impl Member {
     /// Writes the state at batch `until` for a viewer that has everything up to batch `since`: all
     /// kept blocks if the instance is new to it, otherwise the minute if it is new, and the last
     /// block.
-    pub(super) fn write_state(&self, name: &Name, since: u64, until: u64, text: &mut BytesMut) {
-        self.write_member(name, text);
+    pub(super) fn write_state(
+        &self,
+        name: &Name,
+        since: u64,
+        until: u64,
+        unix_ms: u64,
+        text: &mut BytesMut,
+    ) {
+        self.write_member(name, unix_ms, text);
         let is_whole = since == 0 || self.began > since;
         let end = self.history.partition_point(|block| block.sequence <= until);
         for (index, block) in self.history.range(..end).enumerate() {
@@ -293,14 +301,19 @@ impl Member {
         }
     }
 
-    fn write_member(&self, name: &Name, text: &mut BytesMut) {
+    fn write_member(&self, name: &Name, unix_ms: u64, text: &mut BytesMut) {
         let Some(state) = self.state else { return };
         // Writing to BytesMut cannot fail. The instance contains no character that JSON escapes.
         let _ = write!(text, "data: {name} member {{\"state\":\"{}\"", state.name());
         if let Some(instance) = &self.instance {
             let _ = write!(text, ",\"instance\":\"{instance}\"");
         }
-        let _ = writeln!(text, ",\"since_unix_ms\":{}}}", self.since_unix_ms);
+        let _ = write!(text, ",\"since_unix_ms\":{}", self.since_unix_ms);
+        if state != State::Up {
+            // The clock of a viewer may be wrong.
+            let _ = write!(text, ",\"time_unix_ms\":{unix_ms}");
+        }
+        text.extend_from_slice(b"}\n");
     }
 }
 

@@ -101,14 +101,17 @@ fn a_refused_member_is_gone_and_a_stalled_one_is_silent_since_its_last_block() {
     assert_eq!(bench.flush(), "");
     bench.wait(1);
     bench.merge.step(bench.now);
-    assert!(bench.flush().contains("member {\"state\":\"silent\",\"since_unix_ms\":1000500}"));
+    let silent = "{\"state\":\"silent\",\"since_unix_ms\":1000500,\"time_unix_ms\":1003500}";
+    assert!(bench.flush().contains(silent));
+    assert!(bench.all().contains(silent));
     assert!(bench.block(1, first, "{}"));
     assert!(bench.flush().contains("member {\"state\":\"up\",\"since_unix_ms\":1003500}"));
     assert!(!bench.event(1, first, Event::Ended(End::Closed)));
     assert_eq!(bench.flush(), "", "it may be back at once");
     let again = bench.attempt(1);
     assert!(!bench.event(1, again, Event::Ended(End::Unreachable)));
-    assert!(bench.flush().contains("member {\"state\":\"gone\",\"since_unix_ms\":1003500}"));
+    let gone = "{\"state\":\"gone\",\"since_unix_ms\":1003500,\"time_unix_ms\":1003500}";
+    assert!(bench.flush().contains(gone));
     assert_eq!(bench.merge.find("10.0.0.1:8080"), Some((&address(1).into(), State::Gone)));
 }
 

@@ -242,7 +242,8 @@ data "aws_iam_policy_document" "preview" {
     }
   }
 
-  # The plan policy allows reading every state; a preview is built from an unreviewed branch.
+  # The plan policy allows reading the account's state and the versions of every environment; a preview is built from an
+  # unreviewed branch.
   statement {
     sid           = "NotOthersStates"
     effect        = "Deny"

@@ -33,7 +33,7 @@ ALLOWED = {
     "wire": set(),
     "semantics": set(),
     "service": set(),
-    "server": {"semantics"},
+    "server": set(),
     "testing": set(),
     **dict.fromkeys(catalog.NAMES, SHARED),
     "stats": {"wire", *SHARED},

@@ -18,7 +18,7 @@ pub(crate) mod identifier;
 pub(crate) mod parse;
 pub(crate) mod rate_limit;
 pub(crate) mod trace_context;
-mod trace_state;
+pub(crate) mod trace_state;
 pub(crate) mod trusted_proxies;
 
 use std::fmt;

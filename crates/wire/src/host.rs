@@ -58,7 +58,7 @@ pub struct Shares {
 pub struct Memory {
     /// `MemTotal`.
     pub total_bytes: u64,
-    /// `MemAvailable`: memory available to programs without swapping.
+    /// `MemAvailable` and `zfs_reclaimable_bytes`: memory available to programs without swapping.
     pub available_bytes: u64,
     /// `total_bytes - available_bytes`.
     pub used_bytes: u64,
@@ -74,6 +74,9 @@ pub struct Memory {
     /// `SReclaimable`: reclaimable kernel caches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slab_reclaimable_bytes: Option<u64>,
+    /// Cache of ZFS (ARC) that can be freed: `size - c_min` of `/proc/spl/kstat/zfs/arcstats`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zfs_reclaimable_bytes: Option<u64>,
     /// `SwapTotal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap_total_bytes: Option<u64>,

@@ -22,9 +22,10 @@ pub fn load(text: &str) {
     let _ = load::parse(text);
 }
 
-/// Parses `/proc/meminfo`.
+/// Parses `/proc/meminfo` and `/proc/spl/kstat/zfs/arcstats`.
 pub fn memory(text: &str) {
     let _ = memory::parse(text);
+    let _ = memory::zfs_reclaimable(text);
 }
 
 /// Parses `/proc/PID/mountinfo` and selects the filesystems.

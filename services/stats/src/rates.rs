@@ -30,7 +30,8 @@ pub(crate) fn sample(
 ) -> wire::Sample {
     let stat_seconds = elapsed_seconds(before.times.stat, after.times.stat, seconds);
     let processors = host::processors(before.stat.as_ref(), after.stat.as_ref(), stat_seconds);
-    let memory = after.memory.as_ref().map(host::memory);
+    let memory = after.memory.as_ref();
+    let memory = memory.map(|memory| host::memory(memory, after.zfs_reclaimable_bytes));
     let capacity = Capacity {
         cpu: processors.as_ref().and_then(|all| Some(all.total?.busy)),
         // Without lines of single processors, their number is unknown.

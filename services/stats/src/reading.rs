@@ -23,6 +23,8 @@ use crate::glob::Selection;
 pub(crate) struct Reading {
     pub(crate) stat: Option<Stat>,
     pub(crate) memory: Option<Memory>,
+    /// Cache of ZFS that can be freed; `None` without ZFS, and if `memory` is not the kernel's.
+    pub(crate) zfs_reclaimable_bytes: Option<u64>,
     pub(crate) load: Option<Load>,
     pub(crate) uptime_seconds: Option<f64>,
     pub(crate) pressure: Pressure,

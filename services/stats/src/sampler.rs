@@ -103,7 +103,7 @@ fn sample_until_stopped(
 ) {
     let started = Instant::now();
     let mut machine = Machine::new(sampling, metadata);
-    let hostname = sampling.exposed.hostname.then(|| machine::hostname(&sampling.roots)).flatten();
+    let hostname = sampling.exposed.hostname.then(|| view::hostname(&sampling.roots)).flatten();
     // Distinguishes a restarted process from an earlier one of the same task: the sequence starts
     // at 1 again.
     let random = format!("{:016x}", RandomState::new().build_hasher().finish());

@@ -315,6 +315,7 @@ pub(crate) mod tests {
                 used_bytes: 8 << 30,
                 buffers_bytes: Some(1),
                 cached_bytes: Some(20),
+                zfs_reclaimable_bytes: Some(300),
                 ..Memory::default()
             }),
             load: Some([0.42, 0.3, 0.21]),
@@ -342,7 +343,7 @@ pub(crate) mod tests {
         near(Metric::Cpu, 12.5);
         near(Metric::Load15, 0.21);
         near(Metric::LoadShare, 21.0);
-        near(Metric::MemoryCached, 21.0);
+        near(Metric::MemoryCached, 321.0);
         near(Metric::Read, 15.0);
         near(Metric::DiskBusy, 60.0);
         assert!(reading.metric(Metric::PressureCpu).is_nan());
@@ -357,7 +358,7 @@ pub(crate) mod tests {
             },
             "memory": Memory {
                 free_bytes: Some(0), slab_reclaimable_bytes: Some(0), swap_used_bytes: Some(0),
-                swap_total_bytes: Some(0),
+                swap_total_bytes: Some(0), zfs_reclaimable_bytes: Some(0),
                 ..Memory::default()
             },
             "pressure": wire::Pressure {

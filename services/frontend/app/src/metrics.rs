@@ -29,7 +29,7 @@ metrics! {
     CpuSteal "cpu_steal" "processors.total.steal",
     CpuIowait "cpu_iowait" "processors.total.iowait",
     MemoryUsed "memory_used_bytes" "memory.used_bytes",
-    MemoryCached "memory_cached_bytes" "memory.cached_bytes|memory.buffers_bytes|memory.slab_reclaimable_bytes",
+    MemoryCached "memory_cached_bytes" "memory.cached_bytes|memory.buffers_bytes|memory.slab_reclaimable_bytes|memory.zfs_reclaimable_bytes",
     MemoryFree "memory_free_bytes" "memory.free_bytes",
     SwapUsed "swap_used_bytes" "memory.swap_used_bytes",
     Load1 "load_1" "load.0",

@@ -1,4 +1,4 @@
-//! Memory: `/proc/meminfo` (`proc(5)`).
+//! Memory: `/proc/meminfo` (`proc(5)`), and the cache of ZFS.
 //!
 //! The procfs crate is not used: its parser requires twenty fields, and would reject the whole file
 //! for one that is missing. gVisor and small kernels leave out some of them.
@@ -51,6 +51,21 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
     let available = available.ok_or(ParseError::Missing("MemAvailable"))?;
     memory.available_bytes = available.min(memory.total_bytes);
     Ok(memory)
+}
+
+/// Parses the text of `/proc/spl/kstat/zfs/arcstats` (`OpenZFS`): bytes of its cache (ARC) that it frees
+/// when programs need memory. `MemAvailable` does not include them.
+pub(crate) fn zfs_reclaimable(text: &str) -> Result<u64, ParseError> {
+    let field = |name: &'static str| {
+        let value = text.lines().find_map(|line| {
+            let mut columns = line.split_ascii_whitespace();
+            // The type of the value is between its name and the value.
+            let value = columns.next().filter(|first| *first == name).and(columns.nth(1))?;
+            value.parse::<u64>().ok()
+        });
+        value.ok_or(ParseError::Missing(name))
+    };
+    Ok(field("size")?.saturating_sub(field("c_min")?))
 }
 
 /// Estimates available memory like `free(1)` did, for kernels that do not report it (before 3.14).
@@ -121,6 +136,23 @@ mod tests {
         let text = "MemTotal: 10 kB\nMemAvailable: 5 kB\nCached: 7\nShmem(x): 3 kB\n";
         let memory = parse(text).unwrap();
         assert_eq!((memory.cached_bytes, memory.shared_bytes), (None, None));
+    }
+
+    #[test]
+    fn the_cache_of_zfs_can_be_freed_down_to_its_minimum() {
+        let text = |size: &str, minimum: &str| {
+            format!(
+                "13 1 0x01 147 39984 4403 97695\nname                            type data\n\
+                 hits                            4    9\nc_min                           4    {minimum}\n\
+                 size                            4    {size}\ncompressed_size                 4    7\n"
+            )
+        };
+        assert_eq!(zfs_reclaimable(&text("500", "30")), Ok(470));
+        assert_eq!(zfs_reclaimable(&text("20", "30")), Ok(0));
+        assert_eq!(zfs_reclaimable(&text("-1", "30")), Err(ParseError::Missing("size")));
+        assert_eq!(zfs_reclaimable(&text("20", "")), Err(ParseError::Missing("c_min")));
+        assert_eq!(zfs_reclaimable("size\nsize 4\n"), Err(ParseError::Missing("size")));
+        assert_eq!(zfs_reclaimable(""), Err(ParseError::Missing("size")));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) enum Source {
 }
 
 /// All collectors, in the order of the exposition.
-pub(crate) const COLLECTORS: [Collector; 26] = [
+pub(crate) const COLLECTORS: [Collector; 27] = [
     memory::MEMINFO,
     memory::VMSTAT,
     kernel::STAT,
@@ -65,6 +65,7 @@ pub(crate) const COLLECTORS: [Collector; 26] = [
     network_devices::BONDING,
     storage::DISKSTATS,
     storage::MDADM,
+    storage::ZFS,
     hardware::CPU_FREQUENCY,
     hardware::HWMON,
     hardware::THERMAL_ZONES,

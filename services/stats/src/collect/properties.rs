@@ -23,6 +23,7 @@ fn parse_with_all(text: &str) {
     let _ = disk::parse(text);
     let _ = load::parse(text);
     let _ = memory::parse(text);
+    let _ = memory::zfs_reclaimable(text);
     let _ = network::parse(text);
     let _ = pressure::parse(text);
     let _ = process::parse(text);

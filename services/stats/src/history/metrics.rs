@@ -88,11 +88,13 @@ fn shares(sample: &wire::Sample) -> Option<wire::Shares> {
     sample.processors.as_ref()?.total
 }
 
-/// Cached memory: page cache, buffers, and reclaimable kernel memory, which old kernels do not
-/// report.
+/// Cached memory: page cache, buffers, reclaimable kernel memory, which old kernels do not report,
+/// and the cache of ZFS.
 fn cached_bytes(memory: wire::Memory) -> Option<f64> {
-    let around = [memory.buffers_bytes, memory.slab_reclaimable_bytes].into_iter().flatten();
-    Some(around.fold(memory.cached_bytes?, u64::saturating_add) as f64)
+    let wire::Memory { buffers_bytes, slab_reclaimable_bytes, zfs_reclaimable_bytes, .. } = memory;
+    let around = [buffers_bytes, slab_reclaimable_bytes, zfs_reclaimable_bytes];
+    let sum = around.into_iter().flatten().fold(memory.cached_bytes?, u64::saturating_add);
+    Some(sum as f64)
 }
 
 /// Disks that do not consist of others. Stacked disks would count the same data twice.
@@ -178,6 +180,7 @@ mod tests {
                 buffers_bytes: Some(1),
                 cached_bytes: Some(20),
                 slab_reclaimable_bytes: Some(300),
+                zfs_reclaimable_bytes: Some(5000),
                 swap_used_bytes: Some(400),
                 ..wire::Memory::default()
             }),
@@ -215,7 +218,7 @@ mod tests {
             ("cpu_steal", 5.0),
             ("cpu_iowait", 6.0),
             ("memory_used_bytes", 100.0),
-            ("memory_cached_bytes", 321.0),
+            ("memory_cached_bytes", 5321.0),
             ("memory_free_bytes", 200.0),
             ("swap_used_bytes", 400.0),
             ("load_1", 0.75),

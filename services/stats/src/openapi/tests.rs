@@ -331,6 +331,7 @@ fn full_memory() -> wire::Memory {
         buffers_bytes: Some(1),
         cached_bytes: Some(1),
         slab_reclaimable_bytes: Some(1),
+        zfs_reclaimable_bytes: Some(1),
         swap_total_bytes: Some(1),
         swap_used_bytes: Some(1),
     }

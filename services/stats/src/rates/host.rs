@@ -136,16 +136,22 @@ impl Ticks {
     }
 }
 
-pub(super) fn memory(memory: &Memory) -> wire::Memory {
+/// Memory figures; the cache of ZFS counts as available.
+pub(super) fn memory(memory: &Memory, zfs_reclaimable_bytes: Option<u64>) -> wire::Memory {
     let swap_used = memory.swap_total_bytes.zip(memory.swap_free_bytes);
+    let unavailable = memory.total_bytes.saturating_sub(memory.available_bytes);
+    // A cache of more than that is not in this memory.
+    let zfs_reclaimable_bytes = zfs_reclaimable_bytes.filter(|&bytes| bytes <= unavailable);
+    let used_bytes = unavailable - zfs_reclaimable_bytes.unwrap_or_default();
     wire::Memory {
         total_bytes: memory.total_bytes,
-        available_bytes: memory.available_bytes,
-        used_bytes: memory.total_bytes.saturating_sub(memory.available_bytes),
+        available_bytes: memory.total_bytes.saturating_sub(used_bytes),
+        used_bytes,
         free_bytes: memory.free_bytes,
         buffers_bytes: memory.buffers_bytes,
         cached_bytes: memory.cached_bytes,
         slab_reclaimable_bytes: memory.slab_reclaimable_bytes,
+        zfs_reclaimable_bytes,
         swap_total_bytes: memory.swap_total_bytes,
         swap_used_bytes: swap_used.and_then(|(total, free)| total.checked_sub(free)),
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::fault_log::FaultLog;
 use super::metadata::MetadataResponses;
 use super::scan::Scanner;
 use super::source::Source;
-use super::view::{MountTable, Network, Roots, View};
+use super::view::{MountTable, Network, View};
 use crate::collect::filesystem::Mount;
 use crate::collect::network::{Interface, Links};
 use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime, vmstat};
@@ -100,6 +101,7 @@ impl Machine {
         let mut sources = BoundedReader::new("sources", SOURCES, started);
         let proc = &roots.proc;
         add_files(&mut sources, proc);
+        sources.add(ARCSTATS.to_owned(), Box::new(ZfsUnit::new(proc)));
         let view = Arc::new(View::new(roots));
         sources.add("net/dev".to_owned(), Box::new(NetworkUnit::new(view.clone())));
         let cgroup = sources.add("cgroup".to_owned(), Box::new(CgroupUnit::new(view.clone())));
@@ -242,6 +244,34 @@ impl Files<'_> {
         let source = Source::at(self.proc.join(name));
         let unit = FileUnit { source, is_optional, parse, store };
         self.sources.add(name.to_owned(), Box::new(unit));
+    }
+}
+
+/// Statistics of the cache of ZFS.
+const ARCSTATS: &str = "spl/kstat/zfs/arcstats";
+
+/// Cache of ZFS.
+struct ZfsUnit {
+    source: Source,
+    meminfo: PathBuf,
+}
+
+impl ZfsUnit {
+    fn new(proc: &Path) -> Self {
+        Self { source: Source::at(proc.join(ARCSTATS)), meminfo: proc.join("meminfo") }
+    }
+}
+
+impl Unit<SourceResults> for ZfsUnit {
+    fn read(&mut self) -> Outcome<SourceResults> {
+        let bytes = self.source.read_optional(memory::zfs_reclaimable);
+        // The cache is the machine's, but in a container, lxcfs mounts its own `meminfo`.
+        let device = |path: &Path| fs::metadata(path).ok().map(|file| file.dev());
+        let bytes = bytes.filter(|_| device(&self.meminfo) == device(self.source.path()));
+        let update = move |results: &mut SourceResults, _: f64| {
+            results.reading.zfs_reclaimable_bytes = bytes;
+        };
+        Outcome { state: self.source.state(), update: Box::new(update) }
     }
 }
 
@@ -420,21 +450,6 @@ impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
         };
         Outcome { state: state.unwrap_or(SourceState::Up), update: Box::new(update) }
     }
-}
-
-/// Host name. If the host's root is mounted, its file is used, because a container has its own
-/// name; otherwise the name of the service's namespace. May block.
-pub(super) fn hostname(roots: &Roots) -> Option<String> {
-    let name: fn(&str) -> Result<String, ParseError> = |text| Ok(text.trim().to_owned());
-    let mounted = || {
-        let mut file = Source::at(roots.root.join("etc/hostname"));
-        file.read_optional(name).filter(|name| !name.is_empty() && !name.contains('\n'))
-    };
-    let is_mounted = roots.root != Path::new("/");
-    is_mounted
-        .then(mounted)
-        .flatten()
-        .or_else(|| Source::at(roots.proc.join("sys/kernel/hostname")).read(name))
 }
 
 fn newest_responses(responses: &watch::Receiver<Option<MetadataResponses>>) -> Option<TaskReading> {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::endpoint::Endpoint;
 use super::schedule::Schedule;
 use super::source::Source;
-use super::{Roots, machine, milliseconds};
+use super::{Roots, milliseconds, view};
 use crate::alertmanager::{Sender, Tracker};
 use crate::alerts::Moment;
 use crate::snapshot::Snapshot;
@@ -79,7 +79,7 @@ pub(crate) async fn notify(
 /// Identity that the replicas on a host share: its name, if it is exposed, or the kernel's random
 /// boot ID. Containers on a host share the kernel, and each has its own name.
 fn sender(roots: &Roots, shows_hostname: bool) -> Sender {
-    let name = shows_hostname.then(|| machine::hostname(roots)).flatten();
+    let name = shows_hostname.then(|| view::hostname(roots)).flatten();
     let boot = || first_of(&roots.proc.join("sys/kernel/random/boot_id"));
     let host = name.or_else(|| boot().map(|id| format!("boot-{}", id.replace('-', ""))));
     let container = first_of(&roots.proc.join("sys/kernel/hostname"))

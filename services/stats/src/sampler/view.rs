@@ -9,6 +9,7 @@ use wire::ScopeKind;
 
 use super::bounded_reader::SourceState;
 use super::source::Source;
+use crate::collect::ParseError;
 use crate::collect::filesystem::{self, Mount};
 use crate::glob::Selection;
 
@@ -26,6 +27,21 @@ pub(crate) struct Roots {
     pub(crate) proc: PathBuf,
     /// Root folder of the measured system.
     pub(crate) root: PathBuf,
+}
+
+/// Host name. If the host's root is mounted, its file is used, because a container has its own
+/// name; otherwise the name of the service's namespace. May block.
+pub(super) fn hostname(roots: &Roots) -> Option<String> {
+    let name: fn(&str) -> Result<String, ParseError> = |text| Ok(text.trim().to_owned());
+    let mounted = || {
+        let mut file = Source::at(roots.root.join("etc/hostname"));
+        file.read_optional(name).filter(|name| !name.is_empty() && !name.contains('\n'))
+    };
+    let is_mounted = roots.root != Path::new("/");
+    is_mounted
+        .then(mounted)
+        .flatten()
+        .or_else(|| Source::at(roots.proc.join("sys/kernel/hostname")).read(name))
 }
 
 /// Interfaces of a network namespace.

@@ -407,3 +407,35 @@ fn only_selected_interfaces_and_disks_are_reported() {
     };
     assert_eq!((names("networks"), names("disks")), (vec!["eth0".into()], vec!["sda".into()]));
 }
+
+#[test]
+fn the_cache_of_zfs_is_available_unless_the_memory_is_that_of_a_container() {
+    const MEMINFO: &str = include_str!("../../fixtures/zfs/proc/meminfo");
+    const ARCSTATS: &str = include_str!("../../fixtures/zfs/proc/spl/kstat/zfs/arcstats");
+    let tree = Tree::new("zfs");
+    tree.write("meminfo", MEMINFO);
+    fs::create_dir_all(tree.0.join("spl/kstat/zfs")).unwrap();
+    tree.write("spl/kstat/zfs/arcstats", ARCSTATS);
+    let service = tree.serve_with(&[]);
+    let sample = stats_once(&service, |_| true);
+    assert_eq!(sample["ram"], 25.0);
+    assert_eq!(sample["memory"]["used_bytes"], 16_384_000_u64 << 10);
+    assert_eq!(sample["memory"]["available_bytes"], 49_152_000_u64 << 10);
+    let metrics = service.get("/metrics");
+    for line in [
+        "\nnode_memory_MemAvailable_bytes 16777216000\n",
+        "\nnode_zfs_arc_size 35651584000\n",
+        "\nstats_scope_memory_ratio{scope=\"host\"} 0.25\n",
+    ] {
+        assert!(metrics.text().contains(line), "{line}");
+    }
+    // lxcfs mounts a file of another filesystem in its place.
+    tree.write("spl/kstat/zfs/arcstats", "size 4 2000\nc_min 4 1000\n");
+    let zfs = |service: &Service| {
+        stats_once(service, |_| true)["memory"].get("zfs_reclaimable_bytes").cloned()
+    };
+    assert_eq!(zfs(&tree.serve_with(&[])), Some(1000.into()));
+    fs::remove_file(tree.0.join("meminfo")).unwrap();
+    std::os::unix::fs::symlink("/proc/meminfo", tree.0.join("meminfo")).unwrap();
+    assert_eq!(zfs(&tree.serve_with(&[])), None);
+}

@@ -1,6 +1,6 @@
-//! All counters of `/proc/diskstats`, and software RAID.
+//! All counters of `/proc/diskstats`, software RAID, and the cache of ZFS.
 
-use super::{Collector, Kind, Source, Texts, Value, Writer, per_item};
+use super::{Collector, Kind, Source, Texts, Value, Writer, is_name, per_item, single};
 use crate::collect::disk;
 
 /// Disks: `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
@@ -10,6 +10,12 @@ pub(super) const DISKSTATS: Collector =
 /// Software RAID: `/proc/mdstat` (Documentation/admin-guide/md.rst).
 pub(super) const MDADM: Collector =
     Collector { name: "mdadm", source: Source::Proc(&["mdstat"]), write: mdstat };
+
+/// Cache of ZFS: `/proc/spl/kstat/zfs/arcstats` (`OpenZFS`).
+pub(super) const ZFS: Collector =
+    Collector { name: "zfs", source: Source::Proc(&[ARCSTATS]), write: arcstats };
+
+const ARCSTATS: &str = "spl/kstat/zfs/arcstats";
 
 const MILLI: u32 = 1000;
 const SECTOR_BYTES: u64 = 512;
@@ -133,6 +139,20 @@ fn mdstat(texts: &Texts, writer: &mut Writer) {
     per_item(writer, "node_md_disks", Kind::Gauge, "Disks of the array in the state.", disks);
 }
 
+fn arcstats(texts: &Texts, writer: &mut Writer) {
+    for line in texts.get(ARCSTATS).into_iter().flat_map(str::lines) {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        // The types are unsigned and signed numbers of 64 bits.
+        if let [name, "3" | "4", value] = columns[..]
+            && is_name(name)
+        {
+            let family = format!("node_zfs_arc_{name}");
+            let value = value.parse::<u64>().ok().into();
+            single(writer, &family, Kind::Untyped, "The field of arcstats.", value);
+        }
+    }
+}
+
 fn arrays(text: &str) -> Vec<Array<'_>> {
     let mut arrays: Vec<Array> = Vec::new();
     for line in text.lines() {
@@ -198,6 +218,14 @@ mod tests {
         }
         let old = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n";
         assert_eq!(written(&DISKSTATS, &[("diskstats", old)]).lines().count(), 12);
+    }
+
+    #[test]
+    fn the_statistics_of_the_cache_of_zfs_have_node_exporter_names() {
+        let text = "13 1 0x01 147 39984 4403 97695\nname type data\nhits 4 9\nsize  4  500\n\
+                    memory_available_bytes 3 -5\nname 7 text\nodd-name 4 1\n";
+        let expected = "node_zfs_arc_hits 9\nnode_zfs_arc_size 500\n";
+        assert_eq!(written(&ZFS, &[(ARCSTATS, text)]), expected);
     }
 
     #[test]

@@ -169,11 +169,24 @@ fn the_source_of_a_mount_is_reported_only_if_exposed() {
 }
 
 #[test]
+fn the_cache_of_zfs_is_available_if_it_fits_into_the_memory_in_use() {
+    let kernel = Memory { total_bytes: 100, available_bytes: 30, ..Memory::default() };
+    let figures = |zfs| {
+        let memory = memory(&kernel, zfs);
+        (memory.used_bytes, memory.available_bytes, memory.zfs_reclaimable_bytes)
+    };
+    assert_eq!(figures(None), (70, 30, None));
+    assert_eq!(figures(Some(50)), (20, 80, Some(50)));
+    assert_eq!(figures(Some(70)), (0, 100, Some(70)));
+    assert_eq!(figures(Some(71)), (70, 30, None));
+}
+
+#[test]
 fn free_swap_above_the_total_has_no_use() {
     let swap = |total, free| {
         let (swap_total_bytes, swap_free_bytes) = (Some(total), Some(free));
         let swap = Memory { swap_total_bytes, swap_free_bytes, ..Memory::default() };
-        memory(&swap).swap_used_bytes
+        memory(&swap, None).swap_used_bytes
     };
     assert_eq!((swap(100, 30), swap(0, 0), swap(100, 130)), (Some(70), Some(0), None));
 }

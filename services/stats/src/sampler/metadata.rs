@@ -54,8 +54,8 @@ pub(crate) fn watch(endpoint: Endpoint) -> watch::Receiver<Option<MetadataRespon
 }
 
 async fn poll(endpoint: &Endpoint, sender: &watch::Sender<Option<MetadataResponses>>) {
-    let mut task = Schedule::of("/task");
-    let mut stats = Schedule::of("/task/stats");
+    let mut task = PolledPath::of("/task");
+    let mut stats = PolledPath::of("/task/stats");
     let mut known: Option<Arc<Task>> = None;
     let mut usage: Arc<Vec<Usage>> = Arc::default();
     let mut usage_before: Arc<Vec<Usage>> = Arc::default();
@@ -103,8 +103,8 @@ fn before(last: &[Usage], before_last: &[Usage], response: &[Usage]) -> Vec<Usag
     response.iter().filter_map(earlier).collect()
 }
 
-/// Schedule of one path of the endpoint.
-struct Schedule {
+/// One path of the endpoint, and when it is polled next.
+struct PolledPath {
     path: &'static str,
     due: Instant,
     requested: Instant,
@@ -113,7 +113,7 @@ struct Schedule {
     log: FaultLog,
 }
 
-impl Schedule {
+impl PolledPath {
     fn of(path: &'static str) -> Self {
         let now = Instant::now();
         Self { path, due: now, requested: now, failures: 0, log: FaultLog::default() }

@@ -140,6 +140,13 @@ impl Service {
         connection.last_answer()
     }
 
+    /// Status of `GET /healthz` with this `Host`.
+    pub fn status_for(&self, host: &str) -> u16 {
+        let mut connection = self.connect();
+        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        connection.answer().status
+    }
+
     /// Sends `GET path` and returns the lines of the response as they arrive: header section,
     /// chunks and chunk sizes.
     pub fn stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {

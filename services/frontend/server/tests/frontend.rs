@@ -309,12 +309,7 @@ mod dev {
 
 #[test]
 fn on_loopback_a_foreign_host_gets_421_unless_it_is_configured() {
-    let status = |variables: &[(&str, &str)], host: &str| {
-        let service = start(variables);
-        let mut connection = service.connect();
-        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
-        connection.answer().status
-    };
+    let status = |variables: &[(&str, &str)], host: &str| start(variables).status_for(host);
     assert_eq!(status(&[], "evil.test"), 421);
     assert_eq!(status(&[], "[::1]:3000"), 200);
     assert_eq!(status(&[("FRONTEND_HOSTS", "page.test")], "page.test:3000"), 200);

@@ -377,12 +377,7 @@ fn the_summary_view_has_a_minute_then_one_summary_a_tick_with_labels() {
 
 #[test]
 fn on_loopback_an_unknown_host_gets_421_unless_it_is_configured() {
-    let status = |variables: &[(&str, &str)], host: &str| {
-        let service = start(variables);
-        let mut connection = service.connect();
-        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
-        connection.answer().status
-    };
+    let status = |variables: &[(&str, &str)], host: &str| start(variables).status_for(host);
     assert_eq!(status(&[], "evil.test"), 421);
     assert_eq!(status(&[], "127.0.0.1:8080"), 200);
     assert_eq!(status(&[("STATS_HOSTS", "*.test")], "stats.test"), 200);

@@ -152,7 +152,9 @@ pub(crate) fn with_storage<'a>(
 
 fn is_local_storage(mount: &Mount) -> bool {
     let kind = mount.kind.as_str();
-    LOCAL_KINDS.contains(&kind) || (ROOT_KINDS.contains(&kind) && mount.point == "/")
+    // The overlay of composefs has the size of the image with the names of its files.
+    let is_image = kind == "overlay" && mount.filesystem_is_read_only();
+    LOCAL_KINDS.contains(&kind) || (ROOT_KINDS.contains(&kind) && mount.point == "/" && !is_image)
 }
 
 /// Whether container engines mount single files at the path: names, secrets, logs, programs. The
@@ -355,6 +357,17 @@ mod tests {
     fn a_root_in_memory_or_on_overlayfs_is_listed() {
         assert_eq!(listed("1 0 0:5 / / rw - tmpfs tmpfs rw\n"), ["/"]);
         assert_eq!(listed("1 0 0:5 / / rw - overlay overlay rw,lowerdir=/a\n"), ["/"]);
+    }
+
+    #[test]
+    fn a_root_that_is_an_image_is_left_out() {
+        let text = "1 0 0:30 / / ro - overlay composefs ro,lowerdir+=/run/ostree/.private/cfsroot\n\
+                    2 1 8:4 / /sysroot ro - xfs /dev/sda4 rw\n\
+                    3 1 8:4 /ostree/deploy/fedora/var /var rw - xfs /dev/sda4 rw\n";
+        assert_eq!(listed(text), ["/var"]);
+        // A container whose root is mounted read-only has the storage of its engine.
+        let container = "1 0 0:30 / / ro - overlay overlay rw,lowerdir=/a,upperdir=/b,workdir=/c\n";
+        assert_eq!(listed(container), ["/"]);
     }
 
     #[test]

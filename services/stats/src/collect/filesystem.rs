@@ -154,7 +154,10 @@ fn is_local_storage(mount: &Mount) -> bool {
     let kind = mount.kind.as_str();
     // The overlay of composefs has the size of the image with the names of its files.
     let is_image = kind == "overlay" && mount.filesystem_is_read_only();
-    LOCAL_KINDS.contains(&kind) || (ROOT_KINDS.contains(&kind) && mount.point == "/" && !is_image)
+    // ZFS mounts a snapshot below `.zfs` when a process opens it. It has no free space.
+    let is_snapshot = kind == "zfs" && mount.source.contains('@');
+    (LOCAL_KINDS.contains(&kind) && !is_snapshot)
+        || (ROOT_KINDS.contains(&kind) && mount.point == "/" && !is_image)
 }
 
 /// Whether container engines mount single files at the path: names, secrets, logs, programs. The
@@ -368,6 +371,14 @@ mod tests {
         // A container whose root is mounted read-only has the storage of its engine.
         let container = "1 0 0:30 / / ro - overlay overlay rw,lowerdir=/a,upperdir=/b,workdir=/c\n";
         assert_eq!(listed(container), ["/"]);
+    }
+
+    #[test]
+    fn snapshots_of_zfs_are_left_out() {
+        let text = "1 0 0:30 / /tank rw - zfs tank rw,xattr\n\
+                    2 1 0:31 / /tank/a@b rw - zfs tank/a rw,xattr\n\
+                    3 2 0:32 / /tank/.zfs/snapshot/daily ro - zfs tank@daily ro,xattr\n";
+        assert_eq!(listed(text), ["/tank", "/tank/a@b"]);
     }
 
     #[test]

@@ -150,6 +150,12 @@ pub(crate) fn with_storage<'a>(
         .collect()
 }
 
+/// Free blocks of a filesystem that has `all` blocks. A number below zero wraps around, as it does on
+/// some filesystems that are full, and others report more free blocks than they have.
+pub(crate) fn free_blocks(free: u64, all: u64) -> u64 {
+    if i64::try_from(free).is_ok() { free.min(all) } else { 0 }
+}
+
 fn is_local_storage(mount: &Mount) -> bool {
     let kind = mount.kind.as_str();
     // The overlay of composefs has the size of the image with the names of its files.
@@ -360,6 +366,15 @@ mod tests {
     fn a_root_in_memory_or_on_overlayfs_is_listed() {
         assert_eq!(listed("1 0 0:5 / / rw - tmpfs tmpfs rw\n"), ["/"]);
         assert_eq!(listed("1 0 0:5 / / rw - overlay overlay rw,lowerdir=/a\n"), ["/"]);
+    }
+
+    #[test]
+    fn free_blocks_are_between_zero_and_all() {
+        assert_eq!(
+            [free_blocks(0, 100), free_blocks(30, 100), free_blocks(130, 100)],
+            [0, 30, 100]
+        );
+        assert_eq!([free_blocks(u64::MAX, 100), free_blocks(u64::MAX - 500, 100)], [0, 0]);
     }
 
     #[test]

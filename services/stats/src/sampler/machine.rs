@@ -18,7 +18,7 @@ use super::metadata::MetadataResponses;
 use super::scan::Scanner;
 use super::source::Source;
 use super::view::{MountTable, Network, View};
-use crate::collect::filesystem::Mount;
+use crate::collect::filesystem::{Mount, free_blocks};
 use crate::collect::network::{Interface, Links};
 use crate::collect::{ParseError, cpu, disk, load, memory, network, pressure, uptime, vmstat};
 use crate::glob::Selections;
@@ -426,11 +426,12 @@ impl FilesystemUnit {
             tracing::info!(path = %self.mount.path.display(), "filesystem readable again");
         }
         let read_only = self.mount.is_read_only();
+        let free_bytes = |free| free_blocks(free, sizes.f_blocks).saturating_mul(sizes.f_frsize);
         self.last = (sizes.f_blocks > 0).then(|| Filesystem {
             mount: self.mount.clone(),
             size_bytes: sizes.f_blocks.saturating_mul(sizes.f_frsize),
-            available_bytes: sizes.f_bavail.saturating_mul(sizes.f_frsize),
-            free_bytes: sizes.f_bfree.saturating_mul(sizes.f_frsize),
+            available_bytes: free_bytes(sizes.f_bavail),
+            free_bytes: free_bytes(sizes.f_bfree),
             files: sizes.f_files,
             files_free: sizes.f_ffree,
             read_only,

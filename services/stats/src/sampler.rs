@@ -9,7 +9,7 @@ mod emf;
 mod endpoint;
 mod fault_log;
 mod http;
-
+mod links;
 mod machine;
 mod metadata;
 mod notifier;

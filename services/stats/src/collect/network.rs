@@ -77,7 +77,13 @@ pub(crate) struct Links {
     pub(crate) master: Option<String>,
     /// Whether it connects to a switch chip, whose ports are interfaces too (`dsa`).
     pub(crate) has_switch: bool,
+    /// Number of its type (`type`); 0 if unknown.
+    pub(crate) kind: u32,
 }
+
+/// Types of tunnels (`include/uapi/linux/if_arp.h`): PPP, IP in IP, SIT, GRE, and those that carry
+/// IP only, such as `WireGuard` and TUN devices.
+const TUNNELS: [u32; 7] = [512, 768, 769, 776, 778, 823, 65534];
 
 /// Marks interfaces whose traffic another listed interface carries as well. `links` contains the
 /// interfaces found in sysfs; without any, the marks by name stay.
@@ -99,7 +105,8 @@ pub(crate) fn mark_stacked(interfaces: &mut [Interface], links: &HashMap<String,
     }
     // In a container, no interface has a device, so the outermost ones count.
     for interface in &mut *interfaces {
-        interface.stacked |= of(&interface.name).has_lower;
+        let own = of(&interface.name);
+        interface.stacked |= own.has_lower || TUNNELS.contains(&own.kind);
     }
     if interfaces.iter().all(|interface| interface.stacked) {
         for interface in interfaces {
@@ -200,6 +207,10 @@ Inter-|   Receive                                                |  Transmit
         let lower = Links { has_lower: true, ..Links::default() };
         let container = [("eth0", Links::default()), ("eth0.5", lower), ("wg0", Links::default())];
         assert_eq!(counted(&container), ["eth0"]);
+        let tunnel = Links { kind: 65534, ..Links::default() };
+        let vpn = [("eth0", Links::default()), ("tailscale0", tunnel.clone())];
+        assert_eq!(counted(&vpn), ["eth0"]);
+        assert_eq!(counted(&[("tailscale0", tunnel)]), ["tailscale0"]);
         assert_eq!(counted(&[("tap0", Links::default())]), ["tap0"]);
     }
 

@@ -14,6 +14,7 @@ use super::Sampling;
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit, UnitId};
 use super::cgroup_reader::CgroupReader;
 use super::fault_log::FaultLog;
+use super::links;
 use super::metadata::MetadataResponses;
 use super::scan::Scanner;
 use super::source::Source;
@@ -333,18 +334,9 @@ impl NetworkNamespace {
         }
         self.links.clear();
         for interface in interfaces {
-            let folder = self.devices.join(&interface.name);
-            let Ok(files) = fs::read_dir(&folder) else { continue };
-            let mut names = files.flatten().map(|file| file.file_name());
-            let links = Links {
-                has_device: folder.join("device").exists(),
-                has_lower: names.any(|name| name.as_encoded_bytes().starts_with(b"lower_")),
-                master: fs::read_link(folder.join("master"))
-                    .ok()
-                    .and_then(|master| Some(master.file_name()?.to_string_lossy().into_owned())),
-                has_switch: folder.join("dsa").exists(),
-            };
-            self.links.insert(interface.name.clone(), links);
+            if let Some(links) = links::read(&self.devices.join(&interface.name)) {
+                self.links.insert(interface.name.clone(), links);
+            }
         }
     }
 }

@@ -1,0 +1,53 @@
+//! Attributes of an interface in `/sys/class/net`.
+
+use std::fs;
+use std::path::Path;
+
+use crate::collect::network::Links;
+
+/// Reads the attributes in the folder of an interface; `None` if there is no such folder.
+pub(super) fn read(folder: &Path) -> Option<Links> {
+    let mut names = fs::read_dir(folder).ok()?.flatten().map(|file| file.file_name());
+    let target = |link: &str| {
+        let target = fs::read_link(folder.join(link)).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    };
+    let kind = fs::read_to_string(folder.join("type")).unwrap_or_default();
+    Some(Links {
+        has_device: folder.join("device").exists(),
+        has_lower: names.any(|name| name.as_encoded_bytes().starts_with(b"lower_")),
+        master: target("master"),
+        has_switch: folder.join("dsa").exists(),
+        kind: kind.trim().parse().unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attributes_of_an_interface_are_those_in_its_folder() {
+        let root = std::env::temp_dir().join(format!("stats-links-{}", std::process::id()));
+        let folder = |name: &str, kind: &str| {
+            let folder = root.join(name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("type"), kind).unwrap();
+            folder
+        };
+        assert_eq!(read(&root.join("gone")), None);
+        let tunnel = Links { kind: 65534, ..Links::default() };
+        assert_eq!(read(&folder("tailscale0", "65534\n")), Some(tunnel));
+        let ports = folder("eth0", "1\n");
+        fs::create_dir(ports.join("device")).unwrap();
+        std::os::unix::fs::symlink("../br0", ports.join("master")).unwrap();
+        let master = Some("br0".to_owned());
+        let expected = Links { has_device: true, master, kind: 1, ..Links::default() };
+        assert_eq!(read(&ports), Some(expected));
+        let bridge = folder("br0", "1\n");
+        std::os::unix::fs::symlink("../eth0", bridge.join("lower_eth0")).unwrap();
+        let expected = Links { has_lower: true, kind: 1, ..Links::default() };
+        assert_eq!(read(&bridge), Some(expected));
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

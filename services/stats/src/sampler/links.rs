@@ -13,8 +13,10 @@ pub(super) fn read(folder: &Path) -> Option<Links> {
         Some(target.file_name()?.to_string_lossy().into_owned())
     };
     let kind = fs::read_to_string(folder.join("type")).unwrap_or_default();
+    // The host's end of a virtual machine's interface is a device of Xen.
+    let is_backend = target("device/subsystem").is_some_and(|bus| bus == "xen-backend");
     Some(Links {
-        has_device: folder.join("device").exists(),
+        has_device: !is_backend && folder.join("device").exists(),
         has_lower: names.any(|name| name.as_encoded_bytes().starts_with(b"lower_")),
         master: target("master"),
         has_switch: folder.join("dsa").exists(),
@@ -43,7 +45,13 @@ mod tests {
         std::os::unix::fs::symlink("../br0", ports.join("master")).unwrap();
         let master = Some("br0".to_owned());
         let expected = Links { has_device: true, master, kind: 1, ..Links::default() };
-        assert_eq!(read(&ports), Some(expected));
+        assert_eq!(read(&ports), Some(expected.clone()));
+        std::os::unix::fs::symlink("/bus/xen", ports.join("device/subsystem")).unwrap();
+        assert_eq!(read(&ports), Some(expected.clone()));
+        fs::remove_file(ports.join("device/subsystem")).unwrap();
+        std::os::unix::fs::symlink("/bus/xen-backend", ports.join("device/subsystem")).unwrap();
+        let backend = Links { has_device: false, ..expected };
+        assert_eq!(read(&ports), Some(backend));
         let bridge = folder("br0", "1\n");
         std::os::unix::fs::symlink("../eth0", bridge.join("lower_eth0")).unwrap();
         let expected = Links { has_lower: true, kind: 1, ..Links::default() };

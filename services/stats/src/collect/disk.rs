@@ -101,11 +101,13 @@ fn is_unused_network_disk(disk: &Disk) -> bool {
     disk.name.starts_with("nbd") && disk.reads == 0 && disk.writes == 0
 }
 
-/// Devices that consist of other listed disks: device mapper, RAID, DRBD, bcache, ZFS volumes.
-/// Network disks are not among them: their storage is elsewhere.
+/// Devices that consist of other listed disks: device mapper, RAID (also with a name of its own),
+/// DRBD, bcache, volumes of ZFS, images of Virtuozzo, multipath disks of `PowerPath`. Network disks
+/// are not among them: their storage is elsewhere.
 fn is_stacked(name: &str) -> bool {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
-    name.starts_with("md_d") || ["dm-", "md", "drbd", "bcache", "zd"].into_iter().any(numbered)
+    ["md_", "emcpower"].into_iter().any(|start| name.starts_with(start))
+        || ["dm-", "md", "drbd", "bcache", "zd", "ploop"].into_iter().any(numbered)
 }
 
 fn is_number(text: &str) -> bool {
@@ -233,7 +235,17 @@ mod tests {
 
     #[test]
     fn disks_that_consist_of_others_are_marked() {
-        let stacked = ["dm-0", "md127", "md_d1", "drbd1", "bcache0", "zd16"];
+        let stacked = [
+            "dm-0",
+            "md127",
+            "md_d1",
+            "md_home",
+            "drbd1",
+            "bcache0",
+            "zd16",
+            "ploop14243",
+            "emcpowera",
+        ];
         assert!(parse(&lines(&stacked)).unwrap().iter().all(|disk| disk.stacked));
         let alone = ["sda", "nvme0n1", "rbd0", "nbd0", "pmem0", "mmcblk0"];
         assert!(!parse(&lines(&alone)).unwrap().iter().any(|disk| disk.stacked));

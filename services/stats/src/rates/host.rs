@@ -69,9 +69,9 @@ struct Ticks {
 
 impl Ticks {
     /// Ticks between two readings; `None` for a processor that restarted, or whose counters jumped,
-    /// as `steal` does after some migrations of virtual machines. `idle` and `iowait` can decrease
-    /// slightly (`proc(5)`), and are clamped then. Elapsed time that the counters do not include
-    /// counts as idle.
+    /// as `steal` does after some migrations of virtual machines, and `idle` in versions of lxcfs.
+    /// `idle` and `iowait` can decrease slightly (`proc(5)`) and are clamped then, and the idle time
+    /// of lxcfs can stand still. Elapsed time that the counters do not include counts as idle then.
     fn between(before: &Times, after: &Times, seconds: f64) -> Option<Self> {
         if after.has_restarted_since(before) {
             return None;
@@ -90,10 +90,17 @@ impl Ticks {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let clock = (seconds * TICKS_PER_SECOND).round() as u64;
         let not_idle = ticks.busy().saturating_add(ticks.iowait);
-        if not_idle > clock.saturating_add(MAX_LATE_TICKS) {
+        if not_idle.saturating_add(ticks.idle) > clock.saturating_add(MAX_LATE_TICKS) {
             return None;
         }
-        if after.idle_was_clamped || after.idle < before.idle || after.iowait < before.iowait {
+        // A processor that was hardly busy was idle for the rest of the time, unless nothing is
+        // counted. A starved virtual machine, whose ticks are lost, is busier.
+        let stands_still = before.idle > 0 && ticks.idle == 0 && not_idle > 0;
+        if after.idle_was_clamped
+            || after.idle < before.idle
+            || after.iowait < before.iowait
+            || (stands_still && not_idle < clock / 4)
+        {
             ticks.idle = ticks.idle.max(clock.saturating_sub(not_idle));
         }
         Some(ticks)

@@ -94,6 +94,20 @@ fn idle_time_that_decreases_is_derived_from_the_clock() {
 }
 
 #[test]
+fn idle_time_that_stands_still_or_jumps_is_not_busy_time() {
+    // Values of lxcfs: https://github.com/lxc/lxcfs/issues/311
+    let stuck = 8_317_131_874_320_235_395;
+    assert_eq!(busy(&[(0, 100, stuck)], &[(0, 105, stuck)]), Some(5.0));
+    assert_eq!(busy(&[(0, 100, 0)], &[(0, 105, stuck)]), None);
+    assert_eq!(busy(&[(0, 100, stuck)], &[(0, 105, 1000)]), None);
+    // A processor that is busy has no idle time.
+    assert_eq!(busy(&[(0, 100, 1000)], &[(0, 198, 1000)]), Some(100.0));
+    assert_eq!(busy(&[(0, 100, 1000)], &[(0, 150, 1000)]), Some(100.0));
+    // Neither counts: the sandbox of gVisor.
+    assert_eq!(busy(&[(0, 0, 0)], &[(0, 0, 0)]), None);
+}
+
+#[test]
 fn a_processor_whose_stolen_time_jumps_is_left_out() {
     let core = |id, steal| (id, Times { user: 10, idle: 90, steal, ..Times::default() });
     let before = Stat { cores: vec![(0, Times::default()), core(1, 0)], ..Stat::default() };

@@ -267,16 +267,16 @@ impl Dashboard {
         self.latest.as_ref().map_or(f64::NAN, |latest| latest.metric(metric))
     }
 
-    /// Value of a row. Cached memory is the part that is neither used nor free, so that the stack
-    /// adds up: the kernel counts shared memory as cache too.
+    /// Value of a row. Memory adds up: shared memory is no cache, and no used memory is free.
     pub(crate) fn value(&self, row: &Row, metric: Metric) -> f64 {
         let value = row.value(metric);
-        if metric != Metric::MemoryCached || value.is_nan() {
-            return value;
+        let unused = self.metric(Metric::MemoryTotal) - row.value(Metric::MemoryUsed);
+        let rest = unused - row.value(Metric::MemoryFree);
+        match metric {
+            Metric::MemoryFree if unused < value => unused.max(0.0),
+            Metric::MemoryCached if !(value + rest).is_nan() => rest.max(0.0),
+            _ => value,
         }
-        let used = row.value(Metric::MemoryUsed) + row.value(Metric::MemoryFree);
-        let rest = self.metric(Metric::MemoryTotal) - used;
-        if rest.is_nan() { value } else { rest.max(0.0) }
     }
 
     /// Rows of a table: the snapshot while the viewer points at one, otherwise the latest.

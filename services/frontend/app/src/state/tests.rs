@@ -293,6 +293,21 @@ fn cached_memory_is_neither_used_nor_free() {
 }
 
 #[test]
+fn free_memory_is_not_used_memory() {
+    // The test sample has 24 GiB; the kernel keeps 2 of 14 GiB for itself.
+    let dashboard = live(1..=1);
+    let mut row = row(60, 0.0);
+    let gib = |count: u8| f32::from(count) * 1_073_741_824.0;
+    assert!(dashboard.value(&row, Metric::MemoryFree).is_nan());
+    row.values[Metric::MemoryUsed as usize] = gib(12);
+    assert!(dashboard.value(&row, Metric::MemoryFree).is_nan());
+    row.values[Metric::MemoryFree as usize] = gib(14);
+    row.values[Metric::MemoryCached as usize] = gib(1);
+    assert!((dashboard.value(&row, Metric::MemoryFree) - f64::from(gib(12))).abs() < 1.0);
+    assert!(dashboard.value(&row, Metric::MemoryCached).abs() < 1.0);
+}
+
+#[test]
 fn the_state_of_the_service_overrides_thresholds() {
     let mut value = serde_json::to_value(test_sample("a", 1)).unwrap();
     value["cpu"] = serde_json::json!(99.0);

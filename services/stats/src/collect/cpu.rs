@@ -102,10 +102,10 @@ pub(crate) fn parse(text: &str) -> Result<Stat, ParseError> {
             // A later valid line, or the lines of the single processors, can replace an invalid
             // one.
             "cpu" if !matches!(total, Some(Ok(_))) => total = Some(times(rest)),
-            "ctxt" => stat.context_switches = counter(rest),
-            "btime" => stat.boot_time_unix_seconds = counter(rest),
-            "processes" => stat.forks = counter(rest),
-            "procs_running" => stat.running = counter(rest),
+            "ctxt" => stat.context_switches = positive(rest),
+            "btime" => stat.boot_time_unix_seconds = positive(rest),
+            "processes" => stat.forks = positive(rest),
+            "procs_running" => stat.running = positive(rest),
             "procs_blocked" => stat.blocked = counter(rest),
             _ => {
                 let Some(number) = key.strip_prefix("cpu") else { continue };
@@ -161,6 +161,11 @@ fn times(columns: &str) -> Result<Times, ParseError> {
 
 fn counter(column: &str) -> Option<u64> {
     column.trim().parse().ok()
+}
+
+/// Counter that is never zero on Linux. gVisor reports zero for those that it does not count.
+fn positive(column: &str) -> Option<u64> {
+    counter(column).filter(|&count| count > 0)
 }
 
 #[cfg(test)]
@@ -266,6 +271,14 @@ mod tests {
     fn missing_and_invalid_fields_are_absent() {
         let stat = parse("cpu  1 2 3 4\nprocs_running many\nctxt\nbtime -1\n").unwrap();
         assert_eq!(stat, Stat { total: FOUR, ..Stat::default() });
+    }
+
+    #[test]
+    fn counters_that_cannot_be_zero_are_absent() {
+        let text = "cpu  0 0 0 0\nctxt 0\nbtime 7\nprocesses 0\nprocs_running 0\nprocs_blocked 0\n";
+        let (boot_time_unix_seconds, blocked) = (Some(7), Some(0));
+        let expected = Stat { boot_time_unix_seconds, blocked, ..Stat::default() };
+        assert_eq!(parse(text), Ok(expected));
     }
 
     #[test]

@@ -172,7 +172,7 @@ proptest! {
     fn formatted_processor_times_are_parsed_exactly(
         total in any_times(),
         cores in proptest::collection::btree_map(any::<u32>(), any_times(), 0..20),
-        counters in any::<[u64; 5]>(),
+        counters in proptest::array::uniform5(1..=u64::MAX),
     ) {
         let [switches, boot, forks, running, blocked] = counters;
         let mut text = format!("cpu  {}\n", written(&total));

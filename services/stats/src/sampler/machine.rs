@@ -189,7 +189,10 @@ fn add_files(sources: &mut BoundedReader<SourceResults>, proc: &Path) {
         reading.times.stat = Some(at);
     });
     files.required("meminfo", memory::parse, |reading, memory, _| reading.memory = Some(memory));
-    files.required("loadavg", load::parse, |reading, load, _| reading.load = Some(load));
+    // gVisor reports no tasks, and averages of zero.
+    files.required("loadavg", load::parse, |reading, load, _| {
+        reading.load = Some(load).filter(|load| load.total > 0);
+    });
     files.required("uptime", uptime::parse, |reading, uptime, _| {
         reading.uptime_seconds = Some(uptime);
     });

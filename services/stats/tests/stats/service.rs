@@ -36,6 +36,21 @@ fn the_values_are_those_of_the_proc_tree() {
 }
 
 #[test]
+fn a_sandbox_has_no_values_that_it_does_not_count() {
+    let tree = Tree::new("sandbox");
+    tree.write(
+        "stat",
+        "cpu  0 0 0 0\ncpu0 0 0 0 0\nctxt 0\nbtime 9\nprocesses 0\nprocs_running 0\n",
+    );
+    tree.write("loadavg", "0.00 0.00 0.00 0/0 0\n");
+    let sample = stats_once(&tree.serve_with(&[]), |_| true);
+    for name in ["cpu", "load", "processes"] {
+        assert!(sample.get(name).is_none(), "{name}: {sample}");
+    }
+    assert_eq!(sample["ram"], 75.0);
+}
+
+#[test]
 fn a_missing_file_affects_only_its_own_values() {
     let tree = Tree::new("missing");
     fs::remove_file(tree.0.join("loadavg")).unwrap();

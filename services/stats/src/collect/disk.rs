@@ -102,12 +102,13 @@ fn is_unused_network_disk(disk: &Disk) -> bool {
 }
 
 /// Devices that consist of other listed disks: device mapper, RAID (also with a name of its own),
-/// DRBD, bcache, volumes of ZFS, images of Virtuozzo, multipath disks of `PowerPath`. Network disks
-/// are not among them: their storage is elsewhere.
+/// DRBD, bcache, volumes of ZFS, images of Virtuozzo, disks of `PowerPath` and Veritas. Network disks
+/// are not among them: their storage is elsewhere. The arrays of Unraid have the names of partitions.
 fn is_stacked(name: &str) -> bool {
-    let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
+    let numbered =
+        |start: &str| name.strip_prefix(start).is_some_and(|rest| rest.split('p').all(is_number));
     ["md_", "emcpower"].into_iter().any(|start| name.starts_with(start))
-        || ["dm-", "md", "drbd", "bcache", "zd", "ploop"].into_iter().any(numbered)
+        || ["dm-", "md", "drbd", "bcache", "zd", "ploop", "VxVM", "VxDMP"].into_iter().any(numbered)
 }
 
 fn is_number(text: &str) -> bool {
@@ -245,6 +246,9 @@ mod tests {
             "zd16",
             "ploop14243",
             "emcpowera",
+            "md1p1",
+            "VxVM5000",
+            "VxDMP1",
         ];
         assert!(parse(&lines(&stacked)).unwrap().iter().all(|disk| disk.stacked));
         let alone = ["sda", "nvme0n1", "rbd0", "nbd0", "pmem0", "mmcblk0"];

@@ -109,7 +109,8 @@ pub(crate) fn below(mounts: Vec<Mount>, folder: &Path) -> Vec<Mount> {
 }
 
 /// Mounts whose storage use is reported: selected folders with their own storage, each filesystem
-/// once, at its shortest path. `is_folder` is called for mounts that may be single files.
+/// once, at its shortest path that can be written. `is_folder` is called for mounts that may be
+/// single files.
 pub(crate) fn with_storage<'a>(
     mounts: &'a [Mount],
     selected: &Selection,
@@ -138,7 +139,10 @@ pub(crate) fn with_storage<'a>(
     let mut shortest: HashMap<&str, usize> = HashMap::new();
     for (index, mount) in &candidates {
         let best = shortest.entry(&mount.device).or_insert(*index);
-        if mounts.get(*best).is_some_and(|other| mount.point.len() < other.point.len()) {
+        // The root of a system with transactional updates is a read-only folder of a filesystem
+        // that can fill up.
+        let order = |mount: &Mount| (mount.is_read_only(), mount.point.len());
+        if mounts.get(*best).is_some_and(|other| order(mount) < order(other)) {
             *best = *index;
         }
     }
@@ -402,6 +406,15 @@ mod tests {
                     2 0 8:2 / /data rw - ext4 /dev/sda2 rw\n3 0 8:1 / /short rw - ext4 /dev/sda1 rw\n\
                     4 0 8:1 /b /other rw - ext4 /dev/sda1 rw\n";
         assert_eq!(listed(text), ["/data", "/short"]);
+    }
+
+    #[test]
+    fn a_path_that_can_be_written_is_preferred() {
+        let text = "1 0 0:31 /@/.snapshots/2/snapshot / ro,relatime - btrfs /dev/sda2 rw\n\
+                    2 1 0:31 /@/home /home rw,relatime - btrfs /dev/sda2 rw\n\
+                    3 1 0:31 /@/var /var rw,relatime - btrfs /dev/sda2 rw\n";
+        assert_eq!(listed(text), ["/var"]);
+        assert_eq!(listed(&text.replace(" rw", " ro")), ["/"]);
     }
 
     #[test]

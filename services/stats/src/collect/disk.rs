@@ -22,6 +22,9 @@ pub(crate) struct Disk {
     pub(crate) write_bytes: u64,
     /// Time with at least one request in flight, milliseconds.
     pub(crate) busy_ms: u64,
+    /// Time of all requests, milliseconds. `None` while one is in flight, because the kernel adds its
+    /// time when it ends, and if the driver counts no times.
+    pub(crate) request_ms: Option<u64>,
     /// Whether the disk consists of other disks in the list (`dm-`, `md`); sums exclude it.
     pub(crate) stacked: bool,
 }
@@ -125,7 +128,12 @@ fn disk(line: &str) -> Option<Disk> {
     for value in &mut values {
         *value = columns.next()?.parse().ok()?;
     }
-    let [reads, _, read_sectors, _, writes, _, written_sectors, _, _, busy, _] = values;
+    let [reads, _, read_sectors, read_ms, writes, _, written_sectors, write_ms, in_flight, busy, _] =
+        values;
+    let mut later = columns.map(|column| column.parse().unwrap_or(0));
+    // The fourth column of discards and the second one of flushes are times.
+    let times = [Some(read_ms), Some(write_ms), later.nth(3), later.nth(1)];
+    let request_ms = times.into_iter().flatten().fold(0, u64::saturating_add);
     numbers.into_iter().all(is_number).then(|| Disk {
         name: name.to_owned(),
         reads,
@@ -133,6 +141,7 @@ fn disk(line: &str) -> Option<Disk> {
         writes,
         write_bytes: written_sectors.saturating_mul(SECTOR_BYTES),
         busy_ms: busy,
+        request_ms: Some(request_ms).filter(|&time| in_flight == 0 && time > 0),
         stacked: is_stacked(name),
     })
 }
@@ -160,6 +169,7 @@ mod tests {
             writes: 5,
             write_bytes: 7 * 512,
             busy_ms: 10,
+            request_ms: None,
             stacked: false,
         };
         // Columns before Linux 4.18, before 5.5, and later.
@@ -167,6 +177,18 @@ mod tests {
             let text = format!("   8       0 sda 1 2 3 4 5 6 7 8 9 10 11{more}\n");
             assert_eq!(parse(&text), Ok(vec![expected.clone()]), "{text}");
         }
+    }
+
+    #[test]
+    fn the_times_of_requests_are_added_if_none_is_in_flight() {
+        let time = |later: &str| {
+            let text = format!("8 0 sda 1 2 3 40 5 6 7 80 0 10 11{later}\n");
+            parse(&text).unwrap()[0].request_ms
+        };
+        assert_eq!(time(""), Some(120));
+        assert_eq!(time(" 12 13 14 15"), Some(135));
+        assert_eq!(time(" 12 13 14 15 16 17"), Some(152));
+        assert_eq!(parse("8 0 sda 1 2 3 0 5 6 7 0 0 10 11\n").unwrap()[0].request_ms, None);
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn the_recorded_machine_has_the_expected_values() {
         writes: 21062,
         write_bytes: 12_112_224 * 512,
         busy_ms: 18216,
+        request_ms: Some(58992 + 82026 + 2041 + 90),
         stacked: false,
     };
     assert_eq!(disks(RECORDED), [vda]);
@@ -205,6 +206,7 @@ fn a_disk_with_14_columns_is_supported() {
         writes: 1_820_334,
         write_bytes: 60_112_048 * 512,
         busy_ms: 820_114,
+        request_ms: None,
         stacked: false,
     };
     assert_eq!(disks(CONTAINER), [nvme]);

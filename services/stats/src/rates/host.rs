@@ -184,6 +184,12 @@ pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::
     let earlier = by_name(before, |disk| &disk.name);
     let rates = |after: &Disk| {
         let before = earlier(&after.name)?;
+        let busy_ms = advance_32_bits(before.busy_ms, after.busy_ms)?;
+        // From Linux 5.0 to 6.9, a short request counts as a whole tick of the kernel, up to 10 ms.
+        // No disk is busy for longer than its requests take together.
+        let requests = before.request_ms.zip(after.request_ms);
+        let request_ms = requests.and_then(|(before, after)| after.checked_sub(before));
+        let busy_ms = request_ms.map_or(busy_ms, |time| time.min(busy_ms));
         Some(wire::Disk {
             name: after.name.clone(),
             stacked: after.stacked,
@@ -191,10 +197,7 @@ pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::
             write_bytes_per_second: per_second(before.write_bytes, after.write_bytes, seconds)?,
             reads_per_second: per_second(before.reads, after.reads, seconds)?,
             writes_per_second: per_second(before.writes, after.writes, seconds)?,
-            utilisation: percent(
-                advance_32_bits(before.busy_ms, after.busy_ms)? as f64,
-                seconds * 1000.0,
-            )?,
+            utilisation: percent(busy_ms as f64, seconds * 1000.0)?,
         })
     };
     after.iter().filter_map(rates).collect()

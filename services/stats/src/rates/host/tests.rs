@@ -159,6 +159,18 @@ fn a_disk_that_is_always_busy_is_at_100_percent() {
 }
 
 #[test]
+fn a_disk_is_not_busy_for_longer_than_its_requests_take() {
+    let disk = |busy_ms, request_ms| Disk { busy_ms, request_ms, ..Disk::default() };
+    let utilisation = |before, after| disks(&[before], &[after], 1.0)[0].utilisation;
+    // 225 requests of 0.1 ms on a kernel with 250 ticks a second.
+    let short = utilisation(disk(0, Some(500)), disk(900, Some(522)));
+    let parallel = utilisation(disk(0, Some(500)), disk(900, Some(7500)));
+    let in_flight = utilisation(disk(0, Some(500)), disk(900, None));
+    let wrapped = utilisation(disk(0, Some(500)), disk(900, Some(3)));
+    assert_eq!(Some([short, parallel, in_flight, wrapped]), Some([2.2, 90.0, 90.0, 90.0]));
+}
+
+#[test]
 fn traffic_is_per_second_in_both_directions() {
     let interface = |received, sent| Interface {
         name: "eth0".to_owned(),

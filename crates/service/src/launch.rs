@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::build::Build;
 use crate::command::Command;
 use crate::config::{ConfigError, Settings};
+use crate::exit;
 use crate::logs::Logs;
 use crate::probe::probe;
 use crate::signal::termination;
-use crate::{ListenError, exit};
 
 /// Identity of a service: its name, version and the names of its settings.
 pub struct ServiceInfo {
@@ -105,10 +105,11 @@ pub fn launch_or_explain<C>(
 
 /// Runs `service` until it ends, and returns the exit code. The service receives a future that
 /// resolves at SIGTERM or SIGINT, and then drains.
-pub async fn serve_until_terminated<F, S>(info: &ServiceInfo, service: S) -> ExitCode
+pub async fn serve_until_terminated<F, S, E>(info: &ServiceInfo, service: S) -> ExitCode
 where
     S: FnOnce(std::pin::Pin<Box<dyn Future<Output = ()> + Send>>) -> F,
-    F: Future<Output = Result<(), ListenError>>,
+    F: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
 {
     let signal = match termination() {
         Ok(signal) => signal,
@@ -164,7 +165,7 @@ fn help(info: &ServiceInfo) -> String {
     format!(
         "{name} {build}\n\n\
          {name} [serve]             listen and serve, until SIGTERM or SIGINT\n\
-         {name} check               validate the settings and print the effective values\n\
+         {name} check               validate the settings without starting the service\n\
          {name} healthcheck [PATH]  exit 0 if the running service answers 200 at PATH (/healthz)\n\
          {name} --version\n\n\
          Settings come from the environment; docs/settings.md lists them."

@@ -48,8 +48,8 @@ pub struct Sample {
     /// Time since the previous reading, milliseconds. All rates except those in `task` and `top`
     /// cover this interval.
     pub interval_ms: u64,
-    /// ID of the process that took the sample: 16 hexadecimal digits, new at every start, or the
-    /// task ID in an ECS task.
+    /// ID of the process that took the sample: 16 hexadecimal digits, new at every start. In an ECS
+    /// task, the task ID is in front of them.
     pub instance: String,
     /// Number of the sample in this process, from 1, without gaps.
     pub sequence: u64,

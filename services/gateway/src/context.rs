@@ -97,6 +97,8 @@ pub(crate) struct RequestContext {
     pub(crate) is_stream: bool,
     /// A health check of the gateway, which is logged only on failure.
     is_health_check: bool,
+    /// Whether the response comes from the cache.
+    is_from_cache: bool,
     /// Error message for the log.
     pub(crate) error: Option<String>,
     /// Status of the response.
@@ -187,6 +189,7 @@ impl RequestContext {
             has_hsts: false,
             is_stream: false,
             is_health_check: false,
+            is_from_cache: false,
             error: None,
             status: 0,
             sent_bytes: 0,

@@ -1,5 +1,5 @@
 //! The gateway: reverse proxy in front of the services. `/stats` and below goes to stats,
-//! everything else to the frontend; the gateway itself serves `/healthz` and `/readyz`.
+//! everything else to the frontend; the gateway itself serves `/fleet`, `/healthz` and `/readyz`.
 
 mod admin;
 mod cache;
@@ -25,13 +25,15 @@ mod telemetry;
 mod transport;
 mod upstream;
 
+use std::error::Error;
 use std::future::Future;
 use std::process::ExitCode;
 
-use service::{Build, Launch, ListenError, Process, ServiceInfo};
+use service::{Build, Launch, Process, ServiceInfo};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::listener::redirect::Redirect;
+use crate::request::Faults;
 use crate::settings::Config;
 use crate::state::Gateway;
 use crate::telemetry::access_log;
@@ -67,7 +69,7 @@ async fn serve(
     config: Config,
     workers: Workers,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), ListenError> {
+) -> Result<(), Box<dyn Error>> {
     // Before the lookups, which take a while: without a handler, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup());
     let listener = service::listen(process.listen)?;
@@ -84,16 +86,8 @@ async fn serve(
     // The last one, because its default address gives way to the others.
     let admin = admin::listen(config.admin)?;
     let hosts = config.hosts(process.listen);
-    let gateway = match Gateway::start(config, hosts) {
-        Ok(gateway) => gateway,
-        Err(faults) => {
-            // The table was valid during the check before.
-            for fault in &faults {
-                tracing::error!(%fault, "cannot load the routes");
-            }
-            return Ok(());
-        }
-    };
+    // The files of the routes were valid during the check before, but may have changed.
+    let gateway = Gateway::start(config, hosts).map_err(Faults)?;
     gateway.wait_for_lookups().await;
     if let Some(admin) = admin {
         tokio::spawn(admin::run(admin, gateway.clone()));

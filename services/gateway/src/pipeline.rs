@@ -81,7 +81,7 @@ async fn answer<D: Downstream>(
     if let Some(pending_refill) = request_context.refill.take() {
         tokio::spawn(refill(*pending_refill));
     }
-    let UpstreamRequest { head: text, protocol, permit } = match decision {
+    let UpstreamRequest { head: text, protocol, mut permit } = match decision {
         Decision::Respond(reply) => {
             skip_body(request_context, &head, client, timer).await;
             return Ok(respond(request_context, reply, client, timer).await);
@@ -131,12 +131,22 @@ async fn answer<D: Downstream>(
             return Ok(respond(request_context, reply, client, timer).await);
         }
     };
-    let is_event_stream = client.can_tunnel()
+    let is_event_stream = head.method == Method::GET && upstream_response.is_event_stream();
+    // Some upstreams send events to requests that did not ask for them by Accept.
+    if is_event_stream && permit.is_none() {
+        permit = match request_context.stream_permit() {
+            Ok(permit) => permit,
+            Err(problem) => {
+                drop(upstream_response);
+                return Ok(reject(request_context, &problem, client, timer).await);
+            }
+        };
+    }
+    let is_tunnel = is_event_stream
+        && client.can_tunnel()
         && head.version == Version::HTTP_11
-        && head.method == Method::GET
-        && upstream_response.sending.is_none()
-        && upstream_response.is_event_stream();
-    if upstream_response.changes_protocol() || is_event_stream {
+        && upstream_response.sending.is_none();
+    if upstream_response.changes_protocol() || is_tunnel {
         // The cache must know that there is no response to store.
         if upstream_response.status == StatusCode::OK {
             drop(

@@ -1,4 +1,4 @@
-//! Summary of a sample in about 250 bytes, for lists of many machines. Pure.
+//! Summary of a sample in about 400 bytes, for lists of many machines. Pure.
 
 use wire::{
     Sample, ScopeKind, Summary, SummaryDisk, SummaryLimits, SummaryNetwork, SummaryPressure,

@@ -43,8 +43,7 @@ pub(crate) struct Dashboard {
     pub(crate) failure: Option<Failure>,
     /// Latest sample.
     pub(crate) latest: Option<Reading>,
-    /// CPU and memory that the script in `index.html` has fetched before the module starts, NaN if
-    /// it has none.
+    /// CPU and memory fetched by the script in `index.html` before the start; NaN if unknown.
     pub(crate) preloaded: [f64; 2],
     /// Permission for notifications, see [`crate::browser::permission`].
     pub(crate) permission: String,

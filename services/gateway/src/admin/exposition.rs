@@ -72,7 +72,7 @@ fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
         let own = ("gateway", own);
         rules.routes().iter().map(|route| (route.name.as_str(), &*route.metrics)).chain([own])
     };
-    text.family("gateway_requests_total", "counter", "Requests by route and class of status.");
+    text.family("gateway_requests_total", "counter", "Requests by route and status class.");
     for (route, metrics) in routes() {
         for (class, count) in metrics.classes.iter().enumerate() {
             let code = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
@@ -84,7 +84,11 @@ fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
         }
     }
     let name = "gateway_request_duration_seconds";
-    text.family(name, "histogram", "From a request's first byte to the end of its answer.");
+    text.family(
+        name,
+        "histogram",
+        "Time from the first byte of a request to the end of the response.",
+    );
     for (route, metrics) in routes() {
         let mut sum = 0;
         let ends = BUCKETS_US.iter().map(|&end| (end as f64 / 1e6).to_string());
@@ -100,18 +104,18 @@ fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
         (
             "gateway_sent_bytes_total",
             "counter",
-            "Bytes of answers, heads left out.",
+            "Bytes of response bodies sent to clients.",
             (|m| m.sent_bytes.get()) as fn(&RouteMetrics) -> u64,
         ),
-        (
-            "gateway_streams",
-            "gauge",
-            "Event streams and upgraded connections that are open.",
-            |m| m.streams.get(),
-        ),
-        ("gateway_upstream_failures_total", "counter", "Tries at an address that failed.", |m| {
-            m.upstream_failures.get()
+        ("gateway_streams", "gauge", "Open event streams and upgraded connections.", |m| {
+            m.streams.get()
         }),
+        (
+            "gateway_upstream_failures_total",
+            "counter",
+            "Failed attempts at an upstream address.",
+            |m| m.upstream_failures.get(),
+        ),
     ] {
         text.family(name, kind, help);
         for (route, metrics) in routes() {
@@ -128,7 +132,7 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
     text.family(
         name,
         "gauge",
-        "Whether an address is used, with the state of its circuit breaker.",
+        "1 if the address is healthy, with the state of its circuit breaker.",
     );
     for (route, snapshot) in &snapshots {
         for endpoint in &snapshot.addresses {
@@ -140,14 +144,12 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
     for (name, help, value) in [
         (
             "gateway_upstream_in_flight",
-            "Requests that an address is busy with.",
+            "Requests in flight at the address.",
             (|endpoint| endpoint.in_flight) as fn(&upstream::AddressSnapshot) -> usize,
         ),
-        (
-            "gateway_upstream_waiting",
-            "Open connections that wait there for a request.",
-            |endpoint| endpoint.idle_connections,
-        ),
+        ("gateway_upstream_waiting", "Idle connections to the address.", |endpoint| {
+            endpoint.idle_connections
+        }),
     ] {
         text.family(name, "gauge", help);
         for (route, snapshot) in &snapshots {
@@ -161,19 +163,20 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
         (
             "gateway_upstream_panic",
             "gauge",
-            "1 while so few addresses are well that all are used.",
+            "1 while too few addresses are healthy, so that all are used.",
             (|s| u64::from(s.panic)) as fn(&upstream::Snapshot) -> u64,
         ),
-        ("gateway_upstream_ejections_total", "counter", "Addresses given up by requests.", |s| {
-            s.opened_total
-        }),
-        ("gateway_upstream_retries_total", "counter", "Requests that were tried again.", |s| {
-            s.retries_total
-        }),
+        (
+            "gateway_upstream_ejections_total",
+            "counter",
+            "Times that failed requests ejected an address.",
+            |s| s.opened_total,
+        ),
+        ("gateway_upstream_retries_total", "counter", "Retries.", |s| s.retries_total),
         (
             "gateway_upstream_retries_refused_total",
             "counter",
-            "Retries that the budget did not allow.",
+            "Retries that exceeded the retry budget.",
             |s| s.retries_refused_total,
         ),
     ] {
@@ -185,7 +188,7 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
 }
 
 fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
-    text.family("gateway_cache_requests_total", "counter", "Requests by what the cache did.");
+    text.family("gateway_cache_requests_total", "counter", "Requests by cache result.");
     for (result, count) in [("hit", cache.hits), ("miss", cache.misses), ("pass", cache.passes)] {
         text.line("gateway_cache_requests_total", &format!("result=\"{result}\""), count);
     }
@@ -193,33 +196,33 @@ fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
         (
             "gateway_cache_collapsed_total",
             "counter",
-            "Requests answered by another's fetch.",
+            "Requests that received the response of a concurrent fetch.",
             cache.collapsed,
         ),
         (
             "gateway_cache_waited_too_long_total",
             "counter",
-            "Requests that waited for another's fetch in vain.",
+            "Requests whose wait for a concurrent fetch timed out.",
             cache.waited_too_long,
         ),
-        ("gateway_cache_stale_total", "counter", "Answers older than they should be.", cache.stale),
-        ("gateway_cache_stored_total", "counter", "Answers stored.", cache.stored),
+        ("gateway_cache_stale_total", "counter", "Stale responses served.", cache.stale),
+        ("gateway_cache_stored_total", "counter", "Responses stored.", cache.stored),
         (
             "gateway_cache_revalidated_total",
             "counter",
             "Stale responses that the upstream confirmed with 304.",
             cache.revalidated,
         ),
-        ("gateway_cache_refused_total", "counter", "Answers not stored.", cache.refused),
-        ("gateway_cache_evicted_total", "counter", "Targets dropped to make room.", cache.evicted),
-        ("gateway_cache_bytes", "gauge", "Bytes that the cache holds.", cache.bytes as u64),
+        ("gateway_cache_refused_total", "counter", "Responses not stored.", cache.refused),
+        ("gateway_cache_evicted_total", "counter", "Targets evicted to make room.", cache.evicted),
+        ("gateway_cache_bytes", "gauge", "Bytes in the cache.", cache.bytes as u64),
         (
             "gateway_cache_limit_bytes",
             "gauge",
-            "Bytes that the cache may hold.",
+            "Maximum bytes in the cache.",
             cache.max_bytes as u64,
         ),
-        ("gateway_cache_entries", "gauge", "Answers that the cache holds.", cache.entries as u64),
+        ("gateway_cache_entries", "gauge", "Responses in the cache.", cache.entries as u64),
     ] {
         text.single(name, kind, help, value);
     }
@@ -229,12 +232,7 @@ fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
 fn write_clients(text: &mut Text, gateway: &Gateway) {
     let metrics = &gateway.metrics;
     for (name, kind, help, value) in [
-        (
-            "gateway_connections",
-            "gauge",
-            "Client connections that are open.",
-            metrics.connections.get(),
-        ),
+        ("gateway_connections", "gauge", "Open client connections.", metrics.connections.get()),
         (
             "gateway_connections_total",
             "counter",
@@ -244,31 +242,31 @@ fn write_clients(text: &mut Text, gateway: &Gateway) {
         (
             "gateway_denied_total",
             "counter",
-            "Requests refused by address, host or secret.",
+            "Requests rejected by address, host or authentication.",
             metrics.denied.get(),
         ),
         (
             "gateway_malformed_total",
             "counter",
-            "Requests that were not read: malformed, too large or too slow.",
+            "Rejected requests: malformed, too large or too slow.",
             metrics.malformed.get(),
         ),
         (
             "gateway_clients",
             "gauge",
-            "Clients whose limits are remembered.",
+            "Clients with tracked limits.",
             gateway.clients.tracked_clients() as u64,
         ),
         (
             "gateway_clients_crowded_total",
             "counter",
-            "Times that a client shared its limits with others for want of room.",
+            "Times that a client shared limits because the table of clients was full.",
             gateway.clients.overflow(),
         ),
         (
             "gateway_unlogged_total",
             "counter",
-            "Lines of the log that were dropped, of requests and of events.",
+            "Dropped log lines, of requests and of events.",
             access_log::unlogged(),
         ),
     ] {

@@ -124,7 +124,7 @@ impl RequestContext {
     }
 
     /// Permit for a long-lived connection; `None` if they are not limited.
-    pub(super) fn stream_permit(&self) -> Result<Option<Permit>, Problem> {
+    pub(crate) fn stream_permit(&self) -> Result<Option<Permit>, Problem> {
         let gateway = &self.gateway;
         let bounds = &gateway.config.bounds;
         if bounds.streams == 0 {

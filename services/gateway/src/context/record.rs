@@ -30,7 +30,7 @@ impl RequestContext {
         let was_asked = self.attempts.lease.is_some()
             || self.upstream_address.is_some()
             || !self.attempts.failed.is_empty();
-        let from_memory = !was_asked && self.error.is_none();
+        let is_hit = self.is_from_cache && !was_asked && self.error.is_none();
         let entry = Entry {
             method: self.method.as_str(),
             path: split_target(&self.target).0.as_bytes(),
@@ -44,7 +44,7 @@ impl RequestContext {
             upstream: self.attempts.lease.as_ref().map(Lease::address).or(self.upstream_address),
             cache: match cache {
                 Some(status) => status,
-                None if from_memory && self.route.is_some() => "hit",
+                None if is_hit => "hit",
                 None => "",
             },
             error: self.error.as_deref(),

@@ -26,6 +26,7 @@ impl RequestContext {
     /// A response from the cache.
     pub(crate) fn answer(&mut self, answer: &CachedResponse) -> FullResponse {
         self.cache_status = None;
+        self.is_from_cache = true;
         self.has_hsts = answer.has_hsts();
         let mut head = Vec::with_capacity(1024);
         answer.write_head(&mut head);

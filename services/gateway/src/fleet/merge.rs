@@ -33,8 +33,8 @@ pub(super) const MAX_BELOW: usize = 10_000;
 /// Maximum addresses that are counted beyond these.
 const MAX_EXCESS: usize = 9_000;
 
-/// Maximum bytes of blocks kept for late viewers per member: one minute of summaries.
-const HISTORY_BYTES: usize = 16 * 1024;
+/// Maximum bytes of blocks kept for late viewers per member: one minute of summaries of 410 bytes.
+const HISTORY_BYTES: usize = 25 * 1024;
 
 /// Maximum bytes of kept blocks of all members together.
 const TOTAL_HISTORY_BYTES: usize = 8 << 20;

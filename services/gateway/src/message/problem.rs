@@ -55,7 +55,7 @@ impl Problem {
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
-    /// No address is known for a route; the next lookup is at most one second away.
+    /// No address is known for a route; the next lookup is at most two seconds away by default.
     pub(crate) fn no_upstream(route: &str) -> Self {
         let detail = format!("no upstream available for route {route}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)

@@ -126,14 +126,20 @@ impl Auth {
     }
 }
 
+impl fmt::Display for Auth {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Bearer => "bearer",
+            Scheme::Basic => "basic",
+        };
+        write!(formatter, "auth={scheme} (secrets: {})", self.secrets.len())
+    }
+}
+
+/// Without the secrets.
 impl fmt::Debug for Auth {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.secrets.len();
-        formatter
-            .debug_struct("Auth")
-            .field("scheme", &self.scheme)
-            .field("secrets", &count)
-            .finish()
+        fmt::Display::fmt(self, formatter)
     }
 }
 
@@ -282,8 +288,8 @@ mod tests {
 
     #[test]
     fn debug_output_does_not_reveal_secrets() {
-        assert_eq!(format!("{:?}", bearer()), "Auth { scheme: Bearer, secrets: 2 }");
-        assert_eq!(format!("{:?}", basic()), "Auth { scheme: Basic, secrets: 1 }");
+        assert_eq!(format!("{:?}", bearer()), "auth=bearer (secrets: 2)");
+        assert_eq!(basic().to_string(), "auth=basic (secrets: 1)");
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Config {
                 let _ = write!(route, ", checked at {check}");
             }
             if let Some(auth) = auth {
-                let _ = write!(route, ", {auth:?}");
+                let _ = write!(route, ", {auth}");
             }
             if !line.upgrade.is_empty() {
                 let _ = write!(route, ", may be upgraded to {}", line.upgrade.join(", "));

@@ -8,7 +8,7 @@ provider "aws" {
     for_each = var.account_role == null ? [] : [var.account_role]
 
     content {
-      role_arn     = "arn:${startswith(var.region, "cn-") ? "aws-cn" : startswith(var.region, "us-gov-") ? "aws-us-gov" : "aws"}:iam::${var.account_id}:role/${assume_role.value}"
+      role_arn     = "arn:${startswith(var.region, "cn-") ? "aws-cn" : startswith(var.region, "us-gov-") ? "aws-us-gov" : startswith(var.region, "eusc-") ? "aws-eusc" : "aws"}:iam::${var.account_id}:role/${assume_role.value}"
       session_name = "make"
     }
   }

@@ -12,6 +12,9 @@ locals {
   github   = { for role, subjects in local.subjects : role => subjects if !contains(["plan-main", "preview"], role) || length(subjects) > 0 }
   provider = try(var.github.provider_arn, null) != null ? var.github.provider_arn : try(one(values(aws_iam_openid_connect_provider.github)).arn, null)
 
+  # The one that GitHub's action requests by default, and the one that it documents for China.
+  audiences = distinct(["sts.amazonaws.com", "sts.${data.aws_partition.current.dns_suffix}"])
+
   policies = {
     plan         = data.aws_iam_policy_document.plan.json
     plan-main    = data.aws_iam_policy_document.plan_main.json
@@ -42,7 +45,7 @@ resource "aws_iam_openid_connect_provider" "github" {
   for_each = var.github != null && try(var.github.provider_arn, null) == null ? toset(["token.actions.githubusercontent.com"]) : toset([])
 
   url            = "https://${each.value}"
-  client_id_list = ["sts.amazonaws.com"]
+  client_id_list = local.audiences
 }
 
 data "aws_iam_policy_document" "github" {
@@ -58,7 +61,7 @@ data "aws_iam_policy_document" "github" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:aud"
-      values   = ["sts.amazonaws.com"]
+      values   = local.audiences
     }
     condition {
       test     = "StringLike"

@@ -10,6 +10,8 @@ locals {
   account   = data.aws_caller_identity.current.account_id
   region    = data.aws_region.current.region
   partition = data.aws_partition.current.partition
+  # Principals of services end in amazonaws.com in every partition; CloudWatch Logs in China is the exception.
+  logs_service = "logs.${local.region}.amazonaws.com${local.partition == "aws-cn" ? ".cn" : ""}"
   # The scripts of tools/ compute the same name, so that it is not configured twice.
   bucket = "${var.name}-state-${local.account}-${local.region}"
 }
@@ -183,7 +185,7 @@ data "aws_iam_policy_document" "key" {
 
     principals {
       type        = "Service"
-      identifiers = ["logs.${local.region}.amazonaws.com"]
+      identifiers = [local.logs_service]
     }
     condition {
       test     = "ArnLike"
@@ -200,7 +202,7 @@ data "aws_iam_policy_document" "key" {
 
     principals {
       type        = "Service"
-      identifiers = ["logs.${local.region}.amazonaws.com"]
+      identifiers = [local.logs_service]
     }
   }
 

@@ -116,8 +116,12 @@ def of_environment(environment: Environment, home: Aws) -> Aws:
     return aws
 
 
+# The parts of AWS with accounts, names and addresses of their own, by the beginning of their regions.
+PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
+
+
 def partition(region: str) -> str:
-    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return next((name for beginning, name in PARTITIONS.items() if region.startswith(beginning)), "aws")
 
 
 def ensure_aws() -> None:

@@ -227,5 +227,5 @@ def credentials(aws: Aws) -> tuple[str, str]:
 def registry_of(image: str) -> Registry:
     """The registry of an image: Amazon's with credentials, any other without."""
     url = verify.split(image)[0]
-    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/", url)
+    region = re.match(r"[0-9]{12}\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.(?:com|com\.cn|eu)/", url)
     return Registry(url, *(credentials(Aws(region[1])) if region else ()))

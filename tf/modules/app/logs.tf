@@ -3,6 +3,10 @@
 locals {
   log_days  = var.access_logs != null ? var.access_logs.days : 30
   log_store = var.access_logs != null || (var.network.flow_logs && length(local.own_vpc) > 0) ? { (var.name) = local.log_days } : {}
+
+  # In China, load balancers write as an account of AWS and not as a service (Elastic Load Balancing's guide for China,
+  # "Attach a policy to your S3 bucket").
+  log_writer = lookup({ cn-north-1 = "638102146993", cn-northwest-1 = "037604701340" }, data.aws_region.current.region, null)
 }
 
 resource "aws_s3_bucket" "logs" {
@@ -82,8 +86,8 @@ data "aws_iam_policy_document" "logs" {
     resources = ["${each.value.arn}/load-balancer/AWSLogs/${data.aws_caller_identity.current.account_id}/*"]
 
     principals {
-      type        = "Service"
-      identifiers = ["logdelivery.elasticloadbalancing.amazonaws.com"]
+      type        = local.log_writer == null ? "Service" : "AWS"
+      identifiers = [local.log_writer == null ? "logdelivery.elasticloadbalancing.amazonaws.com" : "arn:${data.aws_partition.current.partition}:iam::${local.log_writer}:root"]
     }
   }
 

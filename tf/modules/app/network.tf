@@ -92,6 +92,12 @@ locals {
   secrets          = flatten([for service in values(var.services) : concat(values(service.secrets), flatten([for sidecar in values(service.sidecars) : values(sidecar.secrets)]))])
   secret_endpoints = toset(concat([for arn in local.secrets : "secretsmanager" if strcontains(arn, ":secretsmanager:")], [for arn in local.secrets : "ssm" if !strcontains(arn, ":secretsmanager:")]))
   own_endpoints    = local.private && length(local.own_vpc) > 0 ? setunion(["ecr.api", "ecr.dkr", "logs"], local.secret_endpoints, var.network.endpoints) : []
+
+  # In some partitions the endpoints of ECR begin with another name (AWS CDK, InterfaceVpcEndpointAwsService).
+  endpoint_prefix = lookup({ aws-cn = "cn.com.amazonaws", aws-eusc = "eu.amazonaws" }, data.aws_partition.current.partition, "com.amazonaws")
+  endpoint_names = { for endpoint in local.own_endpoints : endpoint =>
+    strcontains(endpoint, "amazonaws.") ? endpoint : "${startswith(endpoint, "ecr.") ? local.endpoint_prefix : "com.amazonaws"}.${data.aws_region.current.region}.${endpoint}"
+  }
 }
 
 resource "aws_vpc" "this" {
@@ -176,7 +182,7 @@ resource "aws_vpc_endpoint" "interface" {
   for_each = local.own_endpoints
 
   vpc_id              = local.vpc_id
-  service_name        = "com.amazonaws.${data.aws_region.current.region}.${each.value}"
+  service_name        = local.endpoint_names[each.key]
   vpc_endpoint_type   = "Interface"
   private_dns_enabled = true
   subnet_ids          = local.task_subnet_ids

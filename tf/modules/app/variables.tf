@@ -270,7 +270,8 @@ variable "network" {
     - `public`: in the load balancer's subnets with an address each, and nothing let in but the load balancer.
       No NAT gateway and no endpoints to pay for.
     - `private`: in subnets without any route out of the VPC; images, logs and secrets come through endpoints.
-      `endpoints` names more of them, such as `secretsmanager` where a service has secrets.
+      `endpoints` names more of them, such as `secretsmanager` where a service has secrets; a full name,
+      `cn.com.amazonaws.cn-north-1.sts`, is taken as it is.
   EOT
   type = object({
     cidr      = optional(string, "10.0.0.0/16")

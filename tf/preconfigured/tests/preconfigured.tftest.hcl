@@ -115,6 +115,28 @@ run "a_workflow_takes_a_role_only_with_the_right_token" {
   }
 }
 
+run "in_china_a_token_may_be_for_either_audience_and_logs_are_another_principal" {
+  command = plan
+
+  override_data {
+    target = data.aws_region.current
+    values = { region = "cn-north-1" }
+  }
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-cn", dns_suffix = "amazonaws.com.cn" }
+  }
+
+  assert {
+    condition     = one(values(aws_iam_openid_connect_provider.github)).client_id_list == toset(["sts.amazonaws.com", "sts.amazonaws.com.cn"])
+    error_message = "a token for the audience that GitHub's action documents for China is refused"
+  }
+  assert {
+    condition     = [for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Principal.Service if startswith(statement.Sid, "Logs")] == ["logs.cn-north-1.amazonaws.com.cn", "logs.cn-north-1.amazonaws.com.cn"]
+    error_message = "CloudWatch Logs has another principal in China"
+  }
+}
+
 run "only_roles_of_tasks_are_passed_on" {
   assert {
     condition = toset(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Resource if try(contains(tolist(flatten([statement.Action])), "iam:PassRole"), false)])) == toset(concat(

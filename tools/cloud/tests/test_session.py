@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 import unittest
@@ -56,8 +57,23 @@ class TheAccount(Case):
             session.of_environment(environment(OTHER, "system-stats-deploy"), self.home)
 
     def test_the_role_is_in_the_partition_of_the_region(self) -> None:
-        found = [session.partition(region) for region in ("us-east-1", "cn-north-1", "us-gov-west-1")]
-        self.assertEqual(found, ["aws", "aws-cn", "aws-us-gov"])
+        regions = ("us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1")
+        found = [session.partition(region) for region in regions]
+        self.assertEqual(found, ["aws", "aws", "aws-cn", "aws-us-gov", "aws-eusc"])
+
+    def test_the_regions_of_every_partition_are_accepted(self) -> None:
+        for name in ("variables.tf", "preconfigured/variables.tf"):
+            text = (environments.TF / name).read_text(encoding="utf-8")
+            (pattern,) = re.findall(r'regex\("([^"]+)", var\.region\)', text)
+            for region in ("us-east-1", "cn-northwest-1", "us-gov-west-1", "eusc-de-east-1"):
+                self.assertRegex(region, pattern, name)
+            self.assertNotRegex("us-east", pattern, name)
+
+    def test_terraform_assumes_the_same_role(self) -> None:
+        for name in ("providers.tf", "previews/versions.tf"):
+            text = (environments.TF / name).read_text(encoding="utf-8")
+            for beginning, partition in session.PARTITIONS.items():
+                self.assertIn(f'startswith(var.region, "{beginning}") ? "{partition}"', text, name)
 
 
 class Confirming(unittest.TestCase):

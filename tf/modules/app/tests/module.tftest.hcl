@@ -515,6 +515,57 @@ run "the_policy_of_logs_has_what_ec2_would_write" {
   }
 }
 
+run "in_china_endpoints_and_the_writer_of_logs_have_other_names" {
+  command = plan
+
+  variables {
+    access_logs = {}
+    network     = { endpoints = ["cn.com.amazonaws.cn-north-1.sts"] }
+  }
+
+  override_data {
+    target = data.aws_region.current
+    values = { region = "cn-north-1" }
+  }
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-cn" }
+  }
+
+  assert {
+    condition = toset([for endpoint in values(aws_vpc_endpoint.interface) : endpoint.service_name]) == toset([
+      "cn.com.amazonaws.cn-north-1.ecr.api",
+      "cn.com.amazonaws.cn-north-1.ecr.dkr",
+      "cn.com.amazonaws.cn-north-1.sts",
+      "com.amazonaws.cn-north-1.logs",
+      "com.amazonaws.cn-north-1.secretsmanager",
+    ])
+    error_message = "AWS has no endpoints of these names in China"
+  }
+  assert {
+    condition     = local.log_writer == "638102146993"
+    error_message = "a load balancer in China writes its access logs as another principal"
+  }
+}
+
+run "in_the_sovereign_cloud_ecr_has_another_name" {
+  command = plan
+
+  override_data {
+    target = data.aws_region.current
+    values = { region = "eusc-de-east-1" }
+  }
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-eusc" }
+  }
+
+  assert {
+    condition     = aws_vpc_endpoint.interface["ecr.dkr"].service_name == "eu.amazonaws.eusc-de-east-1.ecr.dkr" && aws_vpc_endpoint.interface["logs"].service_name == "com.amazonaws.eusc-de-east-1.logs" && local.log_writer == null
+    error_message = "AWS has no endpoints of these names in the sovereign cloud"
+  }
+}
+
 run "a_firewall_may_refuse_as_early_as_aws_allows" {
   command = plan
 

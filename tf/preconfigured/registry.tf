@@ -1,5 +1,10 @@
 # One repository a service. A tag is a commit and an architecture and never changes its meaning.
 
+locals {
+  # ECR counts manifests: a version is an index and an image for each of two processors, and all three have a tag.
+  manifests = 3 * var.kept_images
+}
+
 resource "aws_ecr_repository" "this" {
   for_each = var.services
 
@@ -50,7 +55,7 @@ resource "aws_ecr_lifecycle_policy" "this" {
     rules = [{
       rulePriority = 1
       description  = "all but the newest"
-      selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = var.kept_images }
+      selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = local.manifests }
       action       = { type = "expire" }
     }]
   })
@@ -82,7 +87,7 @@ resource "aws_ecr_lifecycle_policy" "preview" {
     rules = [{
       rulePriority = 1
       description  = "all but the newest"
-      selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = 3 * var.kept_images }
+      selection    = { tagStatus = "tagged", tagPatternList = ["*"], countType = "imageCountMoreThan", countNumber = 3 * local.manifests }
       action       = { type = "expire" }
     }]
   })

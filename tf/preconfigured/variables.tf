@@ -136,7 +136,7 @@ variable "sign_in_secret_arns" {
 }
 
 variable "kept_images" {
-  description = "The number of images that each repository keeps; older ones expire."
+  description = "The number of versions that each repository keeps, for both processors; older ones expire. Repositories of previews keep three times as many."
   type        = number
   default     = 100
 

@@ -56,6 +56,19 @@ run "images_do_not_change_and_are_looked_through" {
   }
 }
 
+run "a_version_counts_once_although_it_has_three_manifests" {
+  command = plan
+
+  variables {
+    kept_images = 20
+  }
+
+  assert {
+    condition     = [for policies in [aws_ecr_lifecycle_policy.this, aws_ecr_lifecycle_policy.preview] : join(" ", distinct([for policy in values(policies) : tostring(jsondecode(policy.policy).rules[0].selection.countNumber)]))] == ["60", "180"]
+    error_message = "the index and the images of two processors take three places, so that versions expire too early"
+  }
+}
+
 run "the_cluster_can_use_spot_and_has_insights" {
   assert {
     condition     = one(aws_ecs_cluster.this.setting).value == "enabled" && aws_ecs_cluster.this.name == "system-stats" && alltrue([for one in values(aws_ecs_cluster_capacity_providers.this) : one.capacity_providers == toset(["FARGATE", "FARGATE_SPOT"])])

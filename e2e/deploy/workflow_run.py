@@ -217,6 +217,7 @@ class Job:
                 "GITHUB_EVENT_PATH": str(self.workflow_run.event),
                 "GITHUB_OUTPUT": str(output_file),
                 "GITHUB_REF_NAME": self.workflow_run.ref,
+                "GITHUB_REF_TYPE": "tag" if self.workflow_run.ref.startswith("v") else "branch",
                 "GITHUB_REPOSITORY": REPOSITORY,
                 # Replaces ghcr.io.
                 "REGISTRY": self.sandbox.base.registry,

@@ -45,6 +45,9 @@ def main(arguments: list[str]) -> int:
 def dist() -> None:
     """An archive of the binaries for each processor, what is in each binary, and their sums; the same
     binaries give the same bytes."""
+    # By hand there may be no tag; in a workflow, a wrong one must not cost two builds.
+    if os.environ.get("GITHUB_REF_TYPE") == "tag":
+        releasable()
     DIST.mkdir(parents=True, exist_ok=True)
     for old in DIST.iterdir():
         old.unlink()
@@ -72,7 +75,7 @@ def image() -> None:
     name = os.environ.get("S", "")
     if name not in build.SERVICES:
         raise Refused(f"S is {name!r}, but must be one of {', '.join(build.SERVICES)}")
-    tagged_on_main()
+    releasable()
     stage, images = dockerfile.stage(name), {}
     for architecture in BOTH:
         images[architecture] = oci.pack(stage, unpacked(architecture, name), architecture)
@@ -130,8 +133,7 @@ def packed(files: list[Path]) -> bytes:
 
 
 def publish() -> None:
-    tag = tagged_on_main()
-    notes = notes_of((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
+    tag, notes = releasable()
     if not any(DIST.glob("*")):
         raise Refused("target/dist is empty: `make dist` first")
     images = {}
@@ -145,6 +147,12 @@ def publish() -> None:
     files = sorted(DIST.glob("*"))
     notes = f"{notes}\n\n{how_to_run(tag)}"
     print(f"release: {github.Repository().release(tag, notes, files)}")
+
+
+def releasable() -> tuple[str, str]:
+    """The tag and its notes; Refused for a tag that cannot be released."""
+    tag = tagged_on_main()
+    return tag, notes_of((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
 
 
 def tagged_on_main() -> str:

@@ -6,7 +6,10 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
+from typing import Callable
 from unittest import mock
 
 from tools.build import build
@@ -102,7 +105,7 @@ class Publishing(Case):
             mock.patch.object(
                 release, "unpacked", lambda architecture, name: ARM if architecture == "ARM64" else INTEL
             ),
-            mock.patch.object(release, "tagged_on_main", lambda: "v1"),
+            mock.patch.object(release, "releasable", lambda: ("v1", "notes")),
             mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/system-stats", "S": "stats"}),
         )
 
@@ -136,6 +139,37 @@ class Publishing(Case):
     def test_an_unknown_service_is_refused(self) -> None:
         with mock.patch.dict(os.environ, {"S": "nginx"}), self.assertRaisesRegex(Refused, "S is 'nginx'"):
             release.image()
+
+
+class ATagThatCannotBeReleased(unittest.TestCase):
+    def refused(self, action: Callable[[], None], tag: str, on_main: str | None, changelog: str) -> str:
+        """The refusal, before anything is built or pushed."""
+        variables = {"GITHUB_REF_TYPE": "tag", "GITHUB_REF_NAME": tag, "GITHUB_REPOSITORY": "acme/shop", "S": "stats"}
+        with (
+            tempfile.TemporaryDirectory() as place,
+            mock.patch.dict(os.environ, variables),
+            mock.patch.object(release, "ROOT", Path(place)),
+            mock.patch.object(release, "version", lambda: "1.0.0"),
+            mock.patch.object(release.toolchain, "answer", return_value=on_main),
+            mock.patch.object(release, "finished_binaries") as built,
+            mock.patch.object(release, "published") as pushed,
+            self.assertRaises(Refused) as refused,
+        ):
+            (Path(place) / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
+            action()
+        built.assert_not_called()
+        pushed.assert_not_called()
+        return str(refused.exception)
+
+    def test_it_is_refused_before_the_build_and_before_the_push(self) -> None:
+        noted = "## 1.0.0\n\nThe first one.\n"
+        for action in (release.dist, release.image):
+            for tag, on_main, changelog, why in (
+                ("v1.0.1", "origin/main", noted, "the tag is v1.0.1, and the workspace's version is 1.0.0"),
+                ("v1.0.0", "", noted, "v1.0.0 is not of a commit on main"),
+                ("v1.0.0", "origin/main", "## Unreleased\n", "CHANGELOG.md has nothing under `## 1.0.0`"),
+            ):
+                self.assertEqual(self.refused(action, tag, on_main, changelog), why)
 
 
 class AtGitHub(unittest.TestCase):

@@ -307,7 +307,7 @@ variable "budget_usd" {
 }
 
 variable "protect" {
-  description = "Deletion protection of the load balancer and the stored logs."
+  description = "Deletion protection of the load balancer and the stored logs. `make` asks for the name of such an environment before it changes anything."
   type        = bool
   default     = false
 }

@@ -34,7 +34,7 @@ from tools.cloud.session import (
 )
 from tools.cloud.terraform import Terraform, TerraformError
 from tools.common import environments
-from tools.common.environments import TF, Refused
+from tools.common.environments import TF, Environment, Refused
 from tools.common.progress import Failed, say, step
 from tools.local import screenshot
 from tools.supply import sbom, verify
@@ -335,6 +335,7 @@ def do_destroy() -> None:
     confirm(environment, "destroying", always=True)
     run = here.terraform()
     outputs = run.output()
+    unprotected(environment, run.show())
     # A first deployment that broke off has made something, and has no outputs yet.
     if not outputs and "values" not in run.show():
         say(f"{environment.name} is not deployed")
@@ -349,6 +350,16 @@ def do_destroy() -> None:
             here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
     elif outputs:
         here.releases.write([])
+
+
+def unprotected(environment: Environment, state: dict) -> None:
+    """Refused while AWS would keep the load balancer and the logs, after everything else is gone."""
+    root = state.get("values", {}).get("root_module", {})
+    if any(one["values"].get("enable_deletion_protection") for one in cost.resources(root)):
+        raise Refused(
+            f"{environment.name} is protected: set `protect = false` in {environment.variables.relative_to(TF.parent)},"
+            f" run `make deploy ENV={environment.name}`, and then this again"
+        )
 
 
 def do_logs() -> None:

@@ -153,9 +153,9 @@ def git(*arguments: str) -> str:
 
 
 def confirm(environment: Environment, what: str, always: bool = False) -> None:
-    """prod requires its name as confirmation; CONFIRM=prod confirms in advance."""
+    """A protected environment requires its name as confirmation; CONFIRM=prod confirms in advance."""
     name = environment.name
-    if not (always or name == "prod") or os.environ.get("CONFIRM") == name:
+    if not (always or environment.protected) or os.environ.get("CONFIRM") == name:
         return
     if not sys.stdin.isatty():
         raise Refused(f"{what} {name} needs CONFIRM={name}")

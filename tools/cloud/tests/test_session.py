@@ -77,14 +77,19 @@ class TheAccount(Case):
 
 
 class Confirming(unittest.TestCase):
-    def typed(self, text: str, name: str = "prod", always: bool = False, given: str = "") -> str:
+    def typed(
+        self, text: str, name: str = "prod", always: bool = False, given: str = "", protected: bool | None = None
+    ) -> str:
         """The refusal of what was typed, or nothing."""
         terminal = io.StringIO(text)
         terminal.isatty = lambda: True  # type: ignore[method-assign]
+        environment = environments.named(name)
+        if protected is not None:
+            environment = dataclasses.replace(environment, protected=protected)
         with mock.patch.object(sys, "stdin", terminal), mock.patch.dict(os.environ, {"CONFIRM": given}):
             with contextlib.redirect_stdout(io.StringIO()):
                 try:
-                    session.confirm(environments.named(name), "deploying to", always)
+                    session.confirm(environment, "deploying to", always)
                 except Refused as refused:
                     return str(refused)
         return ""
@@ -94,8 +99,11 @@ class Confirming(unittest.TestCase):
         for text in ("", "\n", "yes\n"):
             self.assertIn("nothing was touched", self.typed(text))
 
-    def test_only_prod_asks_unless_something_is_destroyed(self) -> None:
+    def test_a_protected_environment_asks_and_another_one_only_when_it_is_destroyed(self) -> None:
         self.assertEqual(self.typed("", "dev"), "")
+        self.assertIn("nothing was touched", self.typed("", "staging", protected=True))
+        self.assertEqual(self.typed("staging\n", "staging", protected=True), "")
+        self.assertEqual(self.typed("", "prod", protected=False), "")
         self.assertIn("nothing was touched", self.typed("", "dev", always=True))
         self.assertEqual(self.typed("", "dev", always=True, given="dev"), "")
 

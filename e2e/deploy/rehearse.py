@@ -9,6 +9,7 @@ BINARIES is the folder of the three finished static binaries.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -192,6 +193,7 @@ def rehearse_canary(sandbox: Sandbox, staging: Path) -> str:
         make("deploy", 0, "2 of 2 tasks run, 2 of the version before", f"{first[:12]} runs in staging")
     visitors.expect_failures("a good version", 0, 0)
     images = sandbox.outputs()["images"]
+    rehearse_way_back(sandbox, staging, before)
 
     staging.write_text(good.replace("environment = { ", 'environment = { GATEWAY_STATS = "127.0.0.1:9", '))
     sandbox.touch("gateway")
@@ -214,6 +216,24 @@ def rehearse_canary(sandbox: Sandbox, staging: Path) -> str:
     make("status", 0, f"staging: {first}")
     staging.write_text(good)
     return first
+
+
+def rehearse_way_back(sandbox: Sandbox, staging: Path, rolling: str) -> None:
+    """A rolling deployment is refused while the second target group has the traffic."""
+    shifting = staging.read_text()
+    text = sandbox.aws.state()
+    state = json.loads(text)
+    (rule,) = (one for one in state["resources"] if (one["type"], one["name"]) == ("aws_lb_listener_rule", "shifted"))
+    for group in rule["instances"][0]["attributes"]["action"][0]["forward"][0]["target_group"]:
+        group["weight"] = 100 - group["weight"]
+    sandbox.aws.write_state(json.dumps(state))
+    staging.write_text(rolling)
+    sandbox.commit("no shift any more")
+    sandbox.make("deploy", 64, "the second target group of gateway has the traffic")
+    sandbox.aws.write_state(text)
+    sandbox.git("reset", "--quiet", "--hard", "HEAD~1")
+    sandbox.git("push", "--quiet", "--force", "origin", "HEAD:main")
+    assert staging.read_text() == shifting
 
 
 class Visitors:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tools.build import build
 from tools.ci import github, infrastructure
-from tools.cloud import bootstrap, deploy, drift, oneoff, plans, rollout, terraform
+from tools.cloud import bootstrap, deploy, drift, oneoff, plans, rollout, safety, terraform
 from tools.cloud.releases import Release, with_newest
 from tools.cloud.rollout import Deployed
 from tools.cloud.session import Session, account_session, account_terraform, confirm, now, of_account, session, version
@@ -74,13 +74,15 @@ def do_apply() -> None:
         # Terraform's own file would hold secrets in clear text, and is refused once anything else was applied.
         run = here.terraform()
         changed = run.plan(*here.variables(planned.release))
+        shown = run.show(str(run.plan_file))
         created = f"{plans.age(planned.release.time, now())} ({planned.release.time})"
-        if plans.digest(run.show(str(run.plan_file))) != planned.digest:
+        if plans.digest(shown) != planned.digest:
             raise Refused(
                 f"{here.environment.name} has changed since its plan was made {created}, and something else would"
                 " be applied now: `make plan` again, and look; in a workflow, run all of its jobs again"
             )
         say(f"these are the changes of the plan that was made {created}")
+        safety.keeps_traffic(shown)
     if changed:
         with step("apply"):
             run.apply()

@@ -16,7 +16,7 @@ from typing import Callable
 
 from tools.build import build, commit
 from tools.ci import github
-from tools.cloud import bootstrap, cost, logs, plans, prove, rollout, status, subjects, terraform
+from tools.cloud import bootstrap, cost, logs, plans, prove, rollout, safety, status, subjects, terraform
 from tools.cloud.aws import AwsError
 from tools.cloud.releases import Release, Releases, before, with_newest
 from tools.cloud.rollout import Deployed, RolledBack
@@ -34,7 +34,7 @@ from tools.cloud.session import (
 )
 from tools.cloud.terraform import Terraform, TerraformError
 from tools.common import environments
-from tools.common.environments import TF, Environment, Refused
+from tools.common.environments import TF, Refused
 from tools.common.progress import Failed, say, step
 from tools.local import screenshot
 from tools.supply import sbom, verify
@@ -246,11 +246,12 @@ def attested(here: Session, images: dict[str, str]) -> None:
         verify.verify(image, builder, registry, expected, say, here.environment.preview)
 
 
-def apply_and_prove(here: Session, release: Release, folder: Path, name: str = "") -> None:
-    """Apply a version, wait until it is what runs, and see that it works."""
+def apply_and_prove(here: Session, release: Release, folder: Path, back: bool = False) -> None:
+    """Apply a version, wait until it is what runs, and see that it works; the way back is never refused."""
     with step("plan"):
-        run = here.terraform(folder, name)
+        run = here.terraform(folder)
         changed = run.plan(*here.variables(release, folder))
+        safety.keeps_traffic(run.show(str(run.plan_file)), say if back else None)
     if changed:
         with step("apply"):
             run.apply()
@@ -278,7 +279,7 @@ def restore(here: Session, before: list[Release], failed: Release) -> None:
 
 def apply_release(here: Session, release: Release) -> None:
     folder = bootstrap.clone_of(release.revision, terraform.DATA / "source" / release.revision)
-    apply_and_prove(here, release, folder)
+    apply_and_prove(here, release, folder, back=True)
 
 
 def do_rollback() -> None:
@@ -335,7 +336,7 @@ def do_destroy() -> None:
     confirm(environment, "destroying", always=True)
     run = here.terraform()
     outputs = run.output()
-    unprotected(environment, run.show())
+    safety.unprotected(environment, run.show())
     # A first deployment that broke off has made something, and has no outputs yet.
     if not outputs and "values" not in run.show():
         say(f"{environment.name} is not deployed")
@@ -350,16 +351,6 @@ def do_destroy() -> None:
             here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
     elif outputs:
         here.releases.write([])
-
-
-def unprotected(environment: Environment, state: dict) -> None:
-    """Refused while AWS would keep the load balancer and the logs, after everything else is gone."""
-    root = state.get("values", {}).get("root_module", {})
-    if any(one["values"].get("enable_deletion_protection") for one in cost.resources(root)):
-        raise Refused(
-            f"{environment.name} is protected: set `protect = false` in {environment.variables.relative_to(TF.parent)},"
-            f" run `make deploy ENV={environment.name}`, and then this again"
-        )
 
 
 def do_logs() -> None:

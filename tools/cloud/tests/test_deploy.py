@@ -103,20 +103,6 @@ class TheReleases(unittest.TestCase):
         self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
 
 
-class BeforeTheEnd(unittest.TestCase):
-    def test_what_aws_would_keep_is_refused_before_the_rest_is_gone(self):
-        prod = environments.named("prod")
-        for protection in (True, False, None):
-            balancer = {"type": "aws_lb", "values": {"enable_deletion_protection": protection}}
-            state = {"values": {"root_module": {"child_modules": [{"resources": [balancer]}]}}}
-            if not protection:
-                deploy.unprotected(prod, state)
-                continue
-            with self.assertRaisesRegex(Refused, "set `protect = false` in tf/environments/prod/terraform.tfvars"):
-                deploy.unprotected(prod, state)
-        deploy.unprotected(prod, {})
-
-
 class AfterAFailure(unittest.TestCase):
     def restored(self, before, failed, outcome=None):
         with (

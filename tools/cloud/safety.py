@@ -1,0 +1,66 @@
+"""Checks of a plan or a state against what would break halfway."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from tools.cloud import cost
+from tools.common.environments import TF, Environment, Refused
+
+RULE = "aws_lb_listener_rule"
+
+
+def unprotected(environment: Environment, state: dict) -> None:
+    """Refused while AWS would keep the load balancer and the logs, after everything else is gone."""
+    root = state.get("values", {}).get("root_module", {})
+    if any(one["values"].get("enable_deletion_protection") for one in cost.resources(root)):
+        raise Refused(
+            f"{environment.name} is protected: set `protect = false` in {environment.variables.relative_to(TF.parent)},"
+            f" run `make deploy ENV={environment.name}`, and then this again"
+        )
+
+
+def keeps_traffic(plan: dict, warn: Callable[[str], None] | None = None) -> None:
+    """Refused, or a warning, for a service that returns to the strategy ROLLING while ECS has shifted its traffic to
+    the target group that Terraform removes: requests would get 503 until the new tasks are healthy."""
+    names = stranded(plan)
+    if not names:
+        return
+    text = (
+        f"the second target group of {', '.join(names)} has the traffic, and the strategy ROLLING removes it before"
+        " new tasks are in the first one"
+    )
+    if warn is None:
+        raise Refused(
+            f"{text}: deploy another version with the present strategy, which brings the traffic back to the first"
+            " group, and change the strategy after it"
+        )
+    warn(f"{text}: requests get 503 until they are")
+
+
+def stranded(plan: dict) -> list[str]:
+    """The services that get the rule of the strategy ROLLING while their traffic is somewhere else."""
+    gone, new = rules(plan, "shifted", "delete"), rules(plan, "rolling", "create")
+    return [name for name in sorted(gone.keys() & new.keys()) if traffic(gone[name]["before"]) - {goal(new[name])}]
+
+
+def rules(plan: dict, name: str, action: str) -> dict[str, dict]:
+    """The changes of the listener rules of a name that have only this action, by service."""
+    return {
+        one["index"]: one["change"]
+        for one in plan.get("resource_changes", [])
+        if (one.get("type"), one.get("name"), one["change"]["actions"]) == (RULE, name, [action])
+    }
+
+
+def traffic(rule: dict) -> set[str]:
+    """The target groups to which a rule sends requests."""
+    groups = [group for action in rule["action"] for forward in action["forward"] for group in forward["target_group"]]
+    return {group["arn"] for group in groups if group["weight"]}
+
+
+def goal(change: dict) -> str:
+    """The target group of a rule that is made."""
+    return next(
+        (action["target_group_arn"] for action in change["after"]["action"] if "target_group_arn" in action), ""
+    )

@@ -21,6 +21,8 @@ LOOK_EVERY_SECONDS = 5
 # The old tasks still run, so that only rules of the load balancer change; then the new tasks get 50 s to stop.
 RETURN_SECONDS = 600
 LOG_LINES = 15
+# ECS refuses more (DescribeServices, `services`).
+SERVICES_IN_A_CALL = 10
 
 
 class RolledBack(Exception):
@@ -101,8 +103,12 @@ def still(service: dict) -> bool:
 def described(aws: Aws, wanted: Deployed) -> dict[str, dict]:
     """ECS's description of each service that exists, by our name for it."""
     names = {full: name for name, full in wanted.services.items()}
-    answer = aws.call("ecs", "describe_services", cluster=wanted.cluster, services=list(names))
-    return {names[one["serviceName"]]: one for one in answer["services"] if one["status"] != "INACTIVE"}
+    every = list(names)
+    found = []
+    for first in range(0, len(every), SERVICES_IN_A_CALL):
+        some = every[first : first + SERVICES_IN_A_CALL]
+        found += aws.call("ecs", "describe_services", cluster=wanted.cluster, services=some)["services"]
+    return {names[one["serviceName"]]: one for one in found if one["status"] != "INACTIVE"}
 
 
 def states(aws: Aws, wanted: Deployed) -> dict[str, tuple[str, bool | None]]:

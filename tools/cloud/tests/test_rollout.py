@@ -6,7 +6,7 @@ import unittest
 from dataclasses import replace
 from unittest import mock
 
-from tools.cloud.rollout import Deployed, RolledBack, state, wait
+from tools.cloud.rollout import Deployed, RolledBack, described, state, wait
 
 OLD, NEW = ("arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/shop:2")
 
@@ -105,6 +105,21 @@ class FakeAws:
 
 
 WANTED = Deployed("shop", {"web": "shop"}, {"web": NEW}, {"web": 2}, {"web": "/shop/web"})
+
+
+class ManyServices(unittest.TestCase):
+    def test_ecs_is_asked_for_ten_at_a_time(self):
+        names = {f"s{number}": f"shop-s{number}" for number in range(23)}
+        asked = []
+
+        def call(_service, _operation, cluster, services):
+            self.assertEqual(cluster, "shop")
+            asked.append(len(services))
+            return {"services": [{"serviceName": one, "status": "ACTIVE", "deployments": []} for one in services]}
+
+        found = described(mock.Mock(call=call), replace(WANTED, services=names))
+        self.assertEqual(asked, [10, 10, 3])
+        self.assertEqual(found.keys(), names.keys())
 
 
 class Waiting(unittest.TestCase):

@@ -66,9 +66,10 @@ def run(
 def stopped(aws: Aws, cluster: str, arn: str, seconds: float, every: float) -> dict:
     deadline = time.monotonic() + seconds
     while True:
-        task = aws.call("ecs", "describe_tasks", cluster=cluster, tasks=[arn])["tasks"][0]
-        if task["lastStatus"] == "STOPPED":
-            return task
+        # Right after its start ECS may not know it yet (RunTask, "eventual consistency model").
+        for task in aws.call("ecs", "describe_tasks", cluster=cluster, tasks=[arn])["tasks"]:
+            if task["lastStatus"] == "STOPPED":
+                return task
         if time.monotonic() > deadline:
             raise Failed(f"the task still runs after {seconds:.0f} s and was stopped")
         time.sleep(every)

@@ -38,7 +38,7 @@ class FakeAws:
             now = self.situations.pop(0) if len(self.situations) > 1 else self.situations[0]
             if isinstance(now, BaseException):
                 raise now
-            return {"tasks": [now]}
+            return {"tasks": [now] if now else []}
         if operation == "filter_log_events":
             return {"events": [{"message": "a line\n"}]}
         assert operation == "stop_task"
@@ -64,6 +64,11 @@ class OneTask(unittest.TestCase):
         (override,) = asked["overrides"]["containerOverrides"]
         self.assertEqual(override, {"name": "web", "command": ["migrate", "--to", "version 2"]})
         self.assertEqual(aws.asked["filter_log_events"]["logStreamNames"], ["web/web/0123"])
+        self.assertNotIn("stop_task", aws.asked)
+
+    def test_a_task_that_ecs_does_not_list_yet_is_waited_for(self):
+        aws = FakeAws(None, task("STOPPED", exitCode=0))
+        self.assertEqual(self.run_task(aws), "a line\n")
         self.assertNotIn("stop_task", aws.asked)
 
     def test_a_failed_task_is_reported_with_code_or_reason(self):

@@ -159,7 +159,8 @@ def do_drift() -> None:
         run.plan(*variables, lock=False)
         differing = drift.differences(run.show(str(run.plan_file)))
     with step("find resources that belong to no state"):
-        without = drift.stateless(drift.tagged(here.aws, name), run.show())
+        stateless = drift.stateless(drift.tagged(here.aws, name), run.show())
+        without = [arn for arn in stateless if drift.there(here.aws, arn)]
     github.summary(drift.report(name, differing, without))
     for line in (*differing, *(f"{one} is in no state" for one in without)):
         say(line)

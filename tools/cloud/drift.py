@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tools.cloud.aws import Aws
+from tools.cloud.aws import Aws, AwsError
 from tools.common.environments import APPLICATION
 
 # ECS hands the tags of a service on to these, and Terraform does not manage them. Old revisions of task definitions
@@ -17,6 +17,8 @@ from tools.common.environments import APPLICATION
 NOT_MANAGED = re.compile(
     r"arn:[^:]+:(ecs:[^:]+:[^:]+:(task|task-definition|service-deployment|service-revision)/|ec2:[^:]+:[^:]+:network-interface/)"
 )
+
+SCHEDULE = "aws_appautoscaling_scheduled_action"
 
 
 def tagged(aws: Aws, environment: str) -> list[str]:
@@ -44,14 +46,38 @@ def stateless(found: list[str], state: dict) -> list[str]:
     return sorted(one for one in found if one.removesuffix(":*") not in known and not NOT_MANAGED.match(one))
 
 
+def there(aws: Aws, arn: str) -> bool:
+    """Whether a resource exists: the index of tags lists those of a load balancer for some time after their end."""
+    if ":elasticloadbalancing:" not in arn:
+        return True
+    try:
+        aws.call("elbv2", "describe_tags", ResourceArns=[arn])
+    except AwsError as error:
+        return not error.code.endswith("NotFound")
+    return True
+
+
 def differences(plan: dict) -> list[str]:
     """Changes of a plan: addresses and attributes, no values. Terraform's own list of drift is left out: it has
     every attribute that AWS fills in, and those that the code ignores, such as the number of tasks."""
+    changes = plan.get("resource_changes", [])
+    scheduled = {one["change"]["after"]["resource_id"] for one in changes if kept(one, SCHEDULE)}
     return sorted(
         f"{one['address']} differs from the code: {what(one['change'])}"
-        for one in plan.get("resource_changes", [])
-        if one["change"]["actions"] not in (["no-op"], ["read"])
+        for one in changes
+        if one["change"]["actions"] not in (["no-op"], ["read"]) and not by_schedule(one, scheduled)
     )
+
+
+def kept(one: dict, kind: str) -> bool:
+    return one.get("type") == kind and one["change"].get("after") is not None
+
+
+def by_schedule(one: dict, scheduled: set[str]) -> bool:
+    """Whether only a schedule has made the difference: it sets the limits of a service until the next one does."""
+    if not kept(one, "aws_appautoscaling_target") or one["change"]["after"]["resource_id"] not in scheduled:
+        return False
+    return set(what(one["change"]).split(", ")) <= {"max_capacity", "min_capacity"}
 
 
 def what(change: dict) -> str:

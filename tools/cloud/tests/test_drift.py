@@ -9,6 +9,7 @@ from unittest import mock
 
 from tools.ci import ci, workflows
 from tools.cloud import drift, session
+from tools.cloud.aws import AwsError
 from tools.common import environments
 from tools.common.progress import Failed
 from tools.common.toolchain import ROOT
@@ -40,6 +41,53 @@ class Differences(unittest.TestCase):
     def test_what_stays_is_no_difference(self):
         self.assertEqual(drift.differences(plan({"a": 1}, {"a": 1}, "no-op")), [])
         self.assertEqual(drift.differences({}), [])
+
+
+class LimitsOfScaling(unittest.TestCase):
+    def found(self, before, schedules):
+        after = {"resource_id": "service/shop/web", "min_capacity": 2, "max_capacity": 4, "tags": {}}
+        changes = [
+            {
+                "address": "aws_appautoscaling_target.this",
+                "type": "aws_appautoscaling_target",
+                "change": {"before": {**after, **before}, "after": after, "actions": ["update"]},
+            },
+            *(
+                {
+                    "address": "aws_appautoscaling_scheduled_action.this",
+                    "type": drift.SCHEDULE,
+                    "change": {"before": {"resource_id": one}, "after": {"resource_id": one}, "actions": ["no-op"]},
+                }
+                for one in schedules
+            ),
+        ]
+        return drift.differences({"resource_changes": changes})
+
+    def test_those_that_a_schedule_has_set_are_no_drift(self):
+        self.assertEqual(self.found({"min_capacity": 0, "max_capacity": 0}, ["service/shop/web"]), [])
+        self.assertEqual(self.found({"min_capacity": 6}, ["service/shop/web"]), [])
+
+    def test_those_of_another_service_and_other_attributes_are(self):
+        for before, schedules in (({"min_capacity": 0}, ["service/shop/cart"]), ({"min_capacity": 0}, [])):
+            self.assertEqual(len(self.found(before, schedules)), 1)
+        found = self.found({"min_capacity": 0, "tags": None}, ["service/shop/web"])
+        self.assertEqual(found, ["aws_appautoscaling_target.this differs from the code: min_capacity, tags"])
+
+
+class There(unittest.TestCase):
+    RULE = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener-rule/app/shop/1/2/3"
+
+    def there(self, arn, code=""):
+        call = mock.Mock(side_effect=AwsError("elbv2", code, "no") if code else None)
+        return drift.there(mock.Mock(call=call), arn)
+
+    def test_what_the_index_of_tags_remembers_and_what_is_gone_is_no_drift(self):
+        self.assertFalse(self.there(self.RULE, "RuleNotFound"))
+        self.assertTrue(self.there(self.RULE))
+
+    def test_in_doubt_it_is_there(self):
+        self.assertTrue(self.there(self.RULE, "AccessDenied"))
+        self.assertTrue(self.there(GROUP, "ResourceNotFoundException"))
 
 
 class Stateless(unittest.TestCase):

@@ -24,6 +24,7 @@ from pathlib import Path
 from tools.build import build
 from tools.common import catalog, debian_program, toolchain
 from tools.common.ports import free_port
+from tools.common.progress import Failed, exit_code
 
 MACHINE = "aarch64"
 PACKAGE, EMULATOR = "qemu-user-static", "usr/bin/qemu-aarch64-static"
@@ -36,29 +37,22 @@ STOP_SECONDS = 30
 UNREACHABLE = catalog.gateway_settings(catalog.ALL.values(), dict.fromkeys(catalog.NAMES, "127.0.0.1:1"))
 
 
-class Broken(Exception):
-    """A binary behaves differently on arm64; the message names the difference."""
-
-
 def main(arguments: list[str]) -> int:
     if arguments not in ([], ["release"]):
         print("usage: python3 -m tools.build.arm64 [release]", file=sys.stderr)
         return 64
+    return exit_code("arm64: FAILED", lambda: check_all(release=bool(arguments)))
+
+
+def check_all(release: bool) -> None:
     begun = time.monotonic()
     os.environ["ARCHITECTURE"] = MACHINE
-    try:
-        binaries = build.build(build.RELEASE) if arguments else quickly()
-        installed = shutil.which(Path(EMULATOR).name)
-        emulator = [installed] if installed else debian_program.find(PACKAGE, EMULATOR)
-        for name, path in binaries.items():
-            check(name, path, emulator)
-    except (Broken, build.BuildError, debian_program.NotToBeHad) as error:
-        print(f"arm64: FAILED: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    binaries = build.build(build.RELEASE) if release else quickly()
+    installed = shutil.which(Path(EMULATOR).name)
+    emulator = [installed] if installed else debian_program.find(PACKAGE, EMULATOR)
+    for name, path in binaries.items():
+        check(name, path, emulator)
     print(f"arm64: all good after {time.monotonic() - begun:.0f} s")
-    return 0
 
 
 def quickly() -> dict[str, Path]:
@@ -79,29 +73,29 @@ def check(name: str, path: Path, emulator: list[str]) -> None:
 
     binary = path.read_bytes()
     if oci.machine(binary) != "ARM64":
-        raise Broken(f"{name} is for {oci.machine(binary)}")
+        raise Failed(f"{name} is for {oci.machine(binary)}")
     listed = next(package for package in sbom.packages(binary) if package.get("root"))
     version = toolchain.answer([*emulator, str(path), "--version"])
     if not (version or "").startswith(f"{name} {listed['version']}"):
-        raise Broken(f"{name} --version said {version!r}")
+        raise Failed(f"{name} --version said {version!r}")
     service = catalog.ALL[name]
     settings = {**UNREACHABLE, "GATEWAY_ADMIN_LISTEN": "off"} if service.public else {}
     place, expected = ("/readyz", 503) if service.public else (service.route, 200)
     with running(name, path, emulator, settings) as (process, url):
         health = json.loads(answer(f"{url}/healthz", 200, process))
         if health["status"] != "ok" or health["version"] != listed["version"]:
-            raise Broken(f"{name} /healthz said {health}")
+            raise Failed(f"{name} /healthz said {health}")
         body = answer(url + place, expected, process)
         if name == "stats" and not 0 <= json.loads(body)["cpu"] <= 100:
-            raise Broken(f"stats said {body!r}")
+            raise Failed(f"stats said {body!r}")
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise Broken(f"{name} had not ended {STOP_SECONDS} s after SIGTERM") from None
+            raise Failed(f"{name} had not ended {STOP_SECONDS} s after SIGTERM") from None
         if code:
-            raise Broken(f"{name} ended with exit code {code} after SIGTERM")
+            raise Failed(f"{name} ended with exit code {code} after SIGTERM")
         took = time.monotonic() - begun
     print(f"arm64: {version}: answers and ends within {took:.1f} s of SIGTERM", flush=True)
 
@@ -132,9 +126,9 @@ def answer(url: str, expected: int, process: subprocess.Popen) -> bytes:
         if status == expected:
             return body
         if process.poll() is not None:
-            raise Broken(f"{url}: the service ended with exit code {process.returncode}")
+            raise Failed(f"{url}: the service ended with exit code {process.returncode}")
         if time.monotonic() > deadline:
-            raise Broken(f"{url} was answered {status} {body[:200]!r}, not {expected}")
+            raise Failed(f"{url} was answered {status} {body[:200]!r}, not {expected}")
         time.sleep(0.1)
 
 

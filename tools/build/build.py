@@ -11,11 +11,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tools.build import commit, dockerfile, shrink
 from tools.common import catalog, toolchain
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 from tools.supply import oci
 
@@ -38,7 +39,7 @@ PACK_SECONDS = 120
 LABEL = "system-stats.image=true"
 
 
-class BuildError(Exception):
+class BuildError(Failed):
     """A build step failed; its own output has said why."""
 
 
@@ -46,32 +47,18 @@ def main(arguments: list[str]) -> int:
     action, *names = arguments or [""]
     if names and not (action == "binary" and len(names) == 1 and names[0] in SERVICES):
         action = ""
-    try:
-        if action == "clean":
-            clean()
-        elif action == "dependencies":
-            build_dependencies()
-        elif action == "binary" and names:
-            build_binary_in_container(names[0])
-        elif action == "binaries":
-            print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()})
-        elif action == "images":
-            if toolchain.engine() is None:
-                print("images: no Docker engine answers; `make build` makes the binaries alone")
-                return 1
-            build(RELEASE)
-            print_sizes({name: pack(name, RELEASE, "latest") for name in SERVICES})
-        else:
-            print(
-                "usage: python3 -m tools.build.build binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr
-            )
-            return 64
-    except BuildError as error:
-        print(f"build: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    targets: dict[str, Callable[[], int | None]] = {
+        "clean": clean,
+        "dependencies": build_dependencies,
+        "binaries": lambda: print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()}),
+        "images": build_images,
+    }
+    if action == "binary" and names:
+        return exit_code("build", lambda: build_binary_in_container(names[0]))
+    if action not in targets:
+        print("usage: python3 -m tools.build.build binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr)
+        return 64
+    return exit_code("build", targets[action])
 
 
 def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
@@ -80,6 +67,15 @@ def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:
     if any(catalog.ALL[name].page for name in names):
         build_page(profile)
     return build_binaries(profile, names)
+
+
+def build_images() -> int:
+    if toolchain.engine() is None:
+        print("images: no Docker engine answers; `make build` makes the binaries alone")
+        return 1
+    build(RELEASE)
+    print_sizes({name: pack(name, RELEASE, "latest") for name in SERVICES})
+    return 0
 
 
 def build_dependencies() -> None:

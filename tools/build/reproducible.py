@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tools.build import build, commit
 from tools.common import catalog, toolchain
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 
 # Two clean builds of 5 minutes; a machine ten times slower is taken for stuck.
@@ -25,32 +26,25 @@ BUILD_SECONDS = 7200
 PAGE = "services/frontend/app/dist"
 
 
-class Differs(Exception):
-    """The builds are not the same; the message names the place."""
-
-
 def main(arguments: list[str]) -> int:
     wanted = arguments or list(build.SERVICES)
     unknown = [name for name in wanted if name not in build.SERVICES]
     if unknown:
         print(f"reproducible: there is no service {unknown[0]}", file=sys.stderr)
         return 64
+    return exit_code("reproducible: FAILED", lambda: build_twice(wanted))
+
+
+def build_twice(names: list[str]) -> None:
     begun = time.monotonic()
-    try:
-        build.ensure_tools("build")
-        if commit.git(ROOT, "rev-parse", "HEAD") is None:
-            raise Differs("this is no git work tree, so there is nothing to clone")
-        if commit.git(ROOT, "status", "--porcelain"):
-            print("reproducible: the work tree has changes; HEAD is what is built, without them")
-        with tempfile.TemporaryDirectory(prefix="reproducible-") as folder:
-            compare(Path(folder), wanted)
-    except (Differs, build.BuildError) as error:
-        print(f"reproducible: FAILED: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    build.ensure_tools("build")
+    if commit.git(ROOT, "rev-parse", "HEAD") is None:
+        raise Failed("this is no git work tree, so there is nothing to clone")
+    if commit.git(ROOT, "status", "--porcelain"):
+        print("reproducible: the work tree has changes; HEAD is what is built, without them")
+    with tempfile.TemporaryDirectory(prefix="reproducible-") as folder:
+        compare(Path(folder), names)
     print(f"reproducible: the same bytes, after {time.monotonic() - begun:.0f} s")
-    return 0
 
 
 def compare(folder: Path, names: list[str]) -> None:
@@ -58,12 +52,12 @@ def compare(folder: Path, names: list[str]) -> None:
     second = results(built(folder / "another-place" / "two", names, **OTHERWISE), names)
     missing = sorted(set(first) ^ set(second))
     if missing:
-        raise Differs(f"only one build has {', '.join(missing)}")
+        raise Failed(f"only one build has {', '.join(missing)}")
     wrong = [difference(name, first[name], second[name]) for name in sorted(first)]
     for name in sorted(first):
         print(f"reproducible: {name}: {len(first[name])} bytes")
     if any(wrong):
-        raise Differs("; ".join(filter(None, wrong)))
+        raise Failed("; ".join(filter(None, wrong)))
 
 
 # Environment variables that differ on another machine.
@@ -150,9 +144,9 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     try:
         code = subprocess.run(command, cwd=folder, env=variables, timeout=BUILD_SECONDS).returncode
     except subprocess.TimeoutExpired:
-        raise Differs(f"a build was not done after {BUILD_SECONDS} s") from None
+        raise Failed(f"a build was not done after {BUILD_SECONDS} s") from None
     if code:
-        raise Differs(f"a build in {folder} ended with exit code {code}")
+        raise Failed(f"a build in {folder} ended with exit code {code}")
 
 
 if __name__ == "__main__":

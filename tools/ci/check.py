@@ -16,6 +16,7 @@ from pathlib import Path
 from tools.build import build
 from tools.ci import modules
 from tools.common import catalog, toolchain
+from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 
 LINT_SECONDS = 1200
@@ -73,13 +74,7 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["audit"]):
         print("usage: python3 -m tools.ci.check [audit]", file=sys.stderr)
         return 64
-    try:
-        return audit() if arguments else check()
-    except build.BuildError as error:
-        print(f"check: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code("check", audit if arguments else check)
 
 
 def check() -> int:

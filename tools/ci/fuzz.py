@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tools.build import build
 from tools.common import toolchain
+from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.install.progress import end_on_signals
 
@@ -40,14 +41,12 @@ def main(arguments: list[str]) -> int:
     if faults:
         return 64
     end_on_signals()
-    try:
-        build.ensure_tools("build", "fuzz")
-        failed = [name for name in wanted if not holds(name, int(seconds))]
-    except (build.BuildError, subprocess.TimeoutExpired) as error:
-        print(f"fuzz: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code("fuzz", lambda: run(wanted, int(seconds)))
+
+
+def run(wanted: list[str], seconds: int) -> int:
+    build.ensure_tools("build", "fuzz")
+    failed = [name for name in wanted if not holds(name, seconds)]
     print(f"fuzz: failed: {', '.join(failed)}" if failed else f"fuzz: {len(wanted)} targets hold")
     return 1 if failed else 0
 

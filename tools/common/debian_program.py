@@ -11,12 +11,13 @@ from pathlib import Path
 
 from tools.common import toolchain
 from tools.common.files import write
+from tools.common.progress import Failed
 
 # Some megabytes over a slow line.
 DOWNLOAD_SECONDS = 600
 
 
-class NotToBeHad(Exception):
+class NotToBeHad(Failed):
     """The program is not there and cannot be fetched; the message has the reason."""
 
 

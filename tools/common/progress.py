@@ -1,14 +1,32 @@
-"""Progress messages and failures of a make target."""
+"""Progress messages, failures and exit codes of a make target."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from tools.common.environments import Refused
 
 
 class Failed(Exception):
     """The target failed; the message has the reason and the current state."""
+
+
+def exit_code(name: str, target: Callable[[], int | None]) -> int:
+    """Runs a target. A refused setting is exit code 64, a failure 1 and Ctrl-C 130, with one line on standard error."""
+    try:
+        return target() or 0
+    except Refused as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 64
+    except (Failed, OSError, subprocess.TimeoutExpired) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from pathlib import Path
 from tools.build import build
 from tools.common import catalog, toolchain
 from tools.common.catalog import Service
+from tools.common.environments import Refused
 from tools.common.files import write
 from tools.common.ports import free_ports
+from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.local import compose_only, processes, service_files, stack
-from tools.local.service_files import NoPlace
 
 # The names of AWS resources contain it, so it has the length that tf/preconfigured allows.
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,21}[a-z0-9])?")
@@ -48,33 +49,27 @@ FIRST_PORT = 8081
 TEST_SECONDS = 600
 
 
-class Refused(Exception):
-    """The service cannot be added or removed; the message has the reason."""
-
-
 def main(arguments: list[str], root: Path = ROOT) -> int:
-    if len(arguments) != 2 or arguments[0] not in ("new", "remove") or not arguments[1]:
+    targets = {"new": new, "remove": remove, "try": try_out}
+    if len(arguments) != 2 or arguments[0] not in targets or not arguments[1]:
         print("usage: make new SERVICE=NAME, or make remove SERVICE=NAME", file=sys.stderr)
         return 64
-    verb, name = arguments
-    try:
-        if verb == "remove":
-            remove(name, root)
-        else:
-            new(name, root)
-            if os.environ.get("TRY") == "no":
-                return 0
-            if compose_only.needed():
-                print("new: `docker compose up --build` compiles and starts it")
-                return 0
-            return tried(name)
-    except (Refused, NoPlace) as error:
-        print(f"{verb}: {error}", file=sys.stderr)
-        return 64
-    return 0
+    command, name = arguments
+    return exit_code("new" if command == "try" else command, lambda: targets[command](name, root))
 
 
-def new(name: str, root: Path) -> None:
+def new(name: str, root: Path) -> int:
+    """Write the files of a new service, then build, start and test it."""
+    add(name, root)
+    if os.environ.get("TRY") == "no":
+        return 0
+    if compose_only.needed():
+        print("new: `docker compose up --build` compiles and starts it")
+        return 0
+    return tried(name)
+
+
+def add(name: str, root: Path) -> None:
     """Write the files of a new service."""
     refuse_unmerged(root)
     faults = list(name_faults(name, root))
@@ -178,27 +173,19 @@ def mentions(name: str, root: Path) -> list[str]:
 
 def tried(name: str) -> int:
     """Build, start and test the service: in a process of its own, which reads the new declaration."""
-    code = f"import sys; from tools.local.new_service import try_out; sys.exit(try_out({name!r}))"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode
+    return subprocess.run([sys.executable, "-m", "tools.local.new_service", "try", name], cwd=ROOT).returncode
 
 
-def try_out(name: str) -> int:
+def try_out(name: str, _root: Path) -> None:
     """Run the tests of the package, then the whole system with the service behind the gateway."""
     begun = time.monotonic()
-    try:
-        build.ensure_tools("dev")
-        tests = ["cargo", "test", "--locked", "--package", name]
-        build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
-        build.build(build.QUICK)
-        with_system(name, build.QUICK)
-    except (build.BuildError, stack.StackError) as error:
-        print(f"new: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    build.ensure_tools("dev")
+    tests = ["cargo", "test", "--locked", "--package", name]
+    build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
+    build.build(build.QUICK)
+    with_system(name, build.QUICK)
     print(f"new: built, started and tested after {time.monotonic() - begun:.0f} s")
     print(f"new: next: services/{name}/src/routes.rs, then `make dev`; `make remove SERVICE={name}` undoes it")
-    return 0
 
 
 def with_system(name: str, profile: str) -> None:

@@ -11,6 +11,7 @@ import sys
 
 from tools.build import build
 from tools.common import toolchain
+from tools.common.progress import exit_code
 from tools.local import compose_only, given_settings
 from tools.local.containers import Containers
 from tools.local.processes import Processes
@@ -18,29 +19,26 @@ from tools.local.stack import StackError, url
 
 
 def main(arguments: list[str]) -> int:
-    action = arguments[0] if len(arguments) == 1 else None
+    action = arguments[0] if len(arguments) == 1 else ""
     if action in ("up", "down", "logs") and compose_only.needed():
         return compose_only.run(action)
-    try:
-        if action == "up":
-            up()
-        elif action == "down":
-            for stack in running_stacks():
-                stack.down()
-        elif action == "logs":
-            stacks = running_stacks()
-            if not stacks:
-                raise StackError("nothing is running; `make up` or `make dev` starts it")
-            stacks[0].follow_logs()
-        else:
-            print("usage: python3 -m tools.local.run_local up|down|logs", file=sys.stderr)
-            return 64
-    except (StackError, build.BuildError, OSError) as error:
-        print(f"stack: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    targets = {"up": up, "down": down, "logs": logs}
+    if action not in targets:
+        print("usage: python3 -m tools.local.run_local up|down|logs", file=sys.stderr)
+        return 64
+    return exit_code("stack", targets[action])
+
+
+def down() -> None:
+    for stack in running_stacks():
+        stack.down()
+
+
+def logs() -> None:
+    stacks = running_stacks()
+    if not stacks:
+        raise StackError("nothing is running; `make up` or `make dev` starts it")
+    stacks[0].follow_logs()
 
 
 def up() -> None:

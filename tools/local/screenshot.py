@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tools.common import toolchain
+from tools.common.progress import Failed
 
 SIZE = {"width": 1280, "height": 1000}
 # The page has its first sample within a second; a small task far away takes longer.
@@ -14,7 +15,7 @@ PAGE_MILLISECONDS = 20_000
 SCREENSHOT_SECONDS = 120
 
 
-class NoScreenshot(Exception):
+class NoScreenshot(Failed):
     """The page did not come up; the lines above have the reason."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tools.common import catalog
 from tools.common.catalog import Service
+from tools.common.environments import Refused
 
 TEMPLATE = Path(__file__).resolve().parent / "template"
 # The name, prefix and port in the template.
@@ -23,10 +24,6 @@ COMPOSE_MEMORY_MIB, IMAGE_MEGABYTES, RESIDENT_MIB = 32, 1.3, 4
 # The smallest task on Fargate.
 TASK_CPU, TASK_MEMORY_MIB = 256, 512
 ROUTE_OPTIONS = "check=/healthz"
-
-
-class NoPlace(Exception):
-    """A file is not as expected."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,7 @@ def above(path: str, what: str, text: str) -> Callable[[str], str]:
     def add(old: str) -> str:
         found = list(mark.finditer(old))
         if len(found) != 1:
-            raise NoPlace(f"{path} must have the line {marker(what)!r} once")
+            raise Refused(f"{path} must have the line {marker(what)!r} once")
         at = found[0].start()
         return old[:at] + text + old[at:]
 
@@ -148,7 +145,7 @@ def in_lists(path: str, others: tuple[str, ...], grown: tuple[str, ...], one: st
     def replaced(old: str, before: tuple[str, ...], after: tuple[str, ...]) -> str:
         was, becomes = (whole.format(", ".join(one.format(each) for each in listed)) for listed in (before, after))
         if was not in old:
-            raise NoPlace(f"{path} must contain the list of all services: {was}")
+            raise Refused(f"{path} must contain the list of all services: {was}")
         return old.replace(was, becomes)
 
     return Edit(path, lambda old: replaced(old, others, grown), lambda old: replaced(old, grown, others))
@@ -166,7 +163,7 @@ def row(path: str, anchor: str, text: str) -> Edit:
     def add(old: str) -> str:
         found = re.search(rf"^\| `{re.escape(anchor)}`.*$", old, re.MULTILINE)
         if found is None:
-            raise NoPlace(f"{path} must have a table with a row `{anchor}`")
+            raise Refused(f"{path} must have a table with a row `{anchor}`")
         return old[: found.start()] + text + "\n" + old[found.start() :]
 
     pattern = re.compile(rf"^{re.escape(beginning)}.*\n", re.MULTILINE)
@@ -178,7 +175,7 @@ def section(path: str, anchor: str, name: str, text: str) -> Edit:
 
     def add(old: str) -> str:
         if f"\n{anchor}\n" not in old:
-            raise NoPlace(f"{path} must have the heading {anchor!r}")
+            raise Refused(f"{path} must have the heading {anchor!r}")
         return old.replace(f"\n{anchor}\n", f"\n{text}\n{anchor}\n", 1)
 
     pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
@@ -217,7 +214,7 @@ def locked(service: Service, root: Path) -> Edit:
         packages = re.findall(r'^\[\[package\]\]\nname = "(.+)"$', old, re.MULTILINE)
         for each in dependencies:
             if packages.count(each) != 1:
-                raise NoPlace(f"Cargo.lock must have the package {each} of the template once")
+                raise Refused(f"Cargo.lock must have the package {each} of the template once")
         after = next((each for each in packages if each > service.name), None)
         at = len(old) if after is None else old.index(beginning.format(after))
         return old[:at] + text + old[at:] if after else f"{old}\n{text[:-1]}"
@@ -241,7 +238,7 @@ def routed(path: str, service: Service) -> Edit:
 
     def changed(old: str, change: Callable[[list[str]], list[str]]) -> str:
         if not setting.search(old):
-            raise NoPlace(f"{path} must set GATEWAY_ROUTES")
+            raise Refused(f"{path} must set GATEWAY_ROUTES")
         return setting.sub(lambda found: found[1] + "; ".join(change(found[2].split("; "))), old, count=1)
 
     return Edit(
@@ -259,7 +256,7 @@ def changelog(service: Service) -> Edit:
 
     def add(old: str) -> str:
         if heading not in old:
-            raise NoPlace(f"{path} must have the heading {heading.strip()!r}")
+            raise Refused(f"{path} must have the heading {heading.strip()!r}")
         return old.replace(heading, heading + text, 1)
 
     return Edit(path, add, lambda old: old.replace(text, "", 1))
@@ -335,5 +332,5 @@ def changed(root: Path, edits_: list[Edit], *, undo: bool) -> Iterator[tuple[str
         old = texts[edit.path]
         texts[edit.path] = edit.remove(old) if undo else edit.add(old)
         if not undo and edit.remove(texts[edit.path]) != old:
-            raise NoPlace(f"{edit.path} has text of this service already")
+            raise Refused(f"{edit.path} has text of this service already")
     yield from texts.items()

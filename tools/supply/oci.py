@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.build.dockerfile import Stage
+from tools.common.progress import Failed
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -41,7 +42,7 @@ REQUEST_SECONDS = 120
 TRIES = 3
 
 
-class ImageError(Exception):
+class ImageError(Failed):
     """An image cannot be packed or pushed; the message has the reason."""
 
 

@@ -14,6 +14,7 @@ import urllib.request
 from tools.build import build
 from tools.ci import github
 from tools.common import toolchain
+from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 
 ASK_SECONDS = 300
@@ -27,16 +28,15 @@ BASE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTI
 
 
 def main() -> int:
-    try:
-        build.ensure_tools("build")
-        parts = {"crates": crates(), "wheels": wheels(), "compiler": compiler(), "the build image": bases()}
-    except (build.BuildError, OSError) as error:
-        print(f"outdated: {error}", file=sys.stderr)
-        return 1
+    return exit_code("outdated", report)
+
+
+def report() -> None:
+    build.ensure_tools("build")
+    parts = {"crates": crates(), "wheels": wheels(), "compiler": compiler(), "the build image": bases()}
     lines = [f"{what}: {line}" for what, found in parts.items() for line in found or ["up to date"]]
     print("\n".join(lines))
     github.summary("\n".join(["```", *lines, "```"]))
-    return 0
 
 
 def crates() -> list[str]:

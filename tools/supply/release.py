@@ -19,6 +19,7 @@ from tools.build import build, dockerfile
 from tools.ci import github
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.supply import oci, sbom
 from tools.supply.images import BOTH, MACHINES, finished_binaries
@@ -31,15 +32,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in actions:
         print("usage: python3 -m tools.supply.release dist|image|publish", file=sys.stderr)
         return 64
-    try:
-        actions[arguments[0]]()
-    except Refused as error:
-        print(f"release: {error}", file=sys.stderr)
-        return 64
-    except (build.BuildError, github.GitHubError, oci.ImageError, sbom.NoList) as error:
-        print(f"release: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code("release", actions[arguments[0]])
 
 
 def dist() -> None:

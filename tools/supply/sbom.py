@@ -18,6 +18,7 @@ from typing import Any
 
 from tools.build import build
 from tools.common import catalog, elf, files, toolchain, versions
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT, WASM_TARGET
 from tools.supply import oci
 
@@ -30,26 +31,20 @@ CARGO_SECONDS = 120
 PAGE = {"name": "system-stats:in", "value": "page"}
 
 
-class NoList(Exception):
+class NoList(Failed):
     """A binary has no list of its crates; the message has the reason."""
 
 
 def main(arguments: list[str]) -> int:
-    try:
-        if arguments:
-            binaries = {name: Path(arguments[0]) / name for name in build.SERVICES}
-        else:
-            binaries = build.build(build.RELEASE)
-        known = Crates.of_workspace()
-        for name, path in binaries.items():
-            bill = sbom(name, path.read_bytes(), known)
-            print(f"sbom: {save(bill, name)}: {len(bill['components'])} components")
-    except (NoList, OSError, build.BuildError) as error:
-        print(f"sbom: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code("sbom", lambda: write_all(arguments[0] if arguments else None))
+
+
+def write_all(folder: str | None) -> None:
+    binaries = {name: Path(folder) / name for name in build.SERVICES} if folder else build.build(build.RELEASE)
+    known = Crates.of_workspace()
+    for name, path in binaries.items():
+        bill = sbom(name, path.read_bytes(), known)
+        print(f"sbom: {save(bill, name)}: {len(bill['components'])} components")
 
 
 def write(service: str, binary: Path, architecture: str) -> Path:

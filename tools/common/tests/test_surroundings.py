@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import runpy
@@ -11,6 +13,8 @@ import unittest
 from unittest import mock
 
 import tools
+from tools.common.environments import Refused
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 
 
@@ -62,3 +66,17 @@ class Versions(unittest.TestCase):
         with mock.patch.object(sys, "version_info", (3, 8, 10)):
             with self.assertRaisesRegex(SystemExit, "3.9 or newer"):
                 runpy.run_path(str(tools.__file__))
+
+
+class ExitCodes(unittest.TestCase):
+    def test_they_follow_from_the_failure_which_is_one_line(self) -> None:
+        for error, code, line in (
+            (None, 0, ""),
+            (Refused("ENV is missing"), 64, "name: ENV is missing\n"),
+            (Failed("a test failed"), 1, "name: a test failed\n"),
+            (OSError(28, "No space left on device"), 1, "name: [Errno 28] No space left on device\n"),
+            (KeyboardInterrupt(), 130, ""),
+        ):
+            with self.subTest(error=error), contextlib.redirect_stderr(io.StringIO()) as stderr:
+                self.assertEqual(exit_code("name", mock.Mock(side_effect=[error])), code)
+                self.assertEqual(stderr.getvalue(), line)

@@ -18,12 +18,15 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
 from tools.build import build
 from tools.ci import report
 from tools.common import toolchain
+from tools.common.environments import Refused
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 from tools.local import run_local, stack
 
@@ -59,7 +62,7 @@ PAGE_TESTS = {
 }
 
 
-class TestsFailed(Exception):
+class TestsFailed(Failed):
     """A test failed; its output has said which. Without an exit code, the command did not end by itself."""
 
     def __init__(self, text: str, code: int | None = None) -> None:
@@ -89,32 +92,25 @@ class Run:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) == 2 and arguments[0] == "part" and arguments[1] in PARTS:
-        return one(arguments[1])
+        return exit_code(f"test: {arguments[1]}", PARTS[arguments[1]].run)
     if arguments not in ([], ["fast"]):
         print("usage: python3 -m tools.ci.test [fast]", file=sys.stderr)
         return 64
-    try:
-        names = chosen(FAST if arguments else FULL)
-    except ValueError as error:
-        print(f"test: {error}", file=sys.stderr)
-        return 64
+    return exit_code("test", lambda: run_parts(fast=bool(arguments)))
+
+
+def run_parts(fast: bool) -> int:
+    names = selected(FAST if fast else FULL)
     begun = time.monotonic()
-    try:
-        # The other tools are installed beside the release: mostly downloads beside a compiler.
-        build.ensure_tools("dev" if arguments else "build")
-        if run_local.running_stacks():
-            raise stack.StackError("the system is running already; `make down` first")
-    except (build.BuildError, stack.StackError) as error:
-        print(f"test: {error}", file=sys.stderr)
-        return 1
+    # The other tools are installed beside the release: mostly downloads beside a compiler.
+    build.ensure_tools("dev" if fast else "build")
+    if run_local.running_stacks():
+        raise stack.StackError("the system is running already; `make down` first")
     LOGS.mkdir(parents=True, exist_ok=True)
-    for old in LOGS.iterdir():
-        old.unlink()
+    for log in LOGS.iterdir():
+        log.unlink()
     run = Run({name: PARTS[name] for name in names})
-    try:
-        perform(run)
-    except KeyboardInterrupt:
-        return 130
+    perform(run)
     run.seconds["all of it"] = time.monotonic() - begun
     failure = "; ".join(run.failed.values())
     report.report(run.seconds, failure, LOGS)
@@ -125,15 +121,15 @@ def main(arguments: list[str]) -> int:
     return 1 if failure else 0
 
 
-def chosen(usual: tuple[str, ...]) -> list[str]:
-    """The parts that PARTS names with what they need, or the usual ones."""
+def selected(default: tuple[str, ...]) -> list[str]:
+    """The parts that PARTS names with what they need, or the default ones."""
     wanted = [word.strip() for word in os.environ.get("PARTS", "").split(",") if word.strip()]
     for name in wanted:
         if name not in PARTS:
-            raise ValueError(f"invalid value {name!r} for PARTS: expected some of {', '.join(PARTS)}")
-    needed = set(wanted or usual)
-    while more := {name for each in needed for name in PARTS[each].after} - needed:
-        needed |= more
+            raise Refused(f"invalid value {name!r} for PARTS: expected some of {', '.join(PARTS)}")
+    needed = set(wanted or default)
+    while missing := {dependency for name in needed for dependency in PARTS[name].after} - needed:
+        needed |= missing
     return [name for name in PARTS if name in needed]
 
 
@@ -205,22 +201,6 @@ def follow(run: Run, name: str, child: subprocess.Popen, log: Path) -> None:
         run.changed.notify()
 
 
-def one(name: str) -> int:
-    """One part, in this process."""
-    try:
-        PARTS[name].run()
-    except (TestsFailed, build.BuildError, stack.StackError) as error:
-        print(f"test: {name}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def tools() -> None:
-    build.ensure_tools("build", "test", "check")
-
-
 def scripts() -> None:
     """The tests of the scripts, in the virtual environments that have what they import."""
     # This one can read YAML.
@@ -231,32 +211,16 @@ def scripts() -> None:
     run([python, "-m", "pytest", "-q", "tools/supply/tests/test_attestation.py", "tools/supply/tests/test_verify.py"])
 
 
-def check() -> None:
-    run([sys.executable, "-m", "tools.ci.check"], bound=CARGO_TEST_SECONDS)
-
-
 def unit() -> None:
     """Unit tests and tests of single processes, with each feature that is not on by default."""
     for selection in (["--workspace"], ["--package", "frontend", "--features", "dev"]):
         run(["cargo", "test", "--locked", *selection], bound=CARGO_TEST_SECONDS)
 
 
-def infrastructure() -> None:
-    run([sys.executable, "-m", "tools.ci.infrastructure", "check"], bound=INFRASTRUCTURE_SECONDS)
-
-
-def deployments() -> None:
-    """`make deploy` and the other targets, from an empty account to a rollback."""
-    rehearse("deployments")
-
-
-def workflows() -> None:
-    """The workflows, job by job."""
-    rehearse("workflows")
-
-
-def rehearse(what: str) -> None:
-    run([sys.executable, "-m", "tools.ci.infrastructure", what, str(binaries())], bound=INFRASTRUCTURE_SECONDS)
+def infrastructure(command: str) -> None:
+    """The tests of tf/ (`check`), or a rehearsal of deployments or workflows, which needs the binaries."""
+    arguments = [] if command == "check" else [str(binaries())]
+    run([sys.executable, "-m", "tools.ci.infrastructure", command, *arguments], bound=INFRASTRUCTURE_SECONDS)
 
 
 def release() -> None:
@@ -269,18 +233,9 @@ def bench() -> None:
     run([sys.executable, "bench/run.py", *moment, "--binaries", str(binaries())])
 
 
-def page() -> None:
-    """The page in a browser, with the real frontend and made-up figures: connection, faults, and speed."""
-    in_browser("page")
-
-
-def panels() -> None:
-    """The content of the page: charts, states, tables, files, looks, and the page of a fleet."""
-    in_browser("panels")
-
-
-def in_browser(name: str) -> None:
-    pytest(name, [*page_tests(PAGE_TESTS[name]), "--browser", browser()])
+def page(part: str) -> None:
+    """The page in Chromium, with the real frontend and a fake of stats."""
+    pytest(part, [*page_tests(PAGE_TESTS[part]), "--browser", browser()])
 
 
 def firefox() -> None:
@@ -296,16 +251,6 @@ def page_tests(subjects: tuple[str, ...]) -> list[str]:
     return [f"e2e/{PAGE_FOLDER}/test_{subject}.py" for subject in subjects]
 
 
-def gateway() -> None:
-    """The gateway between attackers, broken upstreams and broken networks."""
-    pytest("gateway", [f"e2e/{folder}" for folder in OWN_FOLDERS])
-
-
-def services() -> None:
-    """Single services as processes."""
-    pytest("services", [f"e2e/test_{name}.py" for name in OWN_PROCESSES])
-
-
 def containers() -> None:
     if toolchain.engine() and toolchain.compose():
         system("containers", "--images", "latest")
@@ -313,41 +258,11 @@ def containers() -> None:
         print("test: SKIPPED: the containers: no Docker engine with Compose answers here")
 
 
-def processes() -> None:
-    system("processes")
-
-
 def smoke() -> None:
     """The system as processes, as `make dev` builds it: the page, the figures, the stream."""
     os.environ["STACK"] = "processes"
     build.build(build.QUICK)
     up_and_tested("smoke", build.QUICK, ["e2e/test_stats.py", "e2e/test_gateway.py", "e2e/test_stream.py"])
-
-
-# In the order in which they start where nothing else decides: first what most others need, then what
-# computes beside what waits, and what measures times in a browser when no compiler runs any more.
-PARTS = {
-    "release": Part(release, alone_with=frozenset({"cargo"})),
-    "tools": Part(tools),
-    "scripts": Part(scripts, ("tools",)),
-    "infrastructure": Part(infrastructure, ("tools",), frozenset({"terraform"})),
-    "check": Part(check, ("tools",), frozenset({"cargo"})),
-    "workflows": Part(workflows, ("release", "tools")),
-    "unit": Part(unit, alone_with=frozenset({"cargo"})),
-    "deployments": Part(deployments, ("release", "tools")),
-    "panels": Part(panels, ("release", "tools")),
-    "containers": Part(containers, ("release", "tools"), frozenset({"ports"})),
-    "gateway": Part(gateway, ("release", "tools")),
-    "page": Part(page, ("release", "tools")),
-    "firefox": Part(firefox, ("release", "tools")),
-    "services": Part(services, ("release", "tools")),
-    "processes": Part(processes, ("release", "tools"), frozenset({"ports"})),
-    "bench": Part(bench, ("release", "tools")),
-    "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
-}
-FAST = ("unit", "smoke")
-# Tests that `smoke` runs on a quick build, and the others on the release.
-FULL = tuple(name for name in PARTS if name != "smoke")
 
 
 def system(kind: str, *more: str) -> None:
@@ -428,6 +343,38 @@ def run(command: list[str], bound: int = 300, **variables: str) -> None:
         raise TestsFailed(f"{' '.join(command[:3])}: not done after {bound} s") from None
     if code:
         raise TestsFailed(f"{' '.join(command[:3])}: failed with exit code {code}", code)
+
+
+# In the order in which they start where nothing else decides: first what most others need, then what
+# computes beside what waits, and what measures times in a browser when no compiler runs any more.
+PARTS = {
+    "release": Part(release, alone_with=frozenset({"cargo"})),
+    "tools": Part(partial(build.ensure_tools, "build", "test", "check")),
+    "scripts": Part(scripts, ("tools",)),
+    "infrastructure": Part(partial(infrastructure, "check"), ("tools",), frozenset({"terraform"})),
+    "check": Part(
+        partial(run, [sys.executable, "-m", "tools.ci.check"], bound=CARGO_TEST_SECONDS),
+        ("tools",),
+        frozenset({"cargo"}),
+    ),
+    "workflows": Part(partial(infrastructure, "workflows"), ("release", "tools")),
+    "unit": Part(unit, alone_with=frozenset({"cargo"})),
+    "deployments": Part(partial(infrastructure, "deployments"), ("release", "tools")),
+    "panels": Part(partial(page, "panels"), ("release", "tools")),
+    "containers": Part(containers, ("release", "tools"), frozenset({"ports"})),
+    "gateway": Part(lambda: pytest("gateway", [f"e2e/{folder}" for folder in OWN_FOLDERS]), ("release", "tools")),
+    "page": Part(partial(page, "page"), ("release", "tools")),
+    "firefox": Part(firefox, ("release", "tools")),
+    "services": Part(
+        lambda: pytest("services", [f"e2e/test_{name}.py" for name in OWN_PROCESSES]), ("release", "tools")
+    ),
+    "processes": Part(partial(system, "processes"), ("release", "tools"), frozenset({"ports"})),
+    "bench": Part(bench, ("release", "tools")),
+    "smoke": Part(smoke, alone_with=frozenset({"cargo", "ports"})),
+}
+FAST = ("unit", "smoke")
+# Tests that `smoke` runs on a quick build, and the others on the release.
+FULL = tuple(name for name in PARTS if name != "smoke")
 
 
 if __name__ == "__main__":

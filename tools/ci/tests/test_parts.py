@@ -17,6 +17,7 @@ from unittest import mock
 from tools.ci import report
 from tools.ci import test as parts
 from tools.ci.test import Part, Run
+from tools.common.environments import Refused
 from tools.common.tests.case import Case
 
 
@@ -101,10 +102,10 @@ class Parts(Case):
 
     def test_parts_bring_what_they_need_and_unknown_ones_are_refused(self) -> None:
         with mock.patch.dict(os.environ, {"PARTS": "gateway"}):
-            self.assertEqual(set(parts.chosen(())), {"release", "tools", "gateway"})
+            self.assertEqual(set(parts.selected(())), {"release", "tools", "gateway"})
         with mock.patch.dict(os.environ, {"PARTS": "gatewy"}):
-            with self.assertRaisesRegex(ValueError, "gatewy.*expected some of"):
-                parts.chosen(())
+            with self.assertRaisesRegex(Refused, "gatewy.*expected some of"):
+                parts.selected(())
 
     def test_every_black_box_test_belongs_to_a_part(self) -> None:
         """Whatever lies under e2e is either run with the running system or named as a part of its own."""

@@ -19,11 +19,10 @@ from tools.common.toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
 from tools.install.cargo_tools import auditable, cargo_fuzz, deny, trunk, wasm_bindgen
-from tools.install.debian_packages import c_compiler
+from tools.install.debian_packages import c_compiler, docker_registry, promtool
 from tools.install.page_std import page_std, page_std_inputs
 from tools.install.progress import Failed, Job, end_on_signals, say
-from tools.install.promtool import docker_registry, promtool
-from tools.install.rust_route import rust, rust_inputs
+from tools.install.rust import rust, rust_inputs
 from tools.install.step import Step, only_one_installer, perform
 
 LISTS = "lists"

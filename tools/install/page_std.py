@@ -10,8 +10,8 @@ import shutil
 from tools.common import toolchain
 from tools.common.files import identity
 from tools.common.toolchain import PAGE_FLAGS, WASM_TARGET
-from tools.install import own_std, rust_rustup
-from tools.install.progress import COMPILE, Failed, Job
+from tools.install import rust, std
+from tools.install.progress import Failed, Job
 
 # Also unstable in Cargo: a leaner core, chosen when std itself is compiled.
 BUILD_STD = ("-Z", "build-std=std,panic_abort", "-Z", "build-std-features=optimize_for_size")
@@ -24,8 +24,8 @@ def page_std(job: Job) -> None:
     shutil.rmtree(toolchain.page_std_root(), ignore_errors=True)
     try:
         if toolchain.route() == "rustup":
-            rust_rustup.add_sources(job)
-        compile_std(job)
+            rust.add_sources(job)
+        compile_page_std(job)
     except Failed as failure:
         job.say(
             f"SKIPPED: {failure}; the page will be built with the ordinary std, about 10 kB larger."
@@ -41,27 +41,12 @@ def page_std_inputs() -> object:
     return route, toolchain.CHANNEL, rustc, PROFILE, BUILD_STD, PAGE_FLAGS, folder.is_dir()
 
 
-def compile_std(job: Job) -> None:
-    """Compile std as the dependency of an empty crate, and put it where `--sysroot` can point."""
-    folder = toolchain.TOOLS / "build" / "page-std"
-    own_std.empty_crate(folder, PROFILE)
-    job.run(
-        ["cargo", "build", "--release", *BUILD_STD, "--target", WASM_TARGET],
-        COMPILE,
-        route=toolchain.route(),
-        directory=folder,
-        # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
-        variables={
-            "RUSTC_BOOTSTRAP": "1",
-            "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(("-Cembed-bitcode=yes", *PAGE_FLAGS)),
-            "CARGO_TARGET_DIR": str(folder / "target"),
-        },
-    )
+def compile_page_std(job: Job) -> None:
+    """Compile std and put it where `--sysroot` can point."""
     unfinished = toolchain.TOOLS / "page-std.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
     library = unfinished / "lib" / "rustlib" / WASM_TARGET / "lib"
-    own_std.copy_libraries(folder / "target" / WASM_TARGET, library)
+    route = toolchain.route()
+    std.compile_std(job, "page-std", WASM_TARGET, library, BUILD_STD, route=route, flags=PAGE_FLAGS, profile=PROFILE)
     unfinished.rename(toolchain.page_std_root())
     # Cargo does not see that a std was replaced by another, and would mix the two.
     shutil.rmtree(toolchain.PAGE_TARGET, ignore_errors=True)
-    shutil.rmtree(folder)

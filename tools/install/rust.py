@@ -1,27 +1,95 @@
-"""The Debian route to Rust: packages unpacked without root, and a std built from its sources.
+"""The routes to Rust: rustup, or Debian's packages, unpacked without root.
 
-Debian has neither a musl nor (of the same version) a wasm std.
+Debian has neither a musl nor (of the same version) a wasm std: it is compiled from its sources.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from functools import partial
 from pathlib import Path
 
 from tools.common import debian_program, toolchain, versions
-from tools.common.files import script
-from tools.common.toolchain import targets_to_add
-from tools.install import debian_packages, own_std
-from tools.install.progress import COMPILE, DOWNLOAD, LOCAL, Failed, Job
+from tools.common.files import script, write
+from tools.common.toolchain import CHANNEL, targets_to_add, wanted_route
+from tools.install import debian_packages, std
+from tools.install.progress import DOWNLOAD, LOCAL, Bound, Failed, Job
 from tools.install.step import part
 
+# rustup fetches 100 MB in a minute where it can; where it cannot, it may hang for ever.
+RUSTUP = Bound(total=300, silent=120)
 # Programs of Debian's packages; nothing else of them goes on PATH.
 RUST_PROGRAMS = ("cargo", "cargo-clippy", "cargo-fmt", "clippy-driver", "rustc", "rustdoc", "rustfmt")
 
 
-def install(job: Job) -> None:
+def rust(job: Job) -> None:
+    """Try the routes until one works: the forced one alone, else the last choice before the others."""
+    forced = wanted_route()
+    names = [forced] if forced else sorted(toolchain.ROUTES, key=lambda name: name != toolchain.remembered_route())
+    failures = []
+    for name in names:
+        try:
+            {"rustup": rustup, "debian": debian}[name](job)
+        except Failed as failure:
+            failures.append(f"  {name}: {failure}")
+            job.say(f"{name} cannot provide Rust here: {failure}")
+        else:
+            write(toolchain.TOOLS / "route", name)
+            job.say(f"Rust comes from {name}")
+            return
+    raise Failed(
+        "no route to a Rust that builds for "
+        + " and ".join(targets_to_add())
+        + ":\n"
+        + "\n".join(failures)
+        + "\nInstall rustup (https://rustup.rs) where its servers can be reached, or use a"
+        + f" Debian whose archive has {versions.DEBIAN_RUST[0]}"
+        + f" {versions.DEBIAN_RUST_MINIMUM} or later."
+    )
+
+
+def rust_inputs() -> object:
+    """Inputs of the step `rust`; before the first installation no route is chosen yet."""
+    chosen = wanted_route() or toolchain.remembered_route()
+    sysroot = toolchain.DEBIAN / "usr" if chosen == "debian" else rustup_sysroot()
+    targets = [sysroot / "lib" / "rustlib" / target / "lib" for target in targets_to_add()]
+    return CHANNEL, chosen, versions.DEBIAN_RUST, [(path, path.is_dir()) for path in targets]
+
+
+def rustup(job: Job) -> None:
+    """Add what is missing of the toolchain, its components and its targets."""
+    if toolchain.program("rustup", "rustup") is None:
+        raise Failed("there is no rustup")
+
+    def run(*words: str) -> str:
+        return job.run(["rustup", *words], RUSTUP, route="rustup")
+
+    if not re.search(rf"^{re.escape(CHANNEL)}(-|\s|$)", run("toolchain", "list"), re.MULTILINE):
+        run("toolchain", "install", CHANNEL, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt")
+    installed = run("component", "list", "--toolchain", CHANNEL, "--installed")
+    components = [name for name in ("clippy", "rustfmt") if name not in installed]
+    targets = [name for name in targets_to_add() if f"rust-std-{name}" not in installed]
+    if components:
+        run("component", "add", "--toolchain", CHANNEL, *components)
+    if targets:
+        run("target", "add", "--toolchain", CHANNEL, *targets)
+
+
+def add_sources(job: Job) -> None:
+    """Add std's sources, for those who compile one of their own."""
+    command = ["rustup", "component", "add", "--toolchain", CHANNEL, "rust-src"]
+    job.run(command, RUSTUP, route="rustup")
+
+
+def rustup_sysroot() -> Path:
+    """Where rustup keeps the toolchain; some folder without targets while there is none."""
+    home = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup")
+    return next(iter(sorted(home.glob(f"toolchains/{CHANNEL}-*"))), home)
+
+
+def debian(job: Job) -> None:
     """Unpack the packages, then compile std: two parts, because each takes minutes."""
     missing = debian_packages.missing_program()
     if missing:
@@ -106,35 +174,26 @@ def relocate_programs(job: Job, unpacked: Path) -> None:
 
 
 def debian_std(job: Job, target: str) -> None:
-    """Compile std for a target as the dependency of an empty crate, and put it into the sysroot."""
-    folder = toolchain.TOOLS / "build" / "std"
-    own_std.empty_crate(folder)
+    """Compile std for a target, and put it into the sysroot."""
     # Cargo compiles every crate to unwind; a program that aborts is refused unless
     # panic_abort itself is compiled to abort, as in the official std.
-    script(
-        folder / "rustc",
-        'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\nexec "$@"\n',
-    )
-    job.run(
-        ["cargo", "build", "--release", "-Z", "build-std=" + ",".join(versions.STD_CRATES), "--target", target],
-        COMPILE,
-        route="debian",
-        directory=folder,
-        variables={
-            # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
-            "RUSTC_BOOTSTRAP": "1",
-            # It must not contain the paths of its sources either.
-            "RUSTFLAGS": " ".join(
-                ["-C embed-bitcode=yes", *toolchain.places_nowhere(toolchain.environment_for("debian"))]
-            ),
-            "RUSTC_WRAPPER": str(folder / "rustc"),
-            "CARGO_TARGET_DIR": str(folder / "target"),
-        },
-    )
+    name = f"std-{target}"
+    wrapper = toolchain.TOOLS / "build" / f"{name}-rustc"
+    script(wrapper, 'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\nexec "$@"\n')
     library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
     unfinished = library.with_name("lib.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    own_std.copy_libraries(folder / "target" / target, unfinished)
+    # It must not contain the paths of its sources either.
+    paths = toolchain.places_nowhere(toolchain.environment_for("debian"))
+    std.compile_std(
+        job,
+        name,
+        target,
+        unfinished,
+        ["-Z", "build-std=" + ",".join(versions.STD_CRATES)],
+        route="debian",
+        flags=paths,
+        variables={"RUSTC_WRAPPER": str(wrapper)},
+    )
     shutil.rmtree(library, ignore_errors=True)
     unfinished.rename(library)
-    shutil.rmtree(folder)
+    wrapper.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.common import toolchain
-from tools.install import promtool
+from tools.install import debian_packages
 from tools.install.progress import Failed, Job
 from tools.install.tests.bare_clone import BareClone
 
@@ -22,7 +22,7 @@ class ThePromtool(BareClone):
         """Run the step; the text of its failure, or nothing."""
         try:
             with Job.open("promtool", "promtool") as job:
-                promtool.promtool(job)
+                debian_packages.promtool(job)
         except Failed as failure:
             return str(failure)
         return ""

@@ -9,7 +9,7 @@ from unittest import mock
 
 from tools.common import toolchain, versions
 from tools.common.files import write
-from tools.install import rust_debian, rust_route, rust_rustup
+from tools.install import rust
 from tools.install.progress import Bound, Failed, Job
 from tools.install.tests.bare_clone import BareClone
 
@@ -22,7 +22,7 @@ class TheRoute(BareClone):
         """Run the step that chooses a route; the text of its failure, or nothing."""
         try:
             with Job.open("rust", "rust") as job:
-                rust_route.rust(job)
+                rust.rust(job)
         except Failed as failure:
             return str(failure)
         return ""
@@ -47,7 +47,7 @@ class TheRoute(BareClone):
 
     def test_debian_is_tried_when_a_target_cannot_be_added(self) -> None:
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host", add="echo no route; exit 1")
-        with mock.patch.object(rust_debian, "install") as debian:
+        with mock.patch.object(rust, "debian") as debian:
             self.assertEqual(self.install_rust(), "")
         debian.assert_called_once()
         self.assertEqual(toolchain.route(), "debian")
@@ -56,7 +56,7 @@ class TheRoute(BareClone):
     def test_a_hanging_rustup_is_given_up(self) -> None:
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host", add="/bin/sleep 60")
         started = time.monotonic()
-        with mock.patch.object(rust_rustup, "RUSTUP", Bound(total=5, silent=1)):
+        with mock.patch.object(rust, "RUSTUP", Bound(total=5, silent=1)):
             failure = self.install_rust()
         self.assertLess(time.monotonic() - started, 10)
         self.assertIn("`rustup target add` printed nothing for 1 s", failure)
@@ -88,7 +88,7 @@ class TheRoute(BareClone):
         self.provide("apt-get", "exit 0")
         self.provide("dpkg-deb", "exit 0")
         self.provide("apt-cache", "echo '  Candidate: 1.85.0+dfsg3-1'")
-        with mock.patch.object(rust_debian, "dpkg_status", return_value=""):
+        with mock.patch.object(rust, "dpkg_status", return_value=""):
             failure = self.install_rust()
         self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", failure)
 
@@ -101,7 +101,7 @@ class TheRoute(BareClone):
     def test_the_last_choice_is_kept_while_it_works(self) -> None:
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")
         write(toolchain.TOOLS / "route", "debian")
-        with mock.patch.object(rust_debian, "install"):
+        with mock.patch.object(rust, "debian"):
             self.assertEqual(self.install_rust(), "")
         self.assertEqual(toolchain.route(), "debian")
 
@@ -112,4 +112,4 @@ class TheDebianRoute(unittest.TestCase):
             "Package: gcc\nStatus: installed\n\nPackage: rustc-web\nStatus: installed\n\n"
             "Package: libstd-rust-web-dev\nSource: rustc-web (1.96.0)\n\nPackage: make\n"
         )
-        self.assertEqual(rust_debian.without_rust(status), "Package: gcc\nStatus: installed\n\nPackage: make\n")
+        self.assertEqual(rust.without_rust(status), "Package: gcc\nStatus: installed\n\nPackage: make\n")

@@ -192,4 +192,4 @@ release: ## publish target/dist/ under the tag that is checked out
 	@$(PYTHON) -m tools.supply.release publish
 
 codeowners: ## write .github/CODEOWNERS for this repository's owner, or for OWNERS="@org/team"
-	@$(PYTHON) -m tools.ci.codeowners
+	@$(PYTHON) -m tools.ci.ci codeowners

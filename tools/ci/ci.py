@@ -10,6 +10,7 @@ output    Terraform's outputs, as JSON
 plan-offline   a plan without credentials
 screenshot     the page at URL
 comment        the one comment of a pull request
+codeowners     .github/CODEOWNERS, from which GitHub requests reviews
 stale-previews previews whose pull request is closed
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,12 +31,15 @@ from tools.cloud.rollout import Deployed
 from tools.cloud.session import Session, account_session, account_terraform, confirm, now, of_account, session, version
 from tools.common import environments, toolchain
 from tools.common.environments import PREVIEW, Refused, state_bucket
+from tools.common.files import write
 from tools.common.progress import Failed, say, step
 from tools.common.toolchain import ROOT
 from tools.local import screenshot
 from tools.supply.images import Images
 
 MARKER = "<!-- system-stats: the preview of this pull request -->"
+# A user, a team of an organization, or an e-mail address.
+OWNER = re.compile(r"@[A-Za-z0-9-]+(/[A-Za-z0-9._-]+)?|[^@\s]+@[^@\s]+\.[^@\s]+")
 # GitHub takes 65,536 characters.
 COMMENT_CHARACTERS = 60_000
 
@@ -228,6 +233,27 @@ def comment(variables: Mapping[str, str], folder: Path) -> str:
         lines += ["", f"<sub>{variables['COMMIT']}</sub>"]
     text = "\n".join(lines)
     return text if len(text) <= COMMENT_CHARACTERS else f"{text[:COMMENT_CHARACTERS]}\n…"
+
+
+def do_codeowners() -> None:
+    owners = " ".join(code_owners())
+    file = ROOT / ".github" / "CODEOWNERS"
+    write(
+        file,
+        "# Written by `make codeowners`. Require their review in the rules of main: a change of any file\n"
+        "# may change what is deployed, by whom, and with which rights.\n"
+        f"* {owners}\n",
+    )
+    print(f"codeowners: {file.relative_to(ROOT)}: {owners}")
+
+
+def code_owners() -> list[str]:
+    """OWNERS, or the account of the repository. For an organization GitHub requires people or teams."""
+    owners = os.environ.get("OWNERS", "").split() or [f"@{github.repository_name().split('/')[0]}"]
+    for owner in owners:
+        if OWNER.fullmatch(owner) is None:
+            raise Refused(f"OWNERS has {owner!r}, but must have @user, @organization/team or e-mail addresses")
+    return owners
 
 
 def do_stale_previews() -> None:

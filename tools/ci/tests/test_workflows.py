@@ -73,124 +73,62 @@ TARGETS = {"test", "push", "smoke", "apply"}
 TOOLS = "os.environ['S'] os.environ['URL']"
 
 
-def found(text: str = GOOD, **others: str) -> list[str]:
+def problems(text: str = GOOD, **others: str) -> list[str]:
     more = {f"{name}.yaml": other for name, other in others.items()}
     files = {"ci.yaml": CI, "main.yaml": text, **more}
     parsed = {name: workflows.parse(name, content) for name, content in files.items()}
     return list(rules.problems(parsed, TARGETS, TOOLS))
 
 
-def broken(old: str, new: str) -> list[str]:
-    assert old in GOOD, old
-    return found(GOOD.replace(old, new))
-
-
-class Rules(unittest.TestCase):
-    def assert_said(self, sentence: str, sentences: list[str]) -> None:
-        self.assertTrue(any(sentence in one for one in sentences), sentences)
-
-    def test_a_good_one_passes(self):
-        self.assertEqual(found(), [])
-
-    def test_credentials_last_longer_than_the_job(self):
-        self.assert_said(
-            "may take 60 min, and AWS's credentials last 3600 s",
-            broken("    timeout-minutes: 9\n    outputs", "    timeout-minutes: 60\n    outputs"),
-        )
-        longer = f"aws-credentials@{SHA} # v1.2.3\n        with:\n          role-duration-seconds: 9000"
-        said = broken(f"aws-credentials@{SHA} # v1.2.3", longer)
-        self.assert_said("requests credentials of 9000 s, and the roles allow 7200", said)
-
-    def test_what_a_waiting_job_fetches_is_kept_as_long_as_it_may_wait(self):
-        waiting = broken("    env:\n      URL", "    environment: prod\n    env:\n      URL")
-        self.assert_said("may wait 30 days for a review, and kept-", waiting)
-
-    def test_a_lower_case_github_output_is_no_target(self):
-        shell = 'echo "digest=$digest" >> $github_output'
-        self.assert_said("is not a make target", broken("make push", shell))
-
-    def test_nothing_is_published_without_the_tests_before_it(self):
-        self.assert_said("publishes what no test", broken("    needs: test\n", ""))
-
-    def test_a_literal_version_is_taken_as_it_stands(self):
-        for text in ("repo:$VERSION", "$VERSION"):
-            said = broken("name: kept-${{ matrix.service }}", f'name: kept-"{text}"')
-            self.assert_said("$VERSION would be taken as it stands", said)
-
-    def test_permissions_begin_at_nothing(self):
-        self.assert_said("permissions must be {} at the top", broken("permissions: {}\njobs", "jobs"))
-        self.assert_said("permissions are missing", broken("    permissions: {}\n", ""))
-        more = broken("    permissions: {contents: read}\n", "    permissions: {contents: write}\n")
-        self.assert_said("ci.yaml needs {'contents': 'read'}", more)
-
-    def test_actions_are_pinned_by_commit_with_a_version(self):
-        for bad in (f"checkout@{SHA}", "checkout@v4", f"checkout@{SHA[:12]} # v1.2.3", f"checkout@{SHA} # v1"):
-            said = broken(f"upload-artifact@{SHA} # v1.2.3", bad)
-            self.assert_said("an action is pinned by its commit", said)
-
-    def test_a_job_that_runs_again_replaces_its_artifact(self):
-        self.assert_said("has no `overwrite: true`", broken("          overwrite: true\n", ""))
-
-    def test_a_step_is_a_target_of_the_makefile_in_two_lines(self):
-        self.assert_said("the Makefile has no shove", broken("make push", "make shove"))
-        self.assert_said("is not a make target", broken("make push", "make push; curl example.org"))
-        three = "|\n          make push\n          make test\n          make smoke"
-        self.assert_said("two lines at most", broken("make push", three))
-
-    def test_a_fork_never_gets_a_token(self):
-        guard = GOOD[GOOD.index("    if: github") : GOOD.index("    strategy")]
-        said = broken(guard, "")
-        self.assert_said("images runs for fork's pull request and has id-token: write", said)
-        self.assert_said("images runs for dependabot[bot]'s pull request", said)
-        # A job without a status function is not skipped with those before.
-        always = broken(
-            "    needs: images\n    permissions: {}\n",
-            "    needs: images\n    if: always()\n    permissions: {contents: write}\n",
-        )
-        self.assert_said("look runs for fork's pull request", always)
-        handed = broken("      URL: ${{", "      S: ${{ github.token }}\n      URL: ${{")
-        self.assertEqual(handed, [], "a token for a job that forks do not reach is allowed")
-
-    def test_a_fork_does_not_get_one_from_a_called_workflow_either(self):
-        bad = CI.replace("contents: read", "contents: write")
-        self.assert_said("test runs for fork's pull request", found(ci=bad))
-        token = CI.replace("timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes")
-        self.assert_said("is handed a token", found(ci=token))
-
-    def test_there_are_no_stored_secrets(self):
-        self.assert_said(
-            "no stored secrets", broken("${{ matrix.service }}\n    steps", "${{ secrets.KEY }}\n    steps")
-        )
-
-    def test_only_who_signs_in_may(self):
-        self.assert_said("id-token: write is for jobs", broken(", id-token: write", ""))
-        self.assert_said(
-            "id-token: write is for jobs", broken("    permissions: {}\n", "    permissions: {id-token: write}\n")
-        )
-
-    def test_the_outputs_of_a_step_are_declared(self):
-        self.assert_said(
-            "the step push has no output sum", broken("steps.push.outputs.digest", "steps.push.outputs.sum")
-        )
-
-    def test_what_is_declared_is_used(self):
-        self.assert_said("its output digest is not used", broken("${{ needs.images.outputs.digest }}", "x"))
-        self.assert_said(
-            "the matrix has color", broken("        service: [", "        color: [red]\n        service: [")
-        )
-        self.assert_said("nothing in tools/ reads SERVICE", broken("      S: $", "      SERVICE: $"))
-
-    def test_what_is_downloaded_was_kept(self):
-        self.assert_said("nothing keeps the artifact lost-*", broken("pattern: kept-*", "pattern: lost-*"))
-
-    def test_there_is_one_terraform(self):
-        setup = f"      - uses: hashicorp/setup-terraform@{SHA} # v1.2.3\n        with: {{terraform_version: %s}}\n"
-        several = "".join(setup % version for version in ("1.11.4", "1.12.0"))
-        said = broken("      - run: make smoke\n", f"{several}      - run: make smoke\n")
-        self.assert_said("several versions: 1.11.4, 1.12.0", said)
-
-    def test_inputs_and_outputs_of_called_workflows_are_used(self):
-        callee = """\
+FORK_GUARD = GOOD[GOOD.index("    if: github") : GOOD.index("    strategy")]
+SIGN_IN = f"aws-credentials@{SHA} # v1.2.3"
+UPLOAD = f"upload-artifact@{SHA} # v1.2.3"
+NOTHING = "    permissions: {}\n"
+ARTIFACT = "name: kept-${{ matrix.service }}"
+SMOKE = "      - run: make smoke\n"
+TERRAFORM = f"      - uses: hashicorp/setup-terraform@{SHA} # v1.2.3\n        with: {{terraform_version: %s}}\n"
+# A part of GOOD, its replacement, and a part of the message about it.
+VIOLATIONS = (
+    ("minutes: 9\n    outputs", "minutes: 60\n    outputs", "may take 60 min, and AWS's credentials last 3600 s"),
+    (
+        *(SIGN_IN, f"{SIGN_IN}\n        with:\n          role-duration-seconds: 9000"),
+        "requests credentials of 9000 s, and the roles allow 7200",
+    ),
+    ("    env:\n      URL", "    environment: prod\n    env:\n      URL", "may wait 30 days for a review, and kept-"),
+    ("make push", 'echo "digest=$digest" >> $github_output', "is not a make target"),
+    ("make push", "make push; curl example.org", "is not a make target"),
+    ("make push", "make shove", "the Makefile has no shove"),
+    ("make push", "|\n          make push\n          make test\n          make smoke", "two lines at most"),
+    ("    needs: test\n", "", "publishes what no test"),
+    (ARTIFACT, 'name: kept-"repo:$VERSION"', "$VERSION would be taken as it stands"),
+    (ARTIFACT, 'name: kept-"$VERSION"', "$VERSION would be taken as it stands"),
+    ("permissions: {}\njobs", "jobs", "permissions must be {} at the top"),
+    (NOTHING, "", "permissions are missing"),
+    ("{contents: read}\n", "{contents: write}\n", "ci.yaml needs {'contents': 'read'}"),
+    (UPLOAD, f"checkout@{SHA}", "an action is pinned by its commit"),
+    (UPLOAD, "checkout@v4", "an action is pinned by its commit"),
+    (UPLOAD, f"checkout@{SHA[:12]} # v1.2.3", "an action is pinned by its commit"),
+    (UPLOAD, f"checkout@{SHA} # v1", "an action is pinned by its commit"),
+    ("          overwrite: true\n", "", "has no `overwrite: true`"),
+    (FORK_GUARD, "", "images runs for fork's pull request and has id-token: write"),
+    (FORK_GUARD, "", "images runs for dependabot[bot]'s pull request"),
+    # A job without a status function is not skipped with those before.
+    (
+        f"    needs: images\n{NOTHING}",
+        "    needs: images\n    if: always()\n    permissions: {contents: write}\n",
+        "look runs for fork's pull request",
+    ),
+    ("${{ matrix.service }}\n    steps", "${{ secrets.KEY }}\n    steps", "no stored secrets"),
+    (", id-token: write", "", "id-token: write is for jobs"),
+    (NOTHING, "    permissions: {id-token: write}\n", "id-token: write is for jobs"),
+    ("steps.push.outputs.digest", "steps.push.outputs.sum", "the step push has no output sum"),
+    ("${{ needs.images.outputs.digest }}", "x", "its output digest is not used"),
+    ("        service: [", "        color: [red]\n        service: [", "the matrix has color"),
+    ("      S: $", "      SERVICE: $", "nothing in tools/ reads SERVICE"),
+    ("pattern: kept-*", "pattern: lost-*", "nothing keeps the artifact lost-*"),
+    (SMOKE, TERRAFORM % "1.11.4" + TERRAFORM % "1.12.0" + SMOKE, "several versions: 1.11.4, 1.12.0"),
+)
+CALLED = """\
 on:
   workflow_call:
     inputs:
@@ -206,12 +144,37 @@ jobs:
     timeout-minutes: 9
     steps: []
 """
-        caller = "  call:\n    uses: $/.github/workflows/other.yaml\n    permissions: {}\n    with: {mood: apply}\n"
-        said = found(GOOD + caller, other=callee)
-        self.assert_said("the input idle is not used", said)
-        self.assert_said("no caller uses the output url", said)
+CALLER = "  call:\n    uses: $/.github/workflows/other.yaml\n    permissions: {}\n    with: {mood: apply}\n"
 
-    def test_those_of_the_repository_keep_all_of_it(self):
+
+class Rules(unittest.TestCase):
+    def assert_reported(self, message: str, reported: list[str]) -> None:
+        self.assertTrue(any(message in problem for problem in reported), reported)
+
+    def test_a_valid_workflow_passes(self):
+        self.assertEqual(problems(), [])
+
+    def test_every_violation_is_reported(self):
+        for valid, invalid, message in VIOLATIONS:
+            with self.subTest(message, invalid=invalid):
+                self.assertIn(valid, GOOD)
+                self.assert_reported(message, problems(GOOD.replace(valid, invalid)))
+
+    def test_a_job_that_forks_do_not_reach_may_have_a_token(self):
+        self.assertEqual(problems(GOOD.replace("      URL: ${{", "      S: ${{ github.token }}\n      URL: ${{")), [])
+
+    def test_a_fork_gets_no_token_from_a_called_workflow(self):
+        permission = CI.replace("contents: read", "contents: write")
+        self.assert_reported("test runs for fork's pull request", problems(ci=permission))
+        token = CI.replace("timeout-minutes", "env: {S: '${{ github.token }}'}\n    timeout-minutes")
+        self.assert_reported("is handed a token", problems(ci=token))
+
+    def test_inputs_and_outputs_of_called_workflows_are_used(self):
+        reported = problems(GOOD + CALLER, other=CALLED)
+        self.assert_reported("the input idle is not used", reported)
+        self.assert_reported("no caller uses the output url", reported)
+
+    def test_the_workflows_of_the_repository_follow_every_rule(self):
         self.assertGreaterEqual(len(workflows.read()), 5)
         self.assertEqual(rules.main(), 0)
 

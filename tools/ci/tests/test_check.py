@@ -51,3 +51,9 @@ class Arrows(Case):
         for test in ("fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }\n", "#![cfg(test)]\nuse std::fs;\n"):
             file.write_text(test)
             self.assertEqual(self.broken(), [], test)
+
+    def test_modules_must_not_form_a_cycle(self):
+        for name, other in ("ab", "ba"):
+            (self.root / "crates/http/src" / f"{name}.rs").write_text(f"use crate::{other}::T;")
+        (message,) = self.broken()
+        self.assertTrue(message.startswith("crates/http/src: crate has a cycle"))

@@ -32,28 +32,21 @@ class Comments(Case):
             self.faults("tools/a.py", "x = 1\n# The verbs.\n"), ['tools/a.py:2: "verbs"; write instead: command']
         )
 
-    def test_python_is_read(self) -> None:
-        for text in (
-            "x = 1  # Nobody answers.\n",
-            '"""Parses.\n\nThe client is told so.\n"""\n',
-            'raise ValueError("nobody answers")\n',
-            'print(f"{name}: nobody answers")\n',
-            "def test_a_viewer_is_well(): pass\n",
+    def test_comments_texts_and_names_of_tests_are_read(self) -> None:
+        for name, text in (
+            ("tools/a.py", "x = 1  # Nobody answers.\n"),
+            ("tools/a.py", '"""Parses.\n\nThe client is told so.\n"""\n'),
+            ("tools/a.py", 'raise ValueError("nobody answers")\n'),
+            ("tools/a.py", 'print(f"{name}: nobody answers")\n'),
+            ("tools/a.py", "def test_a_viewer_is_well(): pass\n"),
+            ("crates/a.rs", "/// The address is well.\n"),
+            ("crates/a.rs", "let x = 1; // A stand-in.\n"),
+            ("crates/a.rs", "async fn a_client_is_told_so() {}\n"),
+            ("Makefile", "a: ## runs for whoever asks\n"),
+            (".github/workflows/a.yaml", "on: push # nobody reads it\n"),
+            ("tf/a.tf", 'variable "a" {\n  description = "Who is told."\n}\n'),
         ):
-            self.assertTrue(self.faults("tools/a.py", text), text)
-
-    def test_rust_is_read(self) -> None:
-        for text in (
-            "/// The address is well.\n",
-            "let x = 1; // A stand-in.\n",
-            "async fn a_client_is_told_so() {}\n",
-        ):
-            self.assertTrue(self.faults("crates/a.rs", text), text)
-
-    def test_hash_comments_and_texts_of_terraform_are_read(self) -> None:
-        self.assertTrue(self.faults("Makefile", "a: ## runs for whoever asks\n"))
-        self.assertTrue(self.faults(".github/workflows/a.yaml", "on: push # nobody reads it\n"))
-        self.assertTrue(self.faults("tf/a.tf", 'variable "a" {\n  description = "Who is told."\n}\n'))
+            self.assertTrue(self.faults(name, text), text)
 
     def test_code_is_not_prose(self) -> None:
         self.assertEqual(self.faults("tools/a.py", 'told = {"verb": 1}  # The user `nobody`.\n'), [])

@@ -1,8 +1,6 @@
 """The check of the modules must find a cycle, however it is written, and nothing else."""
 
-import unittest
-
-from tools.ci import check, modules
+from tools.ci import modules
 from tools.common.tests.case import Case
 
 
@@ -51,18 +49,3 @@ class Modules(Case):
     def test_comments_and_tests_do_not_count(self):
         text = "// use crate::a::A;\n#[cfg(test)]\nmod tests {\n    use crate::a::A;\n}\n"
         self.assertEqual(self.found(a="use crate::b::B;", b=text, b__tests="use crate::a::A;"), [])
-
-    def test_make_check_reports_it(self):
-        self.found(a="use crate::b::B;", b="use crate::a::A;")
-        for place in check.SILENT:
-            path = self.root / place
-            path = path if path.suffix else path / "lib.rs"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("")
-        broken = list(check.broken_rules({"packages": []}, self.root))
-        self.assertEqual(len(broken), 1)
-        self.assertTrue(broken[0].startswith("crates/one/src: crate has a cycle"))
-
-
-if __name__ == "__main__":
-    unittest.main()

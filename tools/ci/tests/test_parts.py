@@ -157,25 +157,17 @@ class Repeated(unittest.TestCase):
             parts.pytest("page", ["e2e/x.py"])
         return commands
 
-    def test_a_part_that_passes_runs_once(self):
+    def test_a_few_failures_are_repeated_once(self):
         self.assertEqual(len(self.outcome([[]])), 1)
-
-    def test_a_failed_test_is_repeated_once(self):
         commands = self.outcome([["a"], []])
         self.assertEqual([("--last-failed" in command) for command in commands], [False, True])
 
-    def test_a_test_that_fails_again_fails_the_part(self):
-        with self.assertRaises(parts.TestsFailed):
-            self.outcome([["a"], ["a"]])
-
-    def test_many_failures_are_not_repeated(self):
-        with self.assertRaises(parts.TestsFailed):
-            self.outcome([[str(number) for number in range(6)]])
-
-    def test_a_run_that_did_not_come_to_its_end_is_not_repeated(self):
-        for code in (None, 2, 3):
-            with self.subTest(code), self.assertRaises(parts.TestsFailed):
-                self.outcome([["a"], []], code)
+    def test_many_failures_repeated_failures_and_aborted_runs_fail_the_part(self):
+        many = [str(number) for number in range(6)]
+        # The run did not come to its end with exit codes other than 1.
+        for failures, code in (([["a"], ["a"]], 1), ([many], 1), *(([["a"], []], code) for code in (None, 2, 3))):
+            with self.subTest(failures=failures, code=code), self.assertRaises(parts.TestsFailed):
+                self.outcome(failures, code)
 
     def test_the_failures_are_those_of_the_last_run(self):
         with tempfile.TemporaryDirectory() as folder:

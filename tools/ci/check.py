@@ -16,10 +16,11 @@ from pathlib import Path
 from tools.build import build
 from tools.ci import modules
 from tools.common import catalog, toolchain
-from tools.common.progress import exit_code
+from tools.common.progress import exit_code, output
 from tools.common.toolchain import ROOT
 
 LINT_SECONDS = 1200
+METADATA_SECONDS = 120
 # Folders of Python.
 SCRIPTS = ("tools", "e2e", "bench")
 
@@ -145,10 +146,7 @@ def passes(what: str, command: list[str]) -> bool:
 
 
 def metadata() -> dict:
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--no-deps"]
-    environment = toolchain.environment()
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, timeout=120)
-    return json.loads(done.stdout)
+    return json.loads(output(["cargo", "metadata", "--locked", "--format-version", "1", "--no-deps"], METADATA_SECONDS))
 
 
 def broken_rules(workspace: dict, root: Path) -> Iterator[str]:

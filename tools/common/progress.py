@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tools.common import toolchain
 from tools.common.environments import Refused
 
 
@@ -27,6 +28,26 @@ def exit_code(name: str, target: Callable[[], int | None]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def output(command: list[str], seconds: int, *, with_errors: bool = False) -> str:
+    """The output of a command with the tools' environment, in the repository."""
+    name = " ".join(command[:3])
+    try:
+        done = subprocess.run(
+            command,
+            cwd=toolchain.ROOT,
+            env=toolchain.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if with_errors else None,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{name}: not done after {seconds} s") from None
+    if done.returncode:
+        raise Failed(f"{name}: exit code {done.returncode}: {done.stdout.strip()[-500:]}")
+    return done.stdout
 
 
 @contextmanager

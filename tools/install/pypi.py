@@ -38,12 +38,9 @@ def pinned(group: str) -> str:
 
 def venv(name: str) -> object:
     """The inputs of a virtual environment: where it is, also behind a link, and its Python."""
-    return (toolchain.TOOLS / name).resolve(), sys.version_info[:2], has_python(name)
-
-
-def has_python(name: str) -> bool:
-    """Whether the Python that a virtual environment links to is still there: an upgrade of the system removes it."""
-    return (toolchain.TOOLS / name / "bin" / "python").exists()
+    folder = toolchain.TOOLS / name
+    # An upgrade of the system removes the Python that it links to.
+    return folder.resolve(), sys.version_info[:2], (folder / "bin" / "python").exists()
 
 
 def lists_inputs() -> object:

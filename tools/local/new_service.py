@@ -7,6 +7,7 @@ writes. `remove` restores the files byte for byte, unless they were changed by h
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -75,7 +76,9 @@ def add(name: str, root: Path) -> None:
     faults = list(name_faults(name, root))
     if faults:
         raise Refused("\n  ".join([f"{name!r} cannot be the name of a service:", *faults]))
-    service = service_files.new_service(name, free_port(root))
+    taken = {service.port for service in catalog.read(root).values()}
+    port = next(number for number in itertools.count(FIRST_PORT) if number not in taken)
+    service = service_files.new_service(name, port)
     # Every text is computed before the first is written.
     texts = dict(service_files.changed(root, service_files.edits(service, root), undo=False))
     texts.update(service_files.crate(service))
@@ -132,11 +135,6 @@ def name_faults(name: str, root: Path) -> Iterator[str]:
         one, two = f"{name.upper().replace('-', '_')}_", f"{other.prefix}_"
         if one != two and (one.startswith(two) or two.startswith(one)):
             yield f"its settings would begin like those of {other.name}"
-
-
-def free_port(root: Path) -> int:
-    taken = {service.port for service in catalog.read(root).values()}
-    return next(port for port in range(FIRST_PORT, FIRST_PORT + 1000) if port not in taken)
 
 
 def refuse_unmerged(root: Path) -> None:

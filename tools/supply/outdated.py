@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import urllib.request
 
 from tools.build import build
 from tools.ci import github
 from tools.common import toolchain
-from tools.common.progress import exit_code
+from tools.common.progress import exit_code, output
 from tools.common.toolchain import ROOT
 
-ASK_SECONDS = 300
+QUERY_SECONDS = 300
 # The manifest of Rust's stable channel.
 RUST = "https://static.rust-lang.org/dist/channel-rust-stable.toml"
 # Docker Hub: an anonymous token, and what a tag means now.
@@ -41,13 +40,14 @@ def report() -> None:
 
 def crates() -> list[str]:
     """Updates within the version ranges of the manifests, and newer versions beyond them."""
-    text = ask(["cargo", "update", "--dry-run", "--verbose"])
+    text = output(["cargo", "update", "--dry-run", "--verbose"], QUERY_SECONDS, with_errors=True)
     return [line.strip() for line in text.splitlines() if re.match(r"\s*(Updating \S+ v|Unchanged .*available)", line)]
 
 
 def wheels() -> list[str]:
     """Packages of uv.lock with versions that are newer, and at least a week old."""
-    text = ask([str(toolchain.TOOLS / "uv" / "bin" / "uv"), "lock", "--upgrade", "--dry-run"])
+    command = [str(toolchain.TOOLS / "uv" / "bin" / "uv"), "lock", "--upgrade", "--dry-run"]
+    text = output(command, QUERY_SECONDS, with_errors=True)
     return [line for line in text.splitlines() if line.startswith(("Update ", "Add ", "Remove "))]
 
 
@@ -79,21 +79,6 @@ def base(text: str) -> tuple[str, str]:
     if found is None:
         raise build.BuildError("the Dockerfile pins no Rust image by tag and digest")
     return found[1], found[2]
-
-
-def ask(command: list[str]) -> str:
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=toolchain.environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=ASK_SECONDS,
-    )
-    if done.returncode:
-        raise build.BuildError(f"{' '.join(command[:3])}: {done.stdout.strip()[-500:]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
 import sys
 import uuid
 import zlib
@@ -18,7 +17,7 @@ from typing import Any
 
 from tools.build import build
 from tools.common import catalog, elf, files, toolchain, versions
-from tools.common.progress import Failed, exit_code
+from tools.common.progress import Failed, exit_code, output
 from tools.common.toolchain import ROOT, WASM_TARGET
 from tools.supply import oci
 
@@ -113,16 +112,7 @@ def compiled_into(package: str, target: str) -> set[tuple[str, str]]:
 
 
 def cargo(*arguments: str) -> str:
-    command = ["cargo", *arguments, "--locked"]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=toolchain.environment(), stdout=subprocess.PIPE, timeout=CARGO_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise NoList(f"cargo {arguments[0]} was not done after {CARGO_SECONDS} s") from None
-    if done.returncode:
-        raise NoList(f"cargo {arguments[0]} ended with exit code {done.returncode}")
-    return done.stdout.decode()
+    return output(["cargo", *arguments, "--locked"], CARGO_SECONDS)
 
 
 def sbom(service: str, binary: bytes, known: Crates) -> dict:

@@ -196,14 +196,10 @@ def _plain(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _format(pattern: str, *values: Any) -> str:
-    return re.sub(r"\{([0-9])\}", lambda found: written(values[int(found[1])]), pattern)
-
-
 FUNCTIONS: dict[str, Callable] = {
     "contains": lambda whole, part: part in whole,
     "endsWith": lambda text, end: _plain(text).endswith(_plain(end)),
-    "format": _format,
+    "format": lambda pattern, *values: re.sub(r"\{([0-9])\}", lambda n: written(values[int(n[1])]), pattern),
     "fromJSON": json.loads,
     "hashFiles": lambda *_patterns: "0" * 64,
     "startsWith": lambda text, begin: _plain(text).startswith(_plain(begin)),

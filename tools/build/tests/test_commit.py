@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import unittest
 
 from tools.build import commit
-from tools.common.tests.case import Case
+from tools.common.tests.case import Case, git
 
 DATE = "2026-11-25T01:02:03+02:00"
 
@@ -22,15 +21,7 @@ class MadeFrom(Case):
         self.first = self.commit("services/stats/src/main.rs", "Cargo.lock", "README.md")
 
     def git(self, *arguments, at=None):
-        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=at or self.root,
-            env={**os.environ, **identity, "GIT_COMMITTER_DATE": DATE, "GIT_CONFIG_GLOBAL": "/dev/null"},
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        return done.stdout.decode().strip()
+        return git(at or self.root, *arguments, GIT_COMMITTER_DATE=DATE)
 
     def write(self, place):
         file = self.root / place

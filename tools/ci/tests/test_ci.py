@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -16,7 +15,7 @@ from tools.cloud.aws import AwsError
 from tools.cloud.releases import Release
 from tools.common import environments, progress
 from tools.common.environments import Refused
-from tools.common.tests.case import Case
+from tools.common.tests.case import Case, git
 from tools.supply import images, oci, release
 
 VERSION = Release("1" * 40, {"stats": f"r@sha256:{'1' * 64}"}, "2026-11-25T00:00:00Z")
@@ -116,14 +115,11 @@ class Settings(unittest.TestCase):
 class Order(unittest.TestCase):
     def test_a_slower_run_does_not_undo_a_newer_one(self):
         with tempfile.TemporaryDirectory() as folder:
-            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org"]
-            subprocess.run([*git, "init", "--quiet"], check=True)
+            git(Path(folder), "init", "--quiet")
             commits = []
             for message in ("first", "second"):
-                commit = [*git, "commit", "--quiet", "--allow-empty", "--message", message]
-                subprocess.run(commit, check=True)
-                told = subprocess.run([*git, "rev-parse", "HEAD"], check=True, stdout=subprocess.PIPE)
-                commits.append(told.stdout.decode().strip())
+                git(Path(folder), "commit", "--quiet", "--allow-empty", "--message", message)
+                commits.append(git(Path(folder), "rev-parse", "HEAD"))
             first, second = commits
             self.assertTrue(ci.superseded(first, second, Path(folder)))
             for running in (first, "", "3" * 40):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import unittest
 
 from tools.ci import check
 from tools.common import toolchain
-from tools.common.tests.case import Case
+from tools.common.tests.case import Case, git
 from tools.common.toolchain import ROOT
 
 # Some 300 crates over a slow line.
@@ -113,9 +112,8 @@ class TheRules(Case):
         file = folder / "crates" / package / "RUSTSEC-2026-9999.md"
         file.parent.mkdir(parents=True)
         file.write_text(ADVISORY % package)
-        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         for command in (["init", "--quiet", "--initial-branch=main"], ["add", "."], ["commit", "--quiet", "-m", "one"]):
-            subprocess.run(["git", *command], cwd=folder, env={**os.environ, **identity}, check=True)
+            git(folder, *command)
         # Which versions are withdrawn is asked of crates.io.
         place = f'db-path = "{self.root.with_name("databases")}"\nyanked = "allow"\n'
         self.change("deny.toml", 'yanked = "deny"\n', place)

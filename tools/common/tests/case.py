@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -9,6 +11,17 @@ from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+IDENTITY = {f"GIT_{role}_{field}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
+
+
+def git(folder: Path, *arguments: str, **variables: str) -> str:
+    """The output of git, with an identity and without the user's configuration."""
+    environment = {**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": "/dev/null", **variables}
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, timeout=60
+    )
+    return done.stdout.decode().strip()
 
 
 class Case(unittest.TestCase):

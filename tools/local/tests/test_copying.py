@@ -12,10 +12,10 @@ from pathlib import Path
 from unittest import mock
 
 from tools.common import catalog
-from tools.common.tests.case import Case
+from tools.common.tests.case import IDENTITY, Case, git
 from tools.common.toolchain import ROOT
 from tools.local import new_service
-from tools.local.tests.test_new_service import IDENTITY, copy_repository, git
+from tools.local.tests.test_new_service import copy_repository
 
 TEXT = (ROOT / "docs/copying.md").read_text(encoding="utf-8")
 

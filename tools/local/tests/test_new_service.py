@@ -16,20 +16,9 @@ from unittest import mock
 
 from tools.build import dockerfile
 from tools.common import catalog, toolchain
+from tools.common.tests.case import git
 from tools.common.toolchain import ROOT
 from tools.local import new_service, service_files
-
-IDENTITY = {f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments],
-        env={**os.environ, **IDENTITY, "GIT_CONFIG_GLOBAL": "/dev/null"},
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    return done.stdout.decode()
 
 
 def copy_repository(goal: Path) -> None:
@@ -63,7 +52,7 @@ class InACopy(unittest.TestCase):
         cls.root = Path(folder.name, "copy")
         copy_repository(cls.root)
         git(cls.root, "commit", "--quiet", "--message", "a copy")
-        cls.original = git(cls.root, "rev-parse", "HEAD").strip()
+        cls.original = git(cls.root, "rev-parse", "HEAD")
 
     def tearDown(self) -> None:
         git(self.root, "reset", "--quiet", "--hard", self.original)

@@ -99,40 +99,39 @@ def edits(service: Service, root: Path) -> list[Edit]:
     ]
 
 
-# Edits of several files.
+# Kinds of edits.
+
+
+def insertion(path: str, text: str, before: str, place: str, removed: str = "", *, first: bool = False) -> Edit:
+    """Text where a pattern begins, which must match once; `removed` matches it later, else the text itself."""
+    position, old = re.compile(before, re.MULTILINE), re.compile(removed or re.escape(text), re.MULTILINE | re.DOTALL)
+
+    def add(content: str) -> str:
+        found = list(position.finditer(content))
+        if not found or (len(found) > 1 and not first):
+            raise Refused(f"{path} must have {place}")
+        at = found[0].start()
+        return content[:at] + text + content[at:]
+
+    return Edit(path, add, lambda content: old.sub("", content, count=1))
+
+
+def above(path: str, what: str, text: str, removed: str) -> Edit:
+    """Text above a marked line."""
+    return insertion(path, text, rf"^ *{re.escape(marker(what))}$", f"the line {marker(what)!r} once", removed)
 
 
 def block(path: str, what: str, name: str, body: str, indent: str = "", *, space: bool = True) -> Edit:
     """A block above a marked line, between two comments with the service's name."""
-    first, last = (f"{indent}# {name} ({what}): {each}\n" for each in ("begin", "end"))
-    text = f"{first}{body}{last}" + ("\n" if space else "")
-    whole = re.compile(re.escape(first) + r".*?" + re.escape(last) + ("\n" if space else ""), re.DOTALL)
-    return Edit(path, above(path, what, text), lambda old: whole.sub("", old, count=1))
+    begin, end = (f"{indent}# {name} ({what}): {word}\n" for word in ("begin", "end"))
+    end += "\n" if space else ""
+    return above(path, what, begin + body + end, re.escape(begin) + ".*?" + re.escape(end))
 
 
 def line(path: str, what: str, text: str) -> Edit:
     """One line above a marked line. The marker identifies one of several such lines."""
-    before, after = f"{text}\n", marker(what)
-
-    def remove(old: str) -> str:
-        at = old.find(after)
-        found = old.rfind(before, 0, at)
-        return old if found < 0 else old[:found] + old[found + len(before) :]
-
-    return Edit(path, above(path, what, before), remove)
-
-
-def above(path: str, what: str, text: str) -> Callable[[str], str]:
-    mark = re.compile(rf"^ *{re.escape(marker(what))}$", re.MULTILINE)
-
-    def add(old: str) -> str:
-        found = list(mark.finditer(old))
-        if len(found) != 1:
-            raise Refused(f"{path} must have the line {marker(what)!r} once")
-        at = found[0].start()
-        return old[:at] + text + old[at:]
-
-    return add
+    removed = re.escape(f"{text}\n")
+    return above(path, what, f"{text}\n", f"{removed}(?=((?!{removed}).)*{re.escape(marker(what))})")
 
 
 def marker(what: str) -> str:
@@ -158,28 +157,15 @@ def with_name(listed: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def row(path: str, anchor: str, text: str) -> Edit:
     """A row of a table, above the row whose first cell begins with the anchor."""
-    beginning = text[: text.index("` |") + 3]
-
-    def add(old: str) -> str:
-        found = re.search(rf"^\| `{re.escape(anchor)}`.*$", old, re.MULTILINE)
-        if found is None:
-            raise Refused(f"{path} must have a table with a row `{anchor}`")
-        return old[: found.start()] + text + "\n" + old[found.start() :]
-
-    pattern = re.compile(rf"^{re.escape(beginning)}.*\n", re.MULTILINE)
-    return Edit(path, add, lambda old: pattern.sub("", old, count=1))
+    anchored = rf"^\| `{re.escape(anchor)}`"
+    removed = rf"^{re.escape(text[: text.index('` |') + 3])}[^\n]*\n"
+    return insertion(path, f"{text}\n", anchored, f"a table with a row `{anchor}`", removed, first=True)
 
 
 def section(path: str, anchor: str, name: str, text: str) -> Edit:
     """A section of a document, above the section with this heading."""
-
-    def add(old: str) -> str:
-        if f"\n{anchor}\n" not in old:
-            raise Refused(f"{path} must have the heading {anchor!r}")
-        return old.replace(f"\n{anchor}\n", f"\n{text}\n{anchor}\n", 1)
-
-    pattern = re.compile(rf"^## {re.escape(name)}\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
-    return Edit(path, add, lambda old: pattern.sub("", old, count=1))
+    removed = rf"^## {re.escape(name)}\n.*?(?=^## )"
+    return insertion(path, f"{text}\n", f"^{anchor}$", f"the heading {anchor!r}", removed, first=True)
 
 
 # What is inserted.
@@ -250,16 +236,8 @@ def routed(path: str, service: Service) -> Edit:
 
 def changelog(service: Service) -> Edit:
     """The first line of the services in the list of what is new."""
-    path, heading = "CHANGELOG.md", "#### Services\n\n"
-    beginning = f"- {service.name}: "
-    text = f"{beginning}a new service that returns a greeting at `GET {service.route}`.\n"
-
-    def add(old: str) -> str:
-        if heading not in old:
-            raise Refused(f"{path} must have the heading {heading.strip()!r}")
-        return old.replace(heading, heading + text, 1)
-
-    return Edit(path, add, lambda old: old.replace(text, "", 1))
+    text = f"- {service.name}: a new service that returns a greeting at `GET {service.route}`.\n"
+    return insertion("CHANGELOG.md", text, r"(?<=^#### Services\n\n)", "the heading '#### Services'", first=True)
 
 
 def build_stage(service: Service) -> str:

@@ -38,22 +38,25 @@ COMPOSE_MINIMUM_MAJOR = 2
 STD_CRATES = ("std", "panic_abort", "panic_unwind", "proc_macro", "test")
 
 
-def rust_channel(root: Path) -> str:
-    """The toolchain named in rust-toolchain.toml."""
-    text = (root / "rust-toolchain.toml").read_text(encoding="utf-8")
-    found = re.search(r'^channel\s*=\s*"([^"]+)"', text, re.MULTILINE)
+def read(file: Path, pattern: str) -> str:
+    """The version that a pattern finds in a file."""
+    found = re.search(pattern, file.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None:
-        raise ValueError("rust-toolchain.toml names no channel")
-    return found.group(1)
+        raise ValueError(f"{file} has no version: nothing matches {pattern}")
+    return found[1]
+
+
+def rust_channel(root: Path) -> str:
+    return read(root / "rust-toolchain.toml", r'^channel\s*=\s*"([^"]+)"')
+
+
+def workspace(root: Path) -> str:
+    return read(root / "Cargo.toml", r'^version = "([^"]+)"')
 
 
 def aws_provider(root: Path) -> str:
     """The version of Terraform's AWS provider that tf/ pins."""
-    text = (root / "tf" / "versions.tf").read_text(encoding="utf-8")
-    found = re.search(r'source\s*=\s*"hashicorp/aws"\s*version\s*=\s*"([0-9.]+)"', text)
-    if found is None:
-        raise ValueError("tf/versions.tf pins no version of hashicorp/aws")
-    return found.group(1)
+    return read(root / "tf" / "versions.tf", r'source\s*=\s*"hashicorp/aws"\s*version\s*=\s*"([0-9.]+)"')
 
 
 def wasm_bindgen(root: Path) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.common import catalog
+from tools.common import catalog, versions
 from tools.common.catalog import Service
 from tools.common.environments import Refused
 
@@ -188,11 +188,9 @@ def locked(service: Service, root: Path) -> Edit:
     manifest = crate(service)[f"{service.crate}/Cargo.toml"]
     dependencies = sorted(re.findall(r"^([a-z0-9_-]+)(?:\.workspace| = \{ workspace)", manifest, re.MULTILINE))
     dependencies = [each for each in dependencies if each not in PACKAGE_FIELDS]
-    version = re.search(r'^version = "(.+)"$', (root / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE)
     listed = "".join(f' "{each}",\n' for each in dependencies)
     text = (
-        f'[[package]]\nname = "{service.name}"\nversion = "{version[1] if version else "0.0.0"}"\n'
-        f"dependencies = [\n{listed}]\n\n"
+        f'[[package]]\nname = "{service.name}"\nversion = "{versions.workspace(root)}"\ndependencies = [\n{listed}]\n\n'
     )
     beginning = '[[package]]\nname = "{}"\n'
 

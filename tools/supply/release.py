@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tools.build import build, dockerfile
 from tools.ci import github
-from tools.common import toolchain
+from tools.common import toolchain, versions
 from tools.common.environments import Refused
 from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
@@ -180,12 +180,7 @@ def notes_of(changelog: str, tag: str, workspace: str) -> str:
 
 
 def version() -> str:
-    found: re.Match | None = re.search(
-        r'^version = "([^"]+)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    if found is None:
-        raise Refused("Cargo.toml names no version")
-    return found[1]
+    return versions.workspace(ROOT)
 
 
 if __name__ == "__main__":

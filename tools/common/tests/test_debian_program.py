@@ -32,7 +32,3 @@ class DebianProgram(unittest.TestCase):
                 for thread in threads:
                     thread.join(10)
         self.assertEqual(fetched, ["thing"])
-
-
-if __name__ == "__main__":
-    unittest.main()

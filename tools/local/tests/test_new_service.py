@@ -347,12 +347,3 @@ class Declaration(unittest.TestCase):
             self.assertIn(f"mem_limit: {service.compose_memory_mib}m\n", own)
             path = "" if service.health == "/healthz" else f', "{service.health}"'
             self.assertIn(f'test: ["CMD", "/{name}", "healthcheck"{path}]', own)
-
-    def test_the_workflow_of_releases_builds_every_service(self) -> None:
-        text = (ROOT / ".github/workflows/release.yaml").read_text(encoding="utf-8")
-        self.assertIn(f"service: [{', '.join(catalog.NAMES)}]\n", text)
-
-    def test_the_account_has_a_registry_for_every_service(self) -> None:
-        text = (ROOT / "tf/preconfigured/variables.tf").read_text(encoding="utf-8")
-        listed = re.search(r"^  default = \{ (stats = .*) \}$", text, re.MULTILINE)[1]
-        self.assertEqual(re.findall(r"([\w-]+) = \{\}", listed), list(catalog.NAMES))

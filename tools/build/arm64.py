@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 def check_all(release: bool) -> None:
     begun = time.monotonic()
     os.environ["ARCHITECTURE"] = MACHINE
-    binaries = build.build(build.RELEASE) if release else quickly()
+    binaries = build.build(build.RELEASE) if release else build_quickly()
     installed = shutil.which(Path(EMULATOR).name)
     emulator = [installed] if installed else debian_program.find(PACKAGE, EMULATOR)
     for name, path in binaries.items():
@@ -55,7 +55,7 @@ def check_all(release: bool) -> None:
     print(f"arm64: all good after {time.monotonic() - begun:.0f} s")
 
 
-def quickly() -> dict[str, Path]:
+def build_quickly() -> dict[str, Path]:
     """All three at once, with the page that is there."""
     build.ensure_tools("build")
     if not (build.PAGE / "dist" / "index.html").is_file():

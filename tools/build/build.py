@@ -175,13 +175,13 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
 def made_from(name: str) -> dict[str, str]:
     """The variable with the commit of a release. A build without one, as in `make dev`, is never compiled
     again for a commit alone. A container without git gets it as BUILT_FROM."""
-    given = os.environ.get("BUILT_FROM", "")
-    if given and oci.MADE_FROM.fullmatch(given.encode()) is None:
-        raise BuildError(f"BUILT_FROM is {given!r}, but must be a commit, a space and a date in UTC")
-    found = given or commit.made_from(name)
+    override = os.environ.get("BUILT_FROM", "")
+    if override and oci.MADE_FROM.fullmatch(override.encode()) is None:
+        raise BuildError(f"BUILT_FROM is {override!r}, but must be a commit, a space and a date in UTC")
+    found = override or commit.made_from(name)
     if found is None:
-        why = "this clone has no history: `git fetch --unshallow`" if commit.cut_off() else "no git"
-        print(f"build: {name} will not know its commit ({why})")
+        reason = "this clone has no history: `git fetch --unshallow`" if commit.cut_off() else "no git"
+        print(f"build: {name} will not know its commit ({reason})")
         return {}
     return {"BUILT_FROM": found}
 
@@ -215,7 +215,7 @@ def ensure_tools(*groups: str) -> None:
 
 
 def run(
-    what: str,
+    title: str,
     command: list[str],
     cwd: Path = ROOT,
     bound: int = COMPILE_SECONDS,
@@ -224,18 +224,18 @@ def run(
 ) -> None:
     """Run one build command with its own progress on the terminal, or quietly unless it fails."""
     begun = time.monotonic()
-    print(f"build: {what}", flush=True)
+    print(f"build: {title}", flush=True)
     output = subprocess.PIPE if quiet else None
     environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **(variables or {})}
     try:
         done = subprocess.run(command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound)
     except subprocess.TimeoutExpired:
-        raise BuildError(f"{what}: not done after {bound} s") from None
+        raise BuildError(f"{title}: not done after {bound} s") from None
     if done.returncode:
         for text in filter(None, (done.stdout, done.stderr)):
             sys.stderr.write(text.decode("utf-8", "replace"))
-        raise BuildError(f"{what}: {command[0]} ended with exit code {done.returncode}")
-    print(f"build: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
+        raise BuildError(f"{title}: {command[0]} ended with exit code {done.returncode}")
+    print(f"build: {title} done in {time.monotonic() - begun:.1f} s", flush=True)
 
 
 def revision() -> str:

@@ -27,12 +27,12 @@ PAGE = "services/frontend/app/dist"
 
 
 def main(arguments: list[str]) -> int:
-    wanted = arguments or list(build.SERVICES)
-    unknown = [name for name in wanted if name not in build.SERVICES]
+    names = arguments or list(build.SERVICES)
+    unknown = [name for name in names if name not in build.SERVICES]
     if unknown:
         print(f"reproducible: there is no service {unknown[0]}", file=sys.stderr)
         return 64
-    return exit_code("reproducible: FAILED", lambda: build_twice(wanted))
+    return exit_code("reproducible: FAILED", lambda: build_twice(names))
 
 
 def build_twice(names: list[str]) -> None:
@@ -49,7 +49,7 @@ def build_twice(names: list[str]) -> None:
 
 def compare(folder: Path, names: list[str]) -> None:
     first = results(built(folder / "one", names), names)
-    second = results(built(folder / "another-place" / "two", names, **OTHERWISE), names)
+    second = results(built(folder / "another-place" / "two", names, **OTHER_ENVIRONMENT), names)
     missing = sorted(set(first) ^ set(second))
     if missing:
         raise Failed(f"only one build has {', '.join(missing)}")
@@ -61,7 +61,7 @@ def compare(folder: Path, names: list[str]) -> None:
 
 
 # Environment variables that differ on another machine.
-OTHERWISE = {
+OTHER_ENVIRONMENT = {
     "LANG": "C",
     "LC_ALL": "C",
     "TZ": "Pacific/Kiritimati",
@@ -130,13 +130,14 @@ def results(repository: Path, names: list[str]) -> dict[str, bytes]:
     return found
 
 
-def difference(name: str, one: bytes, other: bytes) -> str:
+def difference(name: str, first: bytes, second: bytes) -> str:
     """Where two results part, with what is written there; empty when they are the same."""
-    if one == other:
+    if first == second:
         return ""
-    place = next((at for at, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other)))
-    near = slice(max(0, place - 24), place + 40)
-    return f"{name}: {len(one)} and {len(other)} bytes, different from byte {place}: {one[near]!r} and {other[near]!r}"
+    position = next((at for at, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
+    near = slice(max(0, position - 24), position + 40)
+    sizes = f"{len(first)} and {len(second)} bytes"
+    return f"{name}: {sizes}, different from byte {position}: {first[near]!r} and {second[near]!r}"
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:

@@ -101,7 +101,7 @@ def check() -> int:
         "wording of comments": [sys.executable, "-m", "tools.ci.comments"],
         "spelling": [lint("typos")],
     }
-    failed = [what for what, command in steps.items() if not passes(what, command)]
+    failed = [title for title, command in steps.items() if not passes(title, command)]
     broken = list(broken_rules(metadata(), ROOT))
     for sentence in broken:
         print(f"check: {sentence}", file=sys.stderr)
@@ -139,8 +139,8 @@ def audit() -> int:
     return 0
 
 
-def passes(what: str, command: list[str]) -> bool:
-    print(f"check: {what}", flush=True)
+def passes(title: str, command: list[str]) -> bool:
+    print(f"check: {title}", flush=True)
     environment = toolchain.environment()
     return subprocess.run(command, cwd=ROOT, env=environment, timeout=LINT_SECONDS).returncode == 0
 
@@ -166,10 +166,10 @@ def broken_rules(workspace: dict, root: Path) -> Iterator[str]:
     for source in sorted((*root.glob("crates/*/src"), *root.glob("services/**/src"))):
         for cycle in modules.cycles(source):
             yield f"{source.relative_to(root)}: {cycle}"
-    for place, words in SILENT.items():
+    for place, forbidden in SILENT.items():
         for file in sorted((root / place).rglob("*.rs")) or [root / place]:
             for number, line in enumerate(code_lines(file.read_text(encoding="utf-8")), 1):
-                if found := re.search(words, line):
+                if found := re.search(forbidden, line):
                     yield f"{file.relative_to(root)}:{number} must not name {found.group(0)}"
 
 

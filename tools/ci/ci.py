@@ -51,7 +51,7 @@ def do_registry() -> None:
         )
     here = session(prepared=False)
     images = Images(here.home, here.environment, build.revision())
-    found = images.found(whole=True)
+    found = images.found(multi_platform=True)
     for place in images.places:
         for name, address in place.items():
             say(f"{name:<9} {address}")
@@ -111,9 +111,9 @@ def protected(environment: environments.Environment) -> None:
 
 
 def do_supersede() -> None:
-    number = int(github.wanted("GITHUB_RUN_NUMBER"))
-    ended = github.Repository().supersede("main.yaml", number)
-    say(f"earlier runs that waited: {', '.join(f'#{one}' for one in ended) or 'none'}")
+    number = int(github.required_variable("GITHUB_RUN_NUMBER"))
+    superseded_runs = github.Repository().supersede("main.yaml", number)
+    say(f"earlier runs that waited: {', '.join(f'#{run}' for run in superseded_runs) or 'none'}")
 
 
 def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
@@ -162,14 +162,14 @@ def do_drift() -> None:
         place, variables = f"tf/ at {release.revision[:12]}", here.variables(release, run.folder)
     with step(f"compare {name} with {place}"):
         run.plan(*variables, lock=False)
-        differing = drift.differences(run.show(str(run.plan_file)))
+        changes = drift.differences(run.show(str(run.plan_file)))
     with step("find resources that belong to no state"):
         stateless = drift.stateless(drift.tagged(here.aws, name), run.show())
-        without = [arn for arn in stateless if drift.there(here.aws, arn)]
-    github.summary(drift.report(name, differing, without))
-    for line in (*differing, *(f"{one} is in no state" for one in without)):
+        untracked = [arn for arn in stateless if drift.there(here.aws, arn)]
+    github.summary(drift.report(name, changes, untracked))
+    for line in (*changes, *(f"{resource} is in no state" for resource in untracked)):
         say(line)
-    if differing or without:
+    if changes or untracked:
         raise Failed(
             f"{name} is not what was deployed: `make deploy ENV={name}` restores it; remove resources that are in no"
             " state by hand"
@@ -203,7 +203,7 @@ def do_plan_offline() -> None:
 
 
 def do_screenshot() -> None:
-    url = github.wanted("URL", "the address of a page, such as URL=http://localhost:3050")
+    url = github.required_variable("URL", "the address of a page, such as URL=http://localhost:3050")
     build.ensure_tools("deploy", "browser")
     with step(f"screenshot of {url}"):
         screenshot.take(url, plans.REPORTS / "page.png")
@@ -258,8 +258,8 @@ def code_owners() -> list[str]:
 
 def do_stale_previews() -> None:
     """The states of previews in the bucket that no open pull request has."""
-    aws, account, wanted = account_session()
-    bucket = state_bucket(account, wanted["region"])
+    aws, account, required_variable = account_session()
+    bucket = state_bucket(account, required_variable["region"])
     listed = aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix="environments/pr-")
     keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
     stale = without_pull_request(keys, github.Repository().open_pull_requests())
@@ -267,12 +267,12 @@ def do_stale_previews() -> None:
     github.output("stale-previews", previews=json.dumps(stale))
 
 
-def without_pull_request(keys: list[str], open_ones: set[int]) -> list[str]:
+def without_pull_request(keys: list[str], open_pull_requests: set[int]) -> list[str]:
     found = set()
     for key in keys:
         name = key.split("/")[1]
         match = PREVIEW.fullmatch(name)
-        if match and key == environments.state_key(name) and int(match[1]) not in open_ones:
+        if match and key == environments.state_key(name) and int(match[1]) not in open_pull_requests:
             found.add(name)
     return sorted(found)
 

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Callable
 
 from tools.common import debian_program, toolchain
+from tools.common.progress import Failed
 from tools.common.toolchain import ROOT
 
 # The oldest Debian that the README supports.
@@ -53,19 +54,15 @@ TEST_SECONDS = 7200
 STOP_SECONDS = 60
 
 
-class Cold(Exception):
-    """The check cannot run, or a step failed; the message names it."""
-
-
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["enter"]:
         return enter(Path(arguments[1]), Path(arguments[2]), arguments[3:])
     try:
-        variants = chosen("VARIANT", VARIANTS)
-        steps = chosen("STEPS", tuple(STEPS))
-        refuse_what_cannot_work(variants)
+        variants = selected("VARIANT", VARIANTS)
+        steps = selected("STEPS", tuple(STEPS))
+        check_requirements(variants)
         debootstrap = find_debootstrap()
-    except (Cold, debian_program.NotToBeHad) as error:
+    except Failed as error:
         print(f"cold: {error}", file=sys.stderr)
         return 64
     if os.geteuid() != 0:
@@ -76,7 +73,7 @@ def main(arguments: list[str]) -> int:
             with bare_machine(variant, debootstrap) as machine:
                 for step in steps:
                     times[variant, step] = timed(f"{variant}: {step}", partial(STEPS[step], machine))
-    except Cold as error:
+    except Failed as error:
         print(f"cold: FAILED: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -86,22 +83,22 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def chosen(variable: str, known: tuple[str, ...]) -> list[str]:
+def selected(variable: str, known: tuple[str, ...]) -> list[str]:
     """The values of a comma-separated variable; all that are known where it is not set."""
-    wanted = [word.strip() for word in os.environ.get(variable, "").split(",") if word.strip()]
-    for word in wanted:
+    words = [word.strip() for word in os.environ.get(variable, "").split(",") if word.strip()]
+    for word in words:
         if word not in known:
-            raise Cold(f"invalid value {word!r} for {variable}: expected some of {', '.join(known)}")
-    return wanted or list(known)
+            raise Failed(f"invalid value {word!r} for {variable}: expected some of {', '.join(known)}")
+    return words or list(known)
 
 
-def refuse_what_cannot_work(variants: list[str]) -> None:
+def check_requirements(variants: list[str]) -> None:
     if shutil.which("unshare") is None or sys.platform != "linux":
-        raise Cold("mount namespaces are needed: Linux, with unshare of util-linux")
+        raise Failed("mount namespaces are needed: Linux, with unshare of util-linux")
     if os.geteuid() != 0 and shutil.which("sudo") is None:
-        raise Cold("a root file system can only be made by root, and there is no sudo")
+        raise Failed("a root file system can only be made by root, and there is no sudo")
     if any("engine" in variant for variant in variants) and toolchain.engine() is None:
-        raise Cold("no Docker engine answers: choose VARIANT=rustup,debian")
+        raise Failed("no Docker engine answers: choose VARIANT=rustup,debian")
 
 
 def find_debootstrap() -> list[str]:
@@ -146,11 +143,11 @@ class Machine:
         try:
             code = process.wait(timeout=bound)
         except subprocess.TimeoutExpired:
-            raise Cold(f"{' '.join(command)}: not done after {bound} s") from None
+            raise Failed(f"{' '.join(command)}: not done after {bound} s") from None
         finally:
             end(process)
         if code:
-            raise Cold(f"{self.variant}: {' '.join(command)}: exit code {code}")
+            raise Failed(f"{self.variant}: {' '.join(command)}: exit code {code}")
 
 
 @contextmanager
@@ -181,7 +178,7 @@ def bootstrap(debootstrap: list[str], root: Path, variant: str) -> None:
     command = [*debootstrap, "--variant=minbase", f"--include={include}", SUITE, str(root)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOTSTRAP_SECONDS)
     if done.returncode:
-        raise Cold(f"debootstrap failed:\n{done.stdout.decode('utf-8', 'replace')[-2000:]}")
+        raise Failed(f"debootstrap failed:\n{done.stdout.decode('utf-8', 'replace')[-2000:]}")
     # Security updates are part of every Debian, and have the compilers of the `debian` route.
     archive = (root / "etc/apt/sources.list").read_text(encoding="utf-8").split()[1]
     (root / "etc/apt/sources.list").write_text(
@@ -203,7 +200,7 @@ def copy_rustup(home: Path) -> None:
     """rustup's programs and toolchains, without anything that Cargo has downloaded."""
     toolchains = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup")
     if not toolchains.is_dir():
-        raise Cold("there is no rustup on this machine to copy: choose VARIANT=debian")
+        raise Failed("there is no rustup on this machine to copy: choose VARIANT=debian")
     run(["cp", "--archive", str(toolchains), str(home / ".rustup")])
     for link in (home / ".rustup" / "toolchains").iterdir():
         if link.is_symlink():
@@ -259,27 +256,27 @@ def dev(machine: Machine) -> None:
     process = machine.start(["make", "dev"])
     deadline = time.monotonic() + DEV_SECONDS
     try:
-        while not page_is_there():
+        while not page_responds():
             if process.poll() is not None:
-                raise Cold(f"{machine.variant}: make dev ended with exit code {process.returncode}")
+                raise Failed(f"{machine.variant}: make dev ended with exit code {process.returncode}")
             if time.monotonic() > deadline:
-                raise Cold(f"{machine.variant}: no page from make dev after {DEV_SECONDS} s")
+                raise Failed(f"{machine.variant}: no page from make dev after {DEV_SECONDS} s")
             time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
         try:
             code = process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise Cold(f"{machine.variant}: make dev did not end on Ctrl-C") from None
-        if page_is_there():
-            raise Cold(f"{machine.variant}: the page still answers after Ctrl-C")
+            raise Failed(f"{machine.variant}: make dev did not end on Ctrl-C") from None
+        if page_responds():
+            raise Failed(f"{machine.variant}: the page still answers after Ctrl-C")
         # make reports the interrupted recipe with 2 or by the signal itself.
         if code not in (0, 2, 130, -signal.SIGINT):
-            raise Cold(f"{machine.variant}: make dev ended with exit code {code} on Ctrl-C")
+            raise Failed(f"{machine.variant}: make dev ended with exit code {code} on Ctrl-C")
     finally:
         end(process)
 
 
-def page_is_there() -> bool:
+def page_responds() -> bool:
     try:
         with urllib.request.urlopen(f"{PAGE}/", timeout=2) as page:
             found = b"<html" in page.read().lower()
@@ -309,13 +306,13 @@ def end(process: subprocess.Popen) -> None:
             continue
 
 
-def timed(what: str, action: Callable[[], None]) -> str:
-    print(f"\ncold: == {what}", flush=True)
+def timed(title: str, action: Callable[[], None]) -> str:
+    print(f"\ncold: == {title}", flush=True)
     begun = time.monotonic()
     action()
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     spent = f"{minutes}:{seconds:02d}"
-    print(f"cold: {what}: {spent}", flush=True)
+    print(f"cold: {title}: {spent}", flush=True)
     return spent
 
 
@@ -330,7 +327,7 @@ def print_table(variants: list[str], steps: list[str], times: dict[tuple[str, st
 def run(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
     if done.returncode:
-        raise Cold(f"{' '.join(command[:3])}: {done.stdout.decode('utf-8', 'replace').strip()}")
+        raise Failed(f"{' '.join(command[:3])}: {done.stdout.decode('utf-8', 'replace').strip()}")
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ MEMORY_MIB = 2048
 
 def main(arguments: list[str]) -> int:
     known = targets()
-    wanted = arguments or known
+    selected = arguments or known
     seconds = os.environ.get("FUZZ_SECONDS") or str(SECONDS)
-    faults = [f"unknown target {name!r}: expected some of {', '.join(known)}" for name in wanted if name not in known]
+    faults = [f"unknown target {name!r}: expected some of {', '.join(known)}" for name in selected if name not in known]
     if not seconds.isdigit() or not int(seconds):
         faults.append(f"FUZZ_SECONDS is {seconds!r}: expected a number above 0")
     for fault in faults:
@@ -41,13 +41,13 @@ def main(arguments: list[str]) -> int:
     if faults:
         return 64
     end_on_signals()
-    return exit_code("fuzz", lambda: run(wanted, int(seconds)))
+    return exit_code("fuzz", lambda: run(selected, int(seconds)))
 
 
-def run(wanted: list[str], seconds: int) -> int:
+def run(selected: list[str], seconds: int) -> int:
     build.ensure_tools("build", "fuzz")
-    failed = [name for name in wanted if not holds(name, seconds)]
-    print(f"fuzz: failed: {', '.join(failed)}" if failed else f"fuzz: {len(wanted)} targets hold")
+    failed = [name for name in selected if not fuzz_target(name, seconds)]
+    print(f"fuzz: failed: {', '.join(failed)}" if failed else f"fuzz: {len(selected)} targets hold")
     return 1 if failed else 0
 
 
@@ -61,7 +61,7 @@ def fuzz(service: str) -> Path:
     return ROOT / "services" / service / "fuzz"
 
 
-def holds(name: str, seconds: int) -> bool:
+def fuzz_target(name: str, seconds: int) -> bool:
     """Whether no input of the given time breaks a target."""
     service, target = name.split("/")
     found = FOLDER / "found" / name

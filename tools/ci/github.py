@@ -77,9 +77,9 @@ class Repository:
     """The repository that the workflow runs for, with the token of its job."""
 
     def __init__(self) -> None:
-        self.name = wanted("GITHUB_REPOSITORY")
+        self.name = required_variable("GITHUB_REPOSITORY")
         self.base = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
-        self.token = wanted("GITHUB_TOKEN")
+        self.token = required_variable("GITHUB_TOKEN")
 
     def comment(self, number: int, marker: str, text: str) -> str:
         """Create the comment that begins with the marker, or update it."""
@@ -93,7 +93,7 @@ class Repository:
         return self._call("POST", comments, body)["html_url"]
 
     def open_pull_requests(self) -> set[int]:
-        return {one["number"] for one in self._list(f"repos/{self.name}/pulls?state=open")}
+        return {pull_request["number"] for pull_request in self._list(f"repos/{self.name}/pulls?state=open")}
 
     def reviewed(self, environment: str) -> bool:
         """Whether a job of that environment waits for a reviewer; branch policies are no review."""
@@ -106,34 +106,34 @@ class Repository:
         path = f"repos/{self.name}/actions/workflows/{workflow}/runs?branch=main&status=waiting"
         # One page: more than a hundred runs do not wait at a time.
         found = self._call("GET", f"{path}&per_page={PAGE}")["workflow_runs"]
-        old = sorted((one["run_number"], one["id"]) for one in found if one["run_number"] < number)
-        for _, identity in old:
+        earlier = sorted((run["run_number"], run["id"]) for run in found if run["run_number"] < number)
+        for _, identity in earlier:
             self._call("POST", f"repos/{self.name}/actions/runs/{identity}/cancel", {})
-        return [number for number, _ in old]
+        return [number for number, _ in earlier]
 
     def release(self, tag: str, notes: str, files: list[Path]) -> str:
         """Make a release of a tag with its files; safe to repeat."""
         # A version such as 1.0.0-rc.1 is not what `releases/latest` leads to.
-        about = {"body": notes, "prerelease": "-" in tag}
-        wanted_release = {"tag_name": tag, "name": tag, "draft": True, **about}
+        attributes = {"body": notes, "prerelease": "-" in tag}
+        draft = {"tag_name": tag, "name": tag, "draft": True, **attributes}
         releases = self._list(f"repos/{self.name}/releases")
-        found = next((one for one in releases if one["tag_name"] == tag), None)
+        found = next((candidate for candidate in releases if candidate["tag_name"] == tag), None)
         if found is None:
-            found = self._call("POST", f"repos/{self.name}/releases", wanted_release)
+            found = self._call("POST", f"repos/{self.name}/releases", draft)
         elif not found["draft"]:
             return found["html_url"]
         place = found["upload_url"].split("{")[0]
         assets = found.get("assets", [])
         # An upload that broke off leaves a name without content, which is in the way of the next one.
-        for asset in (one for one in assets if one["state"] != "uploaded"):
+        for asset in (candidate for candidate in assets if candidate["state"] != "uploaded"):
             self._call("DELETE", f"repos/{self.name}/releases/assets/{asset['id']}")
-        there = {asset["name"] for asset in assets if asset["state"] == "uploaded"}
+        uploaded = {asset["name"] for asset in assets if asset["state"] == "uploaded"}
         for file in files:
-            if file.name not in there:
+            if file.name not in uploaded:
                 name = urllib.parse.urlencode({"name": file.name})
                 self._call("POST", f"{place}?{name}", file.read_bytes())
         # Published last, so that a release is never visible without its files.
-        change = {"draft": False, **about}
+        change = {"draft": False, **attributes}
         return self._call("PATCH", f"repos/{self.name}/releases/{found['id']}", change)["html_url"]
 
     def _list(self, path: str) -> Iterator[dict]:
@@ -164,10 +164,10 @@ class Repository:
             raise GitHubError(f"{method} {path}: {error}") from None
 
 
-def wanted(name: str, what: str | None = None) -> str:
+def required_variable(name: str, description: str | None = None) -> str:
     value = os.environ.get(name, "")
     if not value:
-        raise Refused(f"{name} is not set: {what or 'a workflow sets it'}")
+        raise Refused(f"{name} is not set: {description or 'a workflow sets it'}")
     return value
 
 
@@ -186,7 +186,7 @@ def repository_name() -> str:
 
 def pull_request() -> int:
     """The number of the pull request that the workflow runs for."""
-    event = json.loads(Path(wanted("GITHUB_EVENT_PATH")).read_text(encoding="utf-8"))
+    event = json.loads(Path(required_variable("GITHUB_EVENT_PATH")).read_text(encoding="utf-8"))
     number = event.get("pull_request", {}).get("number")
     if not isinstance(number, int):
         raise Refused("this run is not for a pull request")

@@ -87,13 +87,13 @@ def flat(tree: str) -> list[str]:
 def target(module: Module, path: list[str], modules: dict[Module, Path]) -> Module:
     """The module that a path leads to; the module itself for paths of other crates and for its own items."""
     if path[0] == "crate":
-        whole: Module = tuple(path[1:])
+        absolute: Module = tuple(path[1:])
     elif path[0] in ("self", "super"):
         up = sum(part == "super" for part in path)
-        whole = (*module[: len(module) - up], *(part for part in path if part not in ("self", "super")))
+        absolute = (*module[: len(module) - up], *(part for part in path if part not in ("self", "super")))
     else:
         # A child, unless it is a crate.
-        whole = (*module, *path) if (*module, path[0]) in modules else module
-    while whole not in modules and whole:
-        whole = whole[:-1]
-    return whole
+        absolute = (*module, *path) if (*module, path[0]) in modules else module
+    while absolute not in modules and absolute:
+        absolute = absolute[:-1]
+    return absolute

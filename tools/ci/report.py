@@ -19,13 +19,13 @@ LAST_LINES = 40
 def report(seconds: dict[str, float], failure: str, results: Path) -> None:
     """The result as Markdown, for the summary and the comment of a pull request."""
     machine = platform.machine()
-    counts = {file.stem.removeprefix("junit-"): counted(file) for file in sorted(results.glob("junit-*.xml"))}
+    counts = {file.stem.removeprefix("junit-"): summary_of(file) for file in sorted(results.glob("junit-*.xml"))}
     lines = [
         f"**Tests on {machine}**{f' ({some})' if (some := os.environ.get('PARTS')) else ''}: {failure or 'all passed'}"
     ]
     lines += [f"- {part}: {count}" for part, count in counts.items() if count]
     lines += ["<details><summary>seconds</summary>", "", "| part | s |", "| --- | ---: |"]
-    lines += [f"| {what} | {spent:.0f} |" for what, spent in seconds.items()]
+    lines += [f"| {part_name} | {spent:.0f} |" for part_name, spent in seconds.items()]
     text = "\n".join([*lines, "", "</details>", ""])
     # The jobs of a workflow run some parts each, and their reports come together in one folder.
     parts = os.environ.get("PARTS", "").replace(",", "-")
@@ -33,7 +33,7 @@ def report(seconds: dict[str, float], failure: str, results: Path) -> None:
     github.summary(text)
 
 
-def counted(file: Path) -> str:
+def summary_of(file: Path) -> str:
     """How many tests of a file of results passed, were skipped and failed."""
     try:
         suite = ElementTree.parse(file).getroot().find("testsuite")
@@ -47,7 +47,7 @@ def counted(file: Path) -> str:
     return f"{passed:,d} passed, {number['skipped']} skipped, {failed} failed"
 
 
-def repeat_ends(failed: Iterable[str], logs: Path) -> None:
+def print_log_ends(failed: Iterable[str], logs: Path) -> None:
     """Print the end of each failed part again, below the output of the parts that ran beside it."""
     for name in failed:
         lines = (logs / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -114,20 +114,20 @@ def run_parts(fast: bool) -> int:
     run.seconds["all of it"] = time.monotonic() - begun
     failure = "; ".join(run.failed.values())
     report.report(run.seconds, failure, LOGS)
-    for what, seconds in run.seconds.items():
-        print(f"test: {what:<20} {seconds:6.0f} s")
-    report.repeat_ends(run.failed, LOGS)
+    for title, seconds in run.seconds.items():
+        print(f"test: {title:<20} {seconds:6.0f} s")
+    report.print_log_ends(run.failed, LOGS)
     print(f"test: {failure or 'all passed'}", file=sys.stderr if failure else sys.stdout)
     return 1 if failure else 0
 
 
 def selected(default: tuple[str, ...]) -> list[str]:
     """The parts that PARTS names with what they need, or the default ones."""
-    wanted = [word.strip() for word in os.environ.get("PARTS", "").split(",") if word.strip()]
-    for name in wanted:
+    words = [word.strip() for word in os.environ.get("PARTS", "").split(",") if word.strip()]
+    for name in words:
         if name not in PARTS:
             raise Refused(f"invalid value {name!r} for PARTS: expected some of {', '.join(PARTS)}")
-    needed = set(wanted or default)
+    needed = set(words or default)
     while missing := {dependency for name in needed for dependency in PARTS[name].after} - needed:
         needed |= missing
     return [name for name in PARTS if name in needed]
@@ -262,22 +262,22 @@ def smoke() -> None:
     """The system as processes, as `make dev` builds it: the page, the figures, the stream."""
     os.environ["STACK"] = "processes"
     build.build(build.QUICK)
-    up_and_tested("smoke", build.QUICK, ["e2e/test_stats.py", "e2e/test_gateway.py", "e2e/test_stream.py"])
+    run_with_system("smoke", build.QUICK, ["e2e/test_stats.py", "e2e/test_gateway.py", "e2e/test_stream.py"])
 
 
-def system(kind: str, *more: str) -> None:
+def system(kind: str, *options: str) -> None:
     """The black-box tests of the running system in one of its two forms."""
     os.environ["STACK"] = kind
-    apart = [f"--ignore=e2e/test_{name}.py" for name in OWN_PROCESSES]
+    exclusions = [f"--ignore=e2e/test_{name}.py" for name in OWN_PROCESSES]
     # The rehearsal has scripts of its own there.
-    apart += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, PAGE_FOLDER, "deploy")]
+    exclusions += [f"--ignore=e2e/{folder}" for folder in (*OWN_FOLDERS, PAGE_FOLDER, "deploy")]
     if kind == "processes" and toolchain.engine():
         # They ran beside the containers. Without an engine the images are skipped aloud.
-        apart += ["--ignore=e2e/test_images.py", "--ignore=e2e/test_process.py"]
-    up_and_tested(kind, build.RELEASE, ["e2e", *apart, "--browser", browser(), *more])
+        exclusions += ["--ignore=e2e/test_images.py", "--ignore=e2e/test_process.py"]
+    run_with_system(kind, build.RELEASE, ["e2e", *exclusions, "--browser", browser(), *options])
 
 
-def up_and_tested(name: str, profile: str, selection: list[str]) -> None:
+def run_with_system(name: str, profile: str, selection: list[str]) -> None:
     running = run_local.choose(profile)
     running.check_ports()
     try:

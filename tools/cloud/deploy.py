@@ -156,7 +156,7 @@ def do_push() -> None:
     images = Images(here.home, here.environment, version())
     for name in [wanted] if wanted else build.SERVICES:
         with step(f"image of {name}"):
-            whole = images.ensure_whole(say, name)
+            whole = images.ensure_multi_platform(say, name)
         for architecture, (_, binary) in whole.parts.items():
             os.environ["ARCHITECTURE"] = architecture
             say(f"bill of {name} for {architecture}: {sbom.write(name, binary, architecture)}")

@@ -29,7 +29,7 @@ def find(name: str, inside: str) -> list[str]:
     return unpacked(name, inside)
 
 
-def unpacked(name: str, inside: str, *more: str) -> list[str]:
+def unpacked(name: str, inside: str, *packages: str) -> list[str]:
     """The command of a program from Debian's package, unpacked below .tools/ with what it depends on.
 
     `more` are packages that it does not depend on and does not work without.
@@ -39,7 +39,7 @@ def unpacked(name: str, inside: str, *more: str) -> list[str]:
         with _locked(name):
             # Another thread or process may have fetched it meanwhile.
             if not (folder / inside).exists():
-                _unpack(name, folder, more)
+                _unpack(name, folder, packages)
     libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
     # Its own exec and no shell's, so that the process is the program.
     return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
@@ -72,14 +72,14 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def _unpack(name: str, folder: Path, more: tuple[str, ...]) -> None:
+def _unpack(name: str, folder: Path, packages: tuple[str, ...]) -> None:
     if shutil.which("apt-get") is None:
         raise NotToBeHad(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
     archive = toolchain.TOOLS / "cache" / f"apt-{name}"
     options = apt_options(archive)
     print(f"{name} from Debian", flush=True)
     _run(["apt-get", *options, "update"])
-    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name, *more])
+    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name, *packages])
     unpacked = folder.with_suffix(".unfinished")
     shutil.rmtree(unpacked, ignore_errors=True)
     for package in sorted((archive / "archives").glob("*.deb")):

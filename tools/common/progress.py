@@ -51,12 +51,12 @@ def output(command: list[str], seconds: int, *, with_errors: bool = False) -> st
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
+def step(title: str) -> Iterator[None]:
     """Prints the step and its duration."""
     begun = time.monotonic()
-    say(f"== {what}")
+    say(f"== {title}")
     yield
-    say(f"== {what}: done in {time.monotonic() - begun:.1f} s")
+    say(f"== {title}: done in {time.monotonic() - begun:.1f} s")
 
 
 def say(text: str) -> None:

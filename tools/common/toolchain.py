@@ -125,8 +125,8 @@ def browser(name: str = "chromium") -> str | None:
 
 def musl_target() -> str:
     """The static Linux target of this machine's processor, or of the one that ARCHITECTURE names."""
-    wanted = os.environ.get("ARCHITECTURE") or platform.machine()
-    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(wanted.lower(), wanted)
+    architecture = os.environ.get("ARCHITECTURE") or platform.machine()
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(architecture.lower(), architecture)
     return f"{machine}-unknown-linux-musl"
 
 

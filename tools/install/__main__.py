@@ -23,7 +23,7 @@ from tools.install.debian_packages import c_compiler, docker_registry, promtool
 from tools.install.page_std import page_std, page_std_inputs
 from tools.install.progress import Failed, Job, end_on_signals, say
 from tools.install.rust import rust, rust_inputs
-from tools.install.step import Step, only_one_installer, perform
+from tools.install.step import Step, installer_lock, perform
 
 LISTS = "lists"
 DOWNLOAD = "seconds where its release can be downloaded, else about {} min"
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     end_on_signals()
     try:
         if pending(groups):
-            with only_one_installer():
+            with installer_lock():
                 # First, because the other steps depend on what it writes.
                 perform([step for step in pending(groups) if step.name == LISTS])
                 perform(pending(groups))
@@ -134,8 +134,8 @@ def steps(groups: list[str]) -> list[Step]:
     # A picture needs a browser and Playwright, and no compiler.
     looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
     chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking, "fuzz": fuzz}
-    wanted = [step for group, steps in chosen.items() if group in groups for step in steps]
-    return list({step.name: step for step in [lists, *wanted]}.values())
+    selected = [step for group, steps in chosen.items() if group in groups for step in steps]
+    return list({step.name: step for step in [lists, *selected]}.values())
 
 
 def program(name: str, binary: str, version: str, duration: str, action: Callable[[Job], object]) -> Step:

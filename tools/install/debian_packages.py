@@ -34,13 +34,13 @@ def c_compiler(job: Job) -> None:
         debian_install(job, "a C compiler (cc)", versions.DEBIAN_C_COMPILER)
 
 
-def debian_install(job: Job, what: str, packages: tuple[str, ...]) -> None:
+def debian_install(job: Job, title: str, packages: tuple[str, ...]) -> None:
     """Install packages of the system: only as root on Debian, otherwise report them."""
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     if shutil.which("apt-get") is None:
-        raise Failed(f"{what} is missing: install it with this system's package manager")
+        raise Failed(f"{title} is missing: install it with this system's package manager")
     if os.geteuid() != 0:
-        raise Failed(f"{what} is missing: sudo apt-get update && sudo {shlex.join(command)}")
+        raise Failed(f"{title} is missing: sudo apt-get update && sudo {shlex.join(command)}")
     job.run(["apt-get", "update"], DOWNLOAD)
     job.run(command, DOWNLOAD, variables={"DEBIAN_FRONTEND": "noninteractive"})
 

@@ -128,8 +128,8 @@ class Job:
                     if not data:
                         break
                     heard = now
-                    *whole, rest = re.split(rb"[\r\n]", rest + data)
-                    lines += self._hear(whole)
+                    *complete, rest = re.split(rb"[\r\n]", rest + data)
+                    lines += self._hear(complete)
                 if now - started > bound.total:
                     raise Failed(f"`{name}` was not done after {bound.total} s")
                 if now - heard > bound.silent:

@@ -59,7 +59,7 @@ def lists(job: Job) -> None:
     """uv, and what it makes of uv.lock: pip alone cannot read a lock, and uv not pip's configuration."""
     lock = (toolchain.ROOT / "uv.lock").read_text(encoding="utf-8")
     version, hashes = versions.locked_wheels(lock, "uv")
-    write(requirements("uv"), " \\\n    ".join([f"uv=={version}", *(f"--hash={each}" for each in hashes)]) + "\n")
+    write(requirements("uv"), " \\\n    ".join([f"uv=={version}", *(f"--hash={digest}" for digest in hashes)]) + "\n")
     uv = str(toolchain.TOOLS.resolve() / "uv" / "bin" / "uv")
     part(job, "uv", lambda: (pinned("uv"), identity(uv)), lambda job: own_venv(job, "uv", "uv"))
     options = ["--frozen", "--offline", "--no-config", "--no-emit-project", "--no-header", "--no-annotate", "--quiet"]

@@ -78,7 +78,7 @@ def part(job: Job, name: str, inputs: Callable[[], object], action: Callable[[Jo
 
 
 @contextlib.contextmanager
-def only_one_installer() -> Iterator[None]:
+def installer_lock() -> Iterator[None]:
     """Wait for the end of another run; the system frees its lock however it ends."""
     toolchain.TOOLS.mkdir(exist_ok=True)
     with (toolchain.TOOLS / "lock").open("w", encoding="utf-8") as lock:

@@ -132,8 +132,8 @@ def name_faults(name: str, root: Path) -> Iterator[str]:
         if other.route == f"/{name}" and other.name != name:
             yield f"its route would be that of {other.name}"
         # Each service refuses unknown settings that begin with its prefix.
-        one, two = f"{name.upper().replace('-', '_')}_", f"{other.prefix}_"
-        if one != two and (one.startswith(two) or two.startswith(one)):
+        prefix, other_prefix = f"{name.upper().replace('-', '_')}_", f"{other.prefix}_"
+        if prefix != other_prefix and (prefix.startswith(other_prefix) or other_prefix.startswith(prefix)):
             yield f"its settings would begin like those of {other.name}"
 
 

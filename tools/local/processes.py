@@ -78,8 +78,8 @@ class Processes:
         """Put the new binary of one service into its place."""
         names = [name, *(self.replicas if name == SCALED else [])]
         self._stop(names)
-        for each in names:
-            self._start(each)
+        for instance in names:
+            self._start(instance)
 
     def wait_until_ready(self) -> None:
         def still_running() -> None:

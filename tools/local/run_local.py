@@ -57,20 +57,20 @@ def up() -> None:
 
 def choose(profile: str) -> Containers | Processes:
     """Chooses how to run the system on this machine, and prints the choice."""
-    wanted = os.environ.get("STACK", "")
-    if wanted not in ("", "containers", "processes"):
-        raise StackError(f"STACK is {wanted!r}, but must be containers or processes")
+    requested = os.environ.get("STACK", "")
+    if requested not in ("", "containers", "processes"):
+        raise StackError(f"STACK is {requested!r}, but must be containers or processes")
     url()
-    engine = toolchain.engine() if wanted != "processes" else None
+    engine = toolchain.engine() if requested != "processes" else None
     compose = toolchain.compose() if engine else None
     if compose:
         print(f"stack: containers (Docker engine {engine})", flush=True)
         refuse_without_effect("containers")
         return Containers(profile, compose)
     missing = "Compose of version 2 or later" if engine else "a Docker engine"
-    if wanted == "containers":
+    if requested == "containers":
         raise StackError(f"STACK is containers, but there is no sign of {missing}")
-    if not wanted:
+    if not requested:
         print(f"stack: there is no sign of {missing}: ", end="")
     else:
         print("stack: ", end="")

@@ -72,10 +72,10 @@ def crate(service: Service) -> dict[str, str]:
 def edits(service: Service, root: Path) -> list[Edit]:
     """All changes of existing files; `root` is the repository without the service, or with it."""
     name, port = service.name, service.port
-    there = tuple(catalog.read(root))
-    others = tuple(each for each in there if each != name)
+    declared_names = tuple(catalog.read(root))
+    others = tuple(service_name for service_name in declared_names if service_name != name)
     # A service that is there keeps its place.
-    grown = there if name in there else with_name(others, name)
+    all_names = declared_names if name in declared_names else with_name(others, name)
     return [
         Edit(catalog.FILE, lambda text: declared(text, service), lambda text: undeclared(text, name)),
         line("Cargo.toml", "members", f'    "{service.crate}",'),
@@ -88,10 +88,10 @@ def edits(service: Service, root: Path) -> list[Edit]:
         routed("docker-compose.yaml", service),
         block("docker-compose.override.yaml", "services", name, compiled(service), "  ", space=False),
         block("docker-compose.dev.yaml", "services", name, f"  {name}: *readable\n", "  ", space=False),
-        in_lists("docker-bake.hcl", others, grown, '"{}"', "[{}]"),
-        in_lists(".github/workflows/release.yaml", others, grown, "{}", "service: [{}]"),
-        in_lists("tf/preconfigured/variables.tf", others, grown, "{} = {{}}", "default = {{ {} }}"),
-        in_lists("tf/preconfigured/README.md", others, grown, "{} = {{}}", "`{{ {} }}`"),
+        in_lists("docker-bake.hcl", others, all_names, '"{}"', "[{}]"),
+        in_lists(".github/workflows/release.yaml", others, all_names, "{}", "service: [{}]"),
+        in_lists("tf/preconfigured/variables.tf", others, all_names, "{} = {{}}", "default = {{ {} }}"),
+        in_lists("tf/preconfigured/README.md", others, all_names, "{} = {{}}", "`{{ {} }}`"),
         row("docs/architecture.md", "services/gateway", f"| `{service.crate}` | the service {name} |"),
         row("docs/api.md", "GET /healthz", f"| `GET {service.route}` | the response of {name} as JSON |"),
         section("docs/settings.md", "## gateway", name, settings(service, port)),
@@ -116,38 +116,40 @@ def insertion(path: str, text: str, before: str, place: str, removed: str = "", 
     return Edit(path, add, lambda content: old.sub("", content, count=1))
 
 
-def above(path: str, what: str, text: str, removed: str) -> Edit:
+def above(path: str, kind: str, text: str, removed: str) -> Edit:
     """Text above a marked line."""
-    return insertion(path, text, rf"^ *{re.escape(marker(what))}$", f"the line {marker(what)!r} once", removed)
+    return insertion(path, text, rf"^ *{re.escape(marker(kind))}$", f"the line {marker(kind)!r} once", removed)
 
 
-def block(path: str, what: str, name: str, body: str, indent: str = "", *, space: bool = True) -> Edit:
+def block(path: str, kind: str, name: str, body: str, indent: str = "", *, space: bool = True) -> Edit:
     """A block above a marked line, between two comments with the service's name."""
-    begin, end = (f"{indent}# {name} ({what}): {word}\n" for word in ("begin", "end"))
+    begin, end = (f"{indent}# {name} ({kind}): {word}\n" for word in ("begin", "end"))
     end += "\n" if space else ""
-    return above(path, what, begin + body + end, re.escape(begin) + ".*?" + re.escape(end))
+    return above(path, kind, begin + body + end, re.escape(begin) + ".*?" + re.escape(end))
 
 
-def line(path: str, what: str, text: str) -> Edit:
+def line(path: str, kind: str, text: str) -> Edit:
     """One line above a marked line. The marker identifies one of several such lines."""
     removed = re.escape(f"{text}\n")
-    return above(path, what, f"{text}\n", f"{removed}(?=((?!{removed}).)*{re.escape(marker(what))})")
+    return above(path, kind, f"{text}\n", f"{removed}(?=((?!{removed}).)*{re.escape(marker(kind))})")
 
 
-def marker(what: str) -> str:
-    return f"# `make new` adds {what} above this line."
+def marker(kind: str) -> str:
+    return f"# `make new` adds {kind} above this line."
 
 
-def in_lists(path: str, others: tuple[str, ...], grown: tuple[str, ...], one: str, whole: str) -> Edit:
+def in_lists(path: str, others: tuple[str, ...], all_names: tuple[str, ...], item: str, list_format: str) -> Edit:
     """A name in each list of all services, in the order of services.json."""
 
     def replaced(old: str, before: tuple[str, ...], after: tuple[str, ...]) -> str:
-        was, becomes = (whole.format(", ".join(one.format(each) for each in listed)) for listed in (before, after))
-        if was not in old:
-            raise Refused(f"{path} must contain the list of all services: {was}")
-        return old.replace(was, becomes)
+        expected, replacement = (
+            list_format.format(", ".join(item.format(name) for name in names)) for names in (before, after)
+        )
+        if expected not in old:
+            raise Refused(f"{path} must contain the list of all services: {expected}")
+        return old.replace(expected, replacement)
 
-    return Edit(path, lambda old: replaced(old, others, grown), lambda old: replaced(old, grown, others))
+    return Edit(path, lambda old: replaced(old, others, all_names), lambda old: replaced(old, all_names, others))
 
 
 def with_name(listed: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -187,8 +189,8 @@ def locked(service: Service, root: Path) -> Edit:
     """The package in Cargo.lock, as Cargo writes it, so that `--locked` builds need no network."""
     manifest = crate(service)[f"{service.crate}/Cargo.toml"]
     dependencies = sorted(re.findall(r"^([a-z0-9_-]+)(?:\.workspace| = \{ workspace)", manifest, re.MULTILINE))
-    dependencies = [each for each in dependencies if each not in PACKAGE_FIELDS]
-    listed = "".join(f' "{each}",\n' for each in dependencies)
+    dependencies = [name for name in dependencies if name not in PACKAGE_FIELDS]
+    listed = "".join(f' "{name}",\n' for name in dependencies)
     text = (
         f'[[package]]\nname = "{service.name}"\nversion = "{versions.workspace(root)}"\ndependencies = [\n{listed}]\n\n'
     )
@@ -196,10 +198,10 @@ def locked(service: Service, root: Path) -> Edit:
 
     def add(old: str) -> str:
         packages = re.findall(r'^\[\[package\]\]\nname = "(.+)"$', old, re.MULTILINE)
-        for each in dependencies:
-            if packages.count(each) != 1:
-                raise Refused(f"Cargo.lock must have the package {each} of the template once")
-        after = next((each for each in packages if each > service.name), None)
+        for name in dependencies:
+            if packages.count(name) != 1:
+                raise Refused(f"Cargo.lock must have the package {name} of the template once")
+        after = next((name for name in packages if name > service.name), None)
         at = len(old) if after is None else old.index(beginning.format(after))
         return old[:at] + text + old[at:] if after else f"{old}\n{text[:-1]}"
 
@@ -228,7 +230,7 @@ def routed(path: str, service: Service) -> Edit:
     return Edit(
         path,
         lambda old: changed(old, lambda routes: [*routes[:-1], route, routes[-1]]),
-        lambda old: changed(old, lambda routes: [each for each in routes if each.split(" ")[0] != service.route]),
+        lambda old: changed(old, lambda routes: [entry for entry in routes if entry.split(" ")[0] != service.route]),
     )
 
 

@@ -18,7 +18,7 @@ from tools.common.progress import Failed
 # container engine a few seconds for health-ordered start; ten times that is taken for broken.
 READY_SECONDS = 60
 # The service that SCALE multiplies, and how many of it a machine with two cores can run beside a build.
-SCALED, MOST = "stats", 20
+SCALED, MAX_SCALE = "stats", 20
 # The system is on this machine, whatever proxy leads out of it.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -39,8 +39,8 @@ def port() -> int:
 def scale() -> int:
     """How many instances of stats to run: SCALE, or 1."""
     text = os.environ.get("SCALE") or "1"
-    if not (text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= MOST):
-        raise StackError(f"SCALE is {text!r}, but must be a number from 1 to {MOST}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= MAX_SCALE):
+        raise StackError(f"SCALE is {text!r}, but must be a number from 1 to {MAX_SCALE}")
     return int(text)
 
 

@@ -34,8 +34,8 @@ def main() -> int:
     except (Error, OSError, ValueError) as error:
         json.dump({"error": f"whom to trust cannot be read: {error}"}, sys.stdout)
         return 0
-    wanted = expected(question["repository"], question["ref"])
-    answers = [answer(verifier, wanted, bundle, question["digest"]) for bundle in question["bundles"]]
+    expected_policy = expected(question["repository"], question["ref"])
+    answers = [verify_bundle(verifier, expected_policy, bundle, question["digest"]) for bundle in question["bundles"]]
     json.dump({"attestations": answers}, sys.stdout)
     return 0
 
@@ -49,12 +49,12 @@ def trusted_root(file: str) -> TrustedRoot:
 def expected(repository: str, ref: str) -> policy.AllOf:
     """Signed for a workflow of that repository, whose run was of that repository (and ref), too."""
     home = f"https://github.com/{repository}"
-    wanted = [
+    policies = [
         policy.OIDCIssuerV2(ISSUER),
         policy.OIDCSourceRepositoryURI(home),
         SignedByWorkflow(f"{home}/.github/workflows/"),
     ]
-    return policy.AllOf([*wanted, *([policy.OIDCSourceRepositoryRef(ref)] if ref else [])])
+    return policy.AllOf([*policies, *([policy.OIDCSourceRepositoryRef(ref)] if ref else [])])
 
 
 class SignedByWorkflow:
@@ -69,11 +69,11 @@ class SignedByWorkflow:
             raise VerificationError(f"signed by {signer}, which does not begin {self.beginning}")
 
 
-def answer(verifier: Verifier, wanted: policy.AllOf, bundle: dict, digest: str) -> dict:
+def verify_bundle(verifier: Verifier, expected_policy: policy.AllOf, bundle: dict, digest: str) -> dict:
     """The statement of one attestation about the digest, or the reason to ignore it."""
     try:
         parsed = Bundle.from_json(json.dumps(bundle))
-        kind, payload = verifier.verify_dsse(parsed, wanted)
+        kind, payload = verifier.verify_dsse(parsed, expected_policy)
         if kind != PAYLOAD:
             raise VerificationError(f"it has {kind}, not {PAYLOAD}")
         statement = json.loads(payload)

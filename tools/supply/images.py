@@ -8,6 +8,7 @@ end in `-local`, so that they never take the place of what a workflow pushes for
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -28,11 +29,11 @@ Say = Callable[[str], None]
 
 
 # For both, so that a laptop, an environment and its successor on the other processor can run it.
-BOTH = tuple(sorted(MACHINES))
+PLATFORMS = tuple(sorted(MACHINES))
 
 
 @dataclass(frozen=True)
-class Whole:
+class MultiPlatformImage:
     """An image for both processors, and what it was just made of: for each the digest and the
     binary; nothing where the registry had it."""
 
@@ -62,24 +63,26 @@ class Images:
             self._credentials = credentials(self.aws)
         return Registry(address, *self._credentials)
 
-    def found(self, names: Sequence[str] = build.SERVICES, whole: bool = False) -> dict[str, str]:
-        """Those that are in the registry, by digest: for both processors, or else, unless they have
-        to be whole, for the one of the environment."""
+    def found(self, names: Sequence[str] = build.SERVICES, multi_platform: bool = False) -> dict[str, str]:
+        """Those that are in the registry, by digest: for both processors, or else, unless `multi_platform`
+        requires both, for the one of the environment."""
         found = {}
         for name in names:
-            for address, tag in ((place[name], tag) for place in self.places for tag in self._tags(name, whole)):
+            addresses = [repositories[name] for repositories in self.places]
+            for address, tag in itertools.product(addresses, self._tags(name, multi_platform)):
                 digest = digest_of(self.aws, address, tag)
-                if digest and not (whole and self.attested and bare(self.registry(address), digest)):
+                must_be_attested = multi_platform and self.attested
+                if digest and not (must_be_attested and lacks_attestation(self.registry(address), digest)):
                     found[name] = f"{address}@{digest}"
                     break
         return found
 
-    def _tags(self, name: str, whole: bool) -> list[str]:
+    def _tags(self, name: str, multi_platform: bool) -> list[str]:
         """Repositories for an image: an environment that requires attestations accepts only a workflow's."""
         if self.attested or not self.by_hand:
             return [self.tags[name]]
-        of_one = [] if whole else [self.tag(name, self.architecture)]
-        return [self.tags[name], self.tag(name), *of_one]
+        single_platform = [] if multi_platform else [self.tag(name, self.architecture)]
+        return [self.tags[name], self.tag(name), *single_platform]
 
     def tag(self, name: str, architecture: str = "") -> str:
         """The tag that is pushed from here, for one processor or for all."""
@@ -100,20 +103,20 @@ class Images:
             found[name] = f"{self.places[-1][name]}@{image.digest}"
         return {name: found[name] for name in build.SERVICES}
 
-    def ensure_whole(self, say: Say, name: str) -> Whole:
+    def ensure_multi_platform(self, say: Say, name: str) -> MultiPlatformImage:
         """The image of one service for both processors under one digest."""
-        found = self.found([name], whole=True)
+        found = self.found([name], multi_platform=True)
         if found:
             say(f"the registry has {name} of {self.tags[name][:12]}")
-            return Whole(found[name], {})
+            return MultiPlatformImage(found[name], {})
         images, parts = {}, {}
-        for architecture in BOTH:
+        for architecture in PLATFORMS:
             binary = finished_binaries([name], architecture)[name]
             images[architecture] = image = self._push(say, name, binary, architecture)
             parts[ARCHITECTURES[architecture]] = (image.digest, binary)
-        address, both = self.places[-1][name], oci.index(images)
-        self.registry(address).name(both, oci.INDEX, self.tag(name))
-        return Whole(f"{address}@{oci.digest(both)}", parts)
+        address, index = self.places[-1][name], oci.index(images)
+        self.registry(address).name(index, oci.INDEX, self.tag(name))
+        return MultiPlatformImage(f"{address}@{oci.digest(index)}", parts)
 
     def _push(self, say: Say, name: str, binary: Path, architecture: str) -> oci.Image:
         image = packed(name, binary, architecture)
@@ -132,12 +135,12 @@ class Images:
         return sum(layer["size"] for layer in manifest.get("layers", []))
 
 
-def bare(registry: Registry, digest: str) -> bool:
+def lacks_attestation(registry: Registry, digest: str) -> bool:
     """Whether an image, or one of its platforms, has no attestation: its push was interrupted before
     that. Made and pushed again it is the same, and gets it."""
     parts = [entry["digest"] for entry in registry.exactly(digest).get("manifests", [])]
-    kind, most = verify.BUNDLE, verify.BUNDLES
-    return any(not registry.attached(one, kind, most) for one in (digest, *parts))
+    kind, limit = verify.BUNDLE, verify.BUNDLES
+    return any(not registry.attached(part, kind, limit) for part in (digest, *parts))
 
 
 def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:

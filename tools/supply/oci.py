@@ -105,8 +105,8 @@ def index(images: dict[str, Image], annotations: dict[str, str] | None = None) -
         }
         for architecture, image in sorted(images.items())
     ]
-    whole = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
-    return canonical({**whole, "annotations": annotations} if annotations else whole)
+    document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+    return canonical({**document, "annotations": annotations} if annotations else document)
 
 
 def revision(binary: bytes) -> dict[str, str]:
@@ -150,12 +150,12 @@ class Registry:
 
     def digest_of(self, tag: str) -> str | None:
         """The manifest and digest of a tag; None when there is no such tag."""
-        status, headers, _ = self._ask("HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404))
+        status, headers, _ = self._request("HEAD", f"manifests/{tag}", {"accept": ACCEPTED}, allowed=(200, 404))
         return headers.get("docker-content-digest") if status == 200 else None
 
     def manifest(self, reference: str, architecture: str = "") -> dict:
         """The manifest of a name or digest; of an index the one for that processor, or the first."""
-        _, _, body = self._ask("GET", f"manifests/{reference}", {"accept": ACCEPTED})
+        _, _, body = self._request("GET", f"manifests/{reference}", {"accept": ACCEPTED})
         found = json.loads(body)
         if found.get("mediaType") != INDEX:
             return found
@@ -166,7 +166,7 @@ class Registry:
 
     def exactly(self, manifest_digest: str) -> dict:
         """The manifest that has this digest, whatever the registry would like to send."""
-        _, _, body = self._ask("GET", f"manifests/{manifest_digest}", {"accept": ACCEPTED})
+        _, _, body = self._request("GET", f"manifests/{manifest_digest}", {"accept": ACCEPTED})
         if digest(body) != manifest_digest:
             raise ImageError(f"{self.repository}: the registry sent something else than {manifest_digest}")
         return json.loads(body)
@@ -175,19 +175,19 @@ class Registry:
         """The documents of a kind that were attached to a digest (OCI distribution 1.1, "Listing
         Referrers"); a registry that cannot list them has them under a tag made of the digest."""
         accept = {"accept": INDEX}
-        status, _, body = self._ask("GET", f"referrers/{subject}", accept, allowed=(200, 404))
+        status, _, body = self._request("GET", f"referrers/{subject}", accept, allowed=(200, 404))
         if status == 404:
             tag = subject.replace(":", "-")
-            status, _, body = self._ask("GET", f"manifests/{tag}", accept, allowed=(200, 404))
+            status, _, body = self._request("GET", f"manifests/{tag}", accept, allowed=(200, 404))
         entries = json.loads(body).get("manifests", []) if status == 200 else []
-        wanted = [entry for entry in entries if entry.get("artifactType", "").startswith(kind)]
-        if len(wanted) > most:
-            raise ImageError(f"{self.repository}: {len(wanted)} documents are attached to {subject}")
-        manifests = [self.exactly(entry["digest"]) for entry in wanted]
+        matching = [entry for entry in entries if entry.get("artifactType", "").startswith(kind)]
+        if len(matching) > most:
+            raise ImageError(f"{self.repository}: {len(matching)} documents are attached to {subject}")
+        manifests = [self.exactly(entry["digest"]) for entry in matching]
         return [json.loads(self.blob(manifest["layers"][0]["digest"])) for manifest in manifests]
 
     def blob(self, blob_digest: str) -> bytes:
-        _, _, body = self._ask("GET", f"blobs/{blob_digest}")
+        _, _, body = self._request("GET", f"blobs/{blob_digest}")
         if digest(body) != blob_digest:
             raise ImageError(f"{self.repository}: the registry sent something else than {blob_digest}")
         return body
@@ -207,21 +207,21 @@ class Registry:
 
     def put(self, tag: str, kind: str, manifest: bytes) -> None:
         """Give a tag to a manifest whose parts are there."""
-        self._ask("PUT", f"manifests/{tag}", {"content-type": kind}, manifest, allowed=(201,))
+        self._request("PUT", f"manifests/{tag}", {"content-type": kind}, manifest, allowed=(201,))
 
     def _push_blob(self, blob: bytes) -> None:
         name = digest(blob)
-        status, _, _ = self._ask("HEAD", f"blobs/{name}", allowed=(200, 404))
+        status, _, _ = self._request("HEAD", f"blobs/{name}", allowed=(200, 404))
         if status == 200:
             return
-        _, headers, _ = self._ask("POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,))
+        _, headers, _ = self._request("POST", "blobs/uploads/", {"content-length": "0"}, b"", allowed=(202,))
         octets = {"content-type": "application/octet-stream"}
-        _, headers, _ = self._ask("PATCH", headers["location"], octets, blob, allowed=(202,))
+        _, headers, _ = self._request("PATCH", headers["location"], octets, blob, allowed=(202,))
         place = headers["location"]
         place += ("&" if "?" in place else "?") + urllib.parse.urlencode({"digest": name})
-        self._ask("PUT", place, octets, b"", allowed=(201,))
+        self._request("PUT", place, octets, b"", allowed=(201,))
 
-    def _ask(
+    def _request(
         self,
         method: str,
         place: str,

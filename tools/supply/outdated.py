@@ -23,7 +23,7 @@ RUST = "https://static.rust-lang.org/dist/channel-rust-stable.toml"
 TOKEN = "https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/rust:pull"
 MANIFEST = "https://registry-1.docker.io/v2/library/rust/manifests/"
 INDEXES = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
-BASE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTILINE)
+PINNED_IMAGE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
 def main() -> int:
@@ -32,8 +32,8 @@ def main() -> int:
 
 def report() -> None:
     build.ensure_tools("build")
-    parts = {"crates": crates(), "wheels": wheels(), "compiler": compiler(), "the build image": bases()}
-    lines = [f"{what}: {line}" for what, found in parts.items() for line in found or ["up to date"]]
+    parts = {"crates": crates(), "wheels": wheels(), "compiler": compiler(), "the build image": build_image()}
+    lines = [f"{part}: {line}" for part, found in parts.items() for line in found or ["up to date"]]
     print("\n".join(lines))
     github.summary("\n".join(["```", *lines, "```"]))
 
@@ -61,9 +61,9 @@ def compiler() -> list[str]:
     return [f"Rust {toolchain.CHANNEL} -> {newest[1]}"] if behind else []
 
 
-def bases() -> list[str]:
+def build_image() -> list[str]:
     """Whether the tag of the Dockerfile's build image has a newer digest than the pinned one."""
-    tag, pinned = base((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    tag, pinned = pinned_image((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     with urllib.request.urlopen(TOKEN, timeout=60) as answer:
         token = json.load(answer)["token"]
     headers = {"authorization": f"Bearer {token}", "accept": INDEXES}
@@ -73,9 +73,9 @@ def bases() -> list[str]:
     return [f"rust:{tag} {pinned} -> {newest}"] if newest != pinned else []
 
 
-def base(text: str) -> tuple[str, str]:
+def pinned_image(text: str) -> tuple[str, str]:
     """The tag and the digest of the image that the Dockerfile compiles in."""
-    found = BASE.search(text)
+    found = PINNED_IMAGE.search(text)
     if found is None:
         raise build.BuildError("the Dockerfile pins no Rust image by tag and digest")
     return found[1], found[2]

@@ -22,7 +22,7 @@ from tools.common.environments import Refused
 from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.supply import oci, sbom
-from tools.supply.images import BOTH, MACHINES, finished_binaries
+from tools.supply.images import MACHINES, PLATFORMS, finished_binaries
 
 DIST = ROOT / "target" / "dist"
 
@@ -44,7 +44,7 @@ def dist() -> None:
     DIST.mkdir(parents=True, exist_ok=True)
     for old in DIST.iterdir():
         old.unlink()
-    for architecture in BOTH:
+    for architecture in PLATFORMS:
         binaries = finished_binaries(build.SERVICES, architecture)
         file = archive(architecture)
         file.write_bytes(packed([*binaries.values(), ROOT / "LICENSE"]))
@@ -70,23 +70,25 @@ def image() -> None:
         raise Refused(f"S is {name!r}, but must be one of {', '.join(build.SERVICES)}")
     releasable()
     stage, images = dockerfile.stage(name), {}
-    for architecture in BOTH:
+    for architecture in PLATFORMS:
         images[architecture] = oci.pack(stage, unpacked(architecture, name), architecture)
     source = f"https://github.com/{github.repository_name()}"
-    about = {"title": f"system-stats {name}", "source": source, "version": version(), "licenses": "MIT"}
-    annotations = {f"org.opencontainers.image.{key}": value for key, value in about.items()}
-    whole = oci.index(images, annotations)
+    labels = {"title": f"system-stats {name}", "source": source, "version": version(), "licenses": "MIT"}
+    annotations = {f"org.opencontainers.image.{key}": value for key, value in labels.items()}
+    multi_platform = oci.index(images, annotations)
     registry = published(name)
-    for architecture, one in images.items():
-        registry.push(one, f"{version()}-{oci.ARCHITECTURES[architecture]}")
-    registry.name(whole, oci.INDEX, version())
+    for architecture, platform_image in images.items():
+        registry.push(platform_image, f"{version()}-{oci.ARCHITECTURES[architecture]}")
+    registry.name(multi_platform, oci.INDEX, version())
     # A version such as 1.0.0-rc.1 is for those who name it.
-    if "-" not in version() and registry.digest_of("latest") != oci.digest(whole):
-        registry.put("latest", oci.INDEX, whole)
-    digests = {oci.ARCHITECTURES[architecture]: one.digest for architecture, one in images.items()}
-    print(f"release: {address(name)}:{version()}@{oci.digest(whole)}")
+    if "-" not in version() and registry.digest_of("latest") != oci.digest(multi_platform):
+        registry.put("latest", oci.INDEX, multi_platform)
+    digests = {
+        oci.ARCHITECTURES[architecture]: platform_image.digest for architecture, platform_image in images.items()
+    }
+    print(f"release: {address(name)}:{version()}@{oci.digest(multi_platform)}")
     attest = str(github.can_attest()).lower()
-    github.output("publish", name=address(name), digest=oci.digest(whole), attest=attest, **digests)
+    github.output("publish", name=address(name), digest=oci.digest(multi_platform), attest=attest, **digests)
 
 
 def unpacked(architecture: str, name: str) -> bytes:
@@ -145,19 +147,19 @@ def publish() -> None:
 def releasable() -> tuple[str, str]:
     """The tag and its notes; Refused for a tag that cannot be released."""
     tag = tagged_on_main()
-    return tag, notes_of((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
+    return tag, changelog_section((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
 
 
 def tagged_on_main() -> str:
     """The tag that is released; only a commit on main is."""
-    tag = github.wanted("GITHUB_REF_NAME", "the tag, such as v1.0.0; a workflow sets it")
-    agrees(tag, version())
+    tag = github.required_variable("GITHUB_REF_NAME", "the tag, such as v1.0.0; a workflow sets it")
+    check_tag(tag, version())
     if not toolchain.answer(["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]):
         raise Refused(f"{tag} is not of a commit on main")
     return tag
 
 
-def agrees(tag: str, workspace: str) -> None:
+def check_tag(tag: str, workspace: str) -> None:
     if tag != f"v{workspace}":
         raise Refused(f"the tag is {tag}, and the workspace's version is {workspace}")
 
@@ -170,9 +172,9 @@ def how_to_run(tag: str) -> str:
     )
 
 
-def notes_of(changelog: str, tag: str, workspace: str) -> str:
+def changelog_section(changelog: str, tag: str, workspace: str) -> str:
     """The changelog's section of a tag, which must be that of the workspace's version."""
-    agrees(tag, workspace)
+    check_tag(tag, workspace)
     found = re.search(rf"^## \[?{re.escape(workspace)}\]?[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
         raise Refused(f"CHANGELOG.md has nothing under `## {workspace}`")

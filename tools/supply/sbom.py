@@ -75,9 +75,9 @@ def packages(binary: bytes) -> list[dict]:
         raise NoList(f"the section {SECTION} is damaged: {error}") from None
 
 
-def section(binary: bytes, wanted: str) -> bytes | None:
+def section(binary: bytes, name: str) -> bytes | None:
     try:
-        found = [one for one in elf.sections(binary) if one.name == wanted]
+        found = [entry for entry in elf.sections(binary) if entry.name == name]
     except ValueError as error:
         raise NoList(str(error)) from None
     return binary[found[0].offset : found[0].offset + found[0].size] if found else None

@@ -84,8 +84,8 @@ def verify(
     for platform in platforms(manifest, digest):
         bill = attested(registry, platform, builder, BILL)
         binary, labeled = content(registry, platform, service)
-        fits(service, bill["predicate"], binary)
-        of_commit(service, binary, labeled, provenance, expected, preview)
+        check_bill(service, bill["predicate"], binary)
+        check_commit(service, binary, labeled, provenance, expected, preview)
     say(
         f"{service} {digest[:19]} is of {(labeled or '')[:12]}, built by {builder.repository} at"
         f" {provenance['commit'][:12]} ({provenance['ref']}) in {provenance['run']}"
@@ -107,7 +107,8 @@ def attested(registry: Registry, digest: str, builder: Builder, kind: str) -> di
     bundles = registry.attached(digest, BUNDLE, BUNDLES)
     if not bundles:
         raise NotVerified(f"{registry.repository}@{digest} has no attestation in the registry")
-    answers = ask({"bundles": bundles, "digest": digest, "repository": builder.repository, "ref": builder.ref})
+    question = {"bundles": bundles, "digest": digest, "repository": builder.repository, "ref": builder.ref}
+    answers = verify_bundles(question)
     good = [answer for answer in answers if answer.get("type") == kind]
     if good:
         return good[0]
@@ -118,7 +119,7 @@ def attested(registry: Registry, digest: str, builder: Builder, kind: str) -> di
     )
 
 
-def ask(question: dict) -> list[dict]:
+def verify_bundles(question: dict) -> list[dict]:
     """attestation.py's answers."""
     question["trusted_root"] = os.environ.get("TRUSTED_ROOT", "")
     try:
@@ -133,8 +134,8 @@ def ask(question: dict) -> list[dict]:
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise NotVerified(f"attestations cannot be verified here: {error}") from None
     if "attestations" not in answer:
-        why = answer.get("error") or done.stderr.decode("utf-8", "replace").strip()[-500:]
-        raise NotVerified(f"attestations cannot be verified here: {why}")
+        reason = answer.get("error") or done.stderr.decode("utf-8", "replace").strip()[-500:]
+        raise NotVerified(f"attestations cannot be verified here: {reason}")
     return answer["attestations"]
 
 
@@ -159,7 +160,7 @@ def content(registry: Registry, digest: str, service: str) -> tuple[bytes, str |
         raise NotVerified(f"{registry.repository}@{digest} is no image like ours: {error!r}") from None
 
 
-def fits(service: str, bill: dict, binary: bytes) -> None:
+def check_bill(service: str, bill: dict, binary: bytes) -> None:
     try:
         wrong = sbom.differences(service, bill, binary)
     except sbom.NoList as error:
@@ -170,17 +171,17 @@ def fits(service: str, bill: dict, binary: bytes) -> None:
 
 def known(revision: str) -> bool:
     """Whether a commit is in this clone, or can be fetched by its name."""
-    there = ("cat-file", "-e", f"{revision}^{{commit}}")
-    if commit.git(toolchain.ROOT, *there) is None:
+    commit_exists = ("cat-file", "-e", f"{revision}^{{commit}}")
+    if commit.git(toolchain.ROOT, *commit_exists) is None:
         fetch(revision)
-    return commit.git(toolchain.ROOT, *there) is not None
+    return commit.git(toolchain.ROOT, *commit_exists) is not None
 
 
 def fetch(revision: str) -> None:
     commit.git(toolchain.ROOT, "fetch", "--quiet", "--no-tags", "origin", revision)
 
 
-def of_commit(
+def check_commit(
     service: str, binary: bytes, labeled: str | None, provenance: dict, expected: str | None, preview: bool = False
 ) -> None:
     """The commit is the same in image and binary, it is the expected one, and the run had it."""

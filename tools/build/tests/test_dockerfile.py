@@ -79,11 +79,11 @@ class Layers(unittest.TestCase):
 
 class BuildImage(unittest.TestCase):
     def test_it_is_pinned_and_has_the_compiler_of_rust_toolchain_toml(self) -> None:
-        tag, digest = outdated.base(TEXT)
+        tag, digest = outdated.pinned_image(TEXT)
         self.assertEqual(tag, f"{toolchain.CHANNEL}-bookworm")
         self.assertRegex(digest, "^sha256:[0-9a-f]{64}$")
         with self.assertRaisesRegex(build.BuildError, "by tag and digest"):
-            outdated.base(TEXT.replace(f"@{digest}", ""))
+            outdated.pinned_image(TEXT.replace(f"@{digest}", ""))
 
 
 class Bake(unittest.TestCase):

@@ -28,16 +28,16 @@ class ApprovalAfterFourDays(Case):
         run = mock.Mock(plan_file=Path("plan"))
         run.output.return_value = {"release": running}
         run.show.return_value = plan
-        here = mock.Mock(environment=environments.named("staging"))
-        here.terraform.return_value = run
-        here.variables.return_value = []
+        session = mock.Mock(environment=environments.named("staging"))
+        session.terraform.return_value = run
+        session.variables.return_value = []
         with (
-            mock.patch.multiple(ci, session=mock.Mock(return_value=here), now=lambda: at),
+            mock.patch.multiple(ci, session=mock.Mock(return_value=session), now=lambda: at),
             mock.patch.multiple(ci, version=lambda: PLANNED.revision, superseded=lambda *_: superseded),
             mock.patch.multiple(ci.deploy, attested=mock.Mock()),
             mock.patch.multiple(ci.rollout, wait=mock.Mock()),
             mock.patch.object(ci.Deployed, "of"),
-            mock.patch.object(ci, "say") as said,
+            mock.patch.object(ci, "say") as say,
         ):
             try:
                 ci.do_apply()
@@ -45,7 +45,7 @@ class ApprovalAfterFourDays(Case):
                 run.apply.assert_not_called()
                 return str(refused)
         run.apply.assert_called_once_with()
-        return said.call_args_list[0].args[0]
+        return say.call_args_list[0].args[0]
 
     def test_the_same_changes_are_applied(self):
         self.assertEqual(

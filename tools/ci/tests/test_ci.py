@@ -48,23 +48,23 @@ class Previews(unittest.TestCase):
         for keys in ((), ("environments/preview-2/terraform.tfstate", "environments/preview/releases.json")):
             with self.assertRaisesRegex(Refused, "pr-12 uses .* run `make deploy ENV=preview` first"):
                 self.session("pr-12", *keys).variables(VERSION)
-        there = self.session("pr-12", "environments/preview/terraform.tfstate")
-        self.assertEqual(there.variables(VERSION), session.variables_of(there.environment, VERSION))
+        prepared = self.session("pr-12", "environments/preview/terraform.tfstate")
+        self.assertEqual(prepared.variables(VERSION), session.variables_of(prepared.environment, VERSION))
         # Other environments have their own.
         self.assertTrue(self.session("dev").variables(VERSION))
 
     def test_what_previews_share_has_terraform_of_its_own_and_no_images(self):
-        here = self.session("preview")
-        self.assertEqual(here.environment.terraform, environments.TF / "previews")
+        preview = self.session("preview")
+        self.assertEqual(preview.environment.terraform, environments.TF / "previews")
         self.assertEqual(self.session("pr-12").environment.terraform, environments.TF)
-        (file,) = here.variables(None)
+        (file,) = preview.variables(None)
         values = json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))
         self.assertEqual(values, {"region": "us-east-1", "account_id": None, "account_role": None})
 
     def test_it_is_not_destroyed_under_a_preview(self):
         keys = ("environments/pr-1/terraform.tfstate", "environments/pr-x/terraform.tfstate")
-        here = self.session("preview", *keys)
-        with mock.patch.object(deploy, "session", return_value=here):
+        preview = self.session("preview", *keys)
+        with mock.patch.object(deploy, "session", return_value=preview):
             with self.assertRaisesRegex(Refused, "preview is used by pr-1: destroy"):
                 deploy.do_destroy()
 
@@ -100,9 +100,9 @@ class Settings(unittest.TestCase):
                 ask()
 
     def test_addresses_come_from_the_account_s_outputs_where_they_are_given(self):
-        told = {"repositories": {"stats": "registry.example/stats"}}
-        with mock.patch.dict(os.environ, {"ACCOUNT": json.dumps(told)}):
-            self.assertEqual(images.addresses(mock.Mock(), "repositories", "x"), told["repositories"])
+        outputs = {"repositories": {"stats": "registry.example/stats"}}
+        with mock.patch.dict(os.environ, {"ACCOUNT": json.dumps(outputs)}):
+            self.assertEqual(images.addresses(mock.Mock(), "repositories", "x"), outputs["repositories"])
         with mock.patch.dict(os.environ, {"ACCOUNT": "nonsense"}), self.assertRaises(Refused):
             images.addresses(mock.Mock(), "repositories", "x")
 
@@ -147,9 +147,9 @@ class KeptPlans(Case):
         def plan(after, desired=2, address="a", actions=("update",)):
             before = {"image": "old", "desired_count": desired}
             change = {"before": before, "after": {"image": after, "desired_count": desired}}
-            one = {"address": address, "change": {**change, "actions": list(actions)}}
+            changed = {"address": address, "change": {**change, "actions": list(actions)}}
             other = {"address": "z", "change": {"before": {}, "after": {}, "actions": ["no-op"]}}
-            return plans.digest({"resource_changes": [one, other]})
+            return plans.digest({"resource_changes": [changed, other]})
 
         self.assertEqual(plan("new"), plan("new", desired=5))
         for other in (plan("newer"), plan("new", address="b"), plan("new", actions=("delete",))):
@@ -217,21 +217,21 @@ class Reviews(unittest.TestCase):
         ):
             self.assertEqual(github.Repository().supersede("main.yaml", 5), [3, 4])
         ended = [call.args[1] for call in called.call_args_list if call.args[0] == "POST"]
-        self.assertEqual(ended, [f"repos/a/b/actions/runs/{one}/cancel" for one in (30, 40)])
+        self.assertEqual(ended, [f"repos/a/b/actions/runs/{run}/cancel" for run in (30, 40)])
 
     def test_a_private_repository_is_attested_where_github_does(self):
-        for private, wanted, expected in (
+        for private, variable, expected in (
             ("false", "", True),
             ("", "", True),
             ("true", "", False),
             ("true", "on", True),
         ):
             with (
-                mock.patch.dict(os.environ, {"PRIVATE": private, "ATTEST": wanted}),
-                mock.patch.object(github, "say") as said,
+                mock.patch.dict(os.environ, {"PRIVATE": private, "ATTEST": variable}),
+                mock.patch.object(github, "say") as say,
             ):
                 self.assertIs(github.can_attest(), expected)
-                self.assertIs(said.called, not expected)
+                self.assertIs(say.called, not expected)
 
 
 class Comments(unittest.TestCase):
@@ -239,8 +239,8 @@ class Comments(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "plan-pr-7.md").write_text("**Plan**\n")
             Path(folder, "page.png").write_text("no text")
-            told = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
-            text = ci.comment(told, Path(folder))
+            variables = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
+            text = ci.comment(variables, Path(folder))
             self.assertTrue(text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)"))
             self.assertIn("**Plan**", text)
             self.assertTrue(ci.comment({}, Path(folder)).startswith("## There is no preview"))
@@ -265,12 +265,12 @@ class Releases(unittest.TestCase):
     changelog = "# Changelog\n\n## Unreleased\n\n- later\n\n## 1.2.0 - 2026-11-25\n\n- now\n\n## 1.1.0\n"
 
     def test_its_text_is_the_changelog_s_section(self):
-        self.assertEqual(release.notes_of(self.changelog, "v1.2.0", "1.2.0"), "- now")
+        self.assertEqual(release.changelog_section(self.changelog, "v1.2.0", "1.2.0"), "- now")
 
     def test_what_does_not_agree_is_refused(self):
         for tag, workspace in (("v1.3.0", "1.2.0"), ("v1.3.0", "1.3.0"), ("v1.1.0", "1.1.0")):
             with self.assertRaises(Refused, msg=tag):
-                release.notes_of(self.changelog, tag, workspace)
+                release.changelog_section(self.changelog, tag, workspace)
 
     def test_an_archive_is_the_same_whenever_it_is_packed(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -283,32 +283,32 @@ class Releases(unittest.TestCase):
 
 class BothProcessors(unittest.TestCase):
     def test_one_name_leads_to_the_image_of_each(self):
-        one = {name: oci.Image(name.encode(), b"{}", b"layer") for name in ("X86_64", "ARM64")}
-        index = json.loads(oci.index(one))
+        platforms = {name: oci.Image(name.encode(), b"{}", b"layer") for name in ("X86_64", "ARM64")}
+        index = json.loads(oci.index(platforms))
         found = {entry["platform"]["architecture"]: entry["digest"] for entry in index["manifests"]}
-        self.assertEqual(found, {"amd64": one["X86_64"].digest, "arm64": one["ARM64"].digest})
-        self.assertEqual(oci.index(one), oci.index(dict(reversed(list(one.items())))))
+        self.assertEqual(found, {"amd64": platforms["X86_64"].digest, "arm64": platforms["ARM64"].digest})
+        self.assertEqual(oci.index(platforms), oci.index(dict(reversed(list(platforms.items())))))
 
 
 class TagsOfImages(unittest.TestCase):
     """Tags cannot be moved, so bytes of a laptop must not have the tags of a workflow's images."""
 
-    def tags(self, inside, attested_by, whole):
+    def tags(self, inside, attested_by, multi_platform):
         environment = mock.Mock(architecture="ARM64", attested_by=attested_by, preview=False)
         with (
             mock.patch.dict(os.environ, {"GITHUB_ACTIONS": inside, "ACCOUNT": '{"repositories": {"a": "b"}}'}),
             mock.patch.object(images.commit, "made_from", return_value="1234 2026-11-25"),
         ):
-            return images.Images(mock.Mock(), environment, "1234")._tags("stats", whole)
+            return images.Images(mock.Mock(), environment, "1234")._tags("stats", multi_platform)
 
     def test_a_workflow_sees_and_makes_its_own_alone(self):
-        self.assertEqual(self.tags("true", None, whole=True), ["1234"])
-        self.assertEqual(self.tags("true", "acme/shop", whole=False), ["1234"])
+        self.assertEqual(self.tags("true", None, multi_platform=True), ["1234"])
+        self.assertEqual(self.tags("true", "acme/shop", multi_platform=False), ["1234"])
 
     def test_by_hand_there_are_others_unless_attestations_are_wanted(self):
-        self.assertEqual(self.tags("", None, whole=False), ["1234", "1234-local", "1234-arm64-local"])
-        self.assertEqual(self.tags("", None, whole=True), ["1234", "1234-local"])
-        self.assertEqual(self.tags("", "acme/shop", whole=False), ["1234"])
+        self.assertEqual(self.tags("", None, multi_platform=False), ["1234", "1234-local", "1234-arm64-local"])
+        self.assertEqual(self.tags("", None, multi_platform=True), ["1234", "1234-local"])
+        self.assertEqual(self.tags("", "acme/shop", multi_platform=False), ["1234"])
 
     def test_ecr_s_own_api_is_asked_and_only_a_missing_image_is_none(self):
         client = mock.Mock()
@@ -327,11 +327,11 @@ class HalfPushed(unittest.TestCase):
     def test_an_image_without_a_word_for_each_processor_is_made_again(self):
         registry = mock.Mock()
         registry.exactly.return_value = {"manifests": [{"digest": "amd64"}, {"digest": "arm64"}]}
-        for attached, bare in (
+        for attached, lacks_attestation in (
             ({"index", "amd64", "arm64"}, False),
             ({"index", "amd64"}, True),
             ({"amd64", "arm64"}, True),
             (set(), True),
         ):
-            registry.attached = lambda one, *_, attached=attached: ["a bundle"] if one in attached else []
-            self.assertIs(images.bare(registry, "index"), bare, attached)
+            registry.attached = lambda digest, *_, attached=attached: ["a bundle"] if digest in attached else []
+            self.assertIs(images.lacks_attestation(registry, "index"), lacks_attestation, attached)

@@ -64,7 +64,7 @@ class TheRules(Case):
         self.assertIn(old, text)
         (self.root / name).write_text(text.replace(old, new, 1))
 
-    def judged(self, *checks):
+    def cargo_deny(self, *checks):
         # Its lock file follows the changed manifests, from what is downloaded already.
         command = [word for word in check.deny(*checks) if word != "--locked"]
         done = subprocess.run(
@@ -77,13 +77,13 @@ class TheRules(Case):
         )
         return done.returncode, done.stdout.decode()
 
-    def refused(self, why, *checks):
-        code, text = self.judged(*checks)
+    def refused(self, reason, *checks):
+        code, text = self.cargo_deny(*checks)
         self.assertNotEqual(code, 0, text)
-        self.assertIn(why, text)
+        self.assertIn(reason, text)
 
     def test_the_workspace_passes(self):
-        code, text = self.judged("licenses", "bans", "sources")
+        code, text = self.cargo_deny("licenses", "bans", "sources")
         self.assertEqual(code, 0, text)
 
     def test_only_the_gateway_names_pingora_and_only_the_page_yew(self):
@@ -124,7 +124,7 @@ class TheRules(Case):
 
     def test_an_advisory_about_something_else_is_none(self):
         self.database("left-pad")
-        code, text = self.judged("advisories")
+        code, text = self.cargo_deny("advisories")
         self.assertEqual(code, 0, text)
 
     def test_a_database_that_cannot_be_reached_is_no_good_news(self):

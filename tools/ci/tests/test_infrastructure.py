@@ -40,14 +40,14 @@ class TheProviders(BareClone):
         # It leaves out its own script and the option with its folder, and runs the rest.
         write(
             python,
-            f'#!/bin/sh\necho "fake $*" >> {self.place}/asked\n[ "$1" = -m ] && exit 0\n'
+            f'#!/bin/sh\necho "fake $*" >> {self.place}/calls\n[ "$1" = -m ] && exit 0\n'
             'shift 3; TF_REATTACH_PROVIDERS=here exec "$@"\n',
         )
         python.chmod(0o755)
 
-    def asked_of_the_real_provider(self) -> list[str]:
+    def calls_of_the_real_provider(self) -> list[str]:
         """The commands of Terraform that did not run within the fake."""
-        lines = self.asked().splitlines()
+        lines = self.calls().splitlines()
         within = [line.partition(" terraform ")[2] for line in lines if line.startswith("fake ")]
         alone = [line.partition(" ")[2] for line in lines if line.startswith("terraform ")]
         for line in within:
@@ -59,13 +59,13 @@ class TheProviders(BareClone):
         self.provide("terraform", VERSION + WITHOUT_NETWORK)
         self.install_fake()
         infrastructure.check()
-        tests = [line for line in self.asked().splitlines() if line.startswith("fake ") and " test " in line]
+        tests = [line for line in self.calls().splitlines() if line.startswith("fake ") and " test " in line]
         environments = len(infrastructure.environments())
         self.assertGreater(environments, 0)
         # Each folder's own, and for the root those of its refusals and of previews.
         self.assertEqual(len(tests), len(infrastructure.FOLDERS) + 1 + 2 * environments)
-        self.assertIn("-m unittest discover -s", self.asked())
-        [attempt] = self.asked_of_the_real_provider()
+        self.assertIn("-m unittest discover -s", self.calls())
+        [attempt] = self.calls_of_the_real_provider()
         self.assertIn(" init ", attempt)
         self.assertIn("test: SKIPPED: module with the real provider", self.stdout.getvalue())
 
@@ -75,12 +75,12 @@ class TheProviders(BareClone):
         infrastructure.check()
         commands = [
             re.sub(r"-chdir=.+/(\w+) (init|validate|test) .*", r"\1 \2", line)
-            for line in self.asked_of_the_real_provider()
+            for line in self.calls_of_the_real_provider()
         ]
         folders = [folder.name for folder in infrastructure.FOLDERS.values()]
         expected = [f"{folder} {command}" for folder in folders for command in ("init", "validate")]
         self.assertEqual(commands, expected + ["tf test"] * len(infrastructure.environments()))
-        for line in self.asked_of_the_real_provider():
+        for line in self.calls_of_the_real_provider():
             # No account: with anything but mocks the provider would sign in.
             self.assertNotRegex(line, "test (?!.*plan_offline)")
         self.assertNotRegex(self.stdout.getvalue(), "SKIPPED: .*provider")

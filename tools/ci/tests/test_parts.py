@@ -95,7 +95,7 @@ class Parts(Case):
         }
         run = self.perform(known, scripts)
         with contextlib.redirect_stdout(self.output):
-            report.repeat_ends(run.failed, self.folder)
+            report.print_log_ends(run.failed, self.folder)
         end = self.output.getvalue().rsplit("unrelated", 1)[1]
         self.assertIn("why", end)
         self.assertNotIn("first", end)
@@ -118,7 +118,7 @@ class Parts(Case):
         selected: list[str] = []
 
         def pytest(_name: str, arguments: list[str]) -> None:
-            selected.extend(each for each in arguments if each.startswith("e2e/"))
+            selected.extend(argument for argument in arguments if argument.startswith("e2e/"))
 
         with mock.patch.object(parts, "pytest", pytest), mock.patch.object(parts, "browser", lambda: "chromium"):
             for name in parts.PAGE_TESTS:

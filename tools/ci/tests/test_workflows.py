@@ -240,7 +240,7 @@ class TheFolder(unittest.TestCase):
     def test_dependabot_renews_every_configuration_of_terraform_at_once(self):
         text = (ROOT / ".github" / "dependabot.yaml").read_text(encoding="utf-8")
         updates = workflows.yaml.safe_load(text)["updates"]
-        (terraform,) = (one for one in updates if one["package-ecosystem"] == "terraform")
+        (terraform,) = (update for update in updates if update["package-ecosystem"] == "terraform")
         pinned = {f"/{file.parent.relative_to(ROOT)}" for file in (ROOT / "tf").rglob("versions.tf")}
         self.assertEqual(set(terraform["directories"]), pinned)
         self.assertEqual([group["patterns"] for group in terraform["groups"].values()], [["*"]])

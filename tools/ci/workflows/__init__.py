@@ -64,10 +64,10 @@ def ancestors(jobs: dict[str, dict], name: str) -> set[str]:
     found: set[str] = set()
     todo = list(needs(jobs[name]))
     while todo:
-        one = todo.pop()
-        if one not in found and one in jobs:
-            found.add(one)
-            todo += needs(jobs[one])
+        needed = todo.pop()
+        if needed not in found and needed in jobs:
+            found.add(needed)
+            todo += needs(jobs[needed])
     return found
 
 

@@ -14,7 +14,7 @@ TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?[0-9]+(?:\.[0-9]+)?)"
     r"|(?P<word>[A-Za-z_][\w-]*)|(?P<sign>&&|\|\||[=!<>]=|[().,\[\]!<>*]))"
 )
-WHOLE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 STATUS = ("always", "cancelled", "failure", "success")
 
 
@@ -35,7 +35,7 @@ def fill(text: str, context: dict) -> Any:
     alone = only(text)
     if alone:
         return evaluate(alone, context)
-    parts = WHOLE.split(text)
+    parts = EXPRESSION.split(text)
     values = [evaluate(part, context) if index % 2 else part for index, part in enumerate(parts)]
     return UNKNOWN if UNKNOWN in values else "".join(written(value) for value in values)
 
@@ -51,18 +51,18 @@ def condition(text: str, context: dict) -> Any:
 
 def only(text: str) -> str:
     """The expression of a text that is nothing but one; else nothing."""
-    parts = WHOLE.split(text.strip())
+    parts = EXPRESSION.split(text.strip())
     return parts[1] if len(parts) == 3 and not parts[0] and not parts[2] else ""
 
 
 def inside(text: str) -> list[str]:
     """The expressions in a text."""
-    return [part.strip() for part in WHOLE.findall(text)]
+    return [part.strip() for part in EXPRESSION.findall(text)]
 
 
 def evaluate(text: str, context: dict) -> Any:
     parser = _Parser(text, context)
-    value = parser.either()
+    value = parser.disjunction()
     if parser.ahead is not None:
         raise ExpressionError(f"{text!r}: {parser.ahead[1]!r} is too much")
     return value
@@ -106,20 +106,20 @@ class _Parser:
             return self.step()[1]
         return ""
 
-    def need(self, sign: str) -> None:
+    def expect(self, sign: str) -> None:
         if not self.sign(sign):
             raise ExpressionError(f"{self.text!r}: {sign!r} is missing")
 
-    def either(self) -> Any:
-        value = self.both()
+    def disjunction(self) -> Any:
+        value = self.conjunction()
         while self.sign("||"):
-            value = self._choose(value, self.both(), True)
+            value = self._choose(value, self.conjunction(), True)
         return value
 
-    def both(self) -> Any:
-        value = self.compared()
+    def conjunction(self) -> Any:
+        value = self.comparison()
         while self.sign("&&"):
-            value = self._choose(value, self.compared(), False)
+            value = self._choose(value, self.comparison(), False)
         return value
 
     @staticmethod
@@ -128,10 +128,10 @@ class _Parser:
             return decisive if truth(second) is decisive else UNKNOWN
         return first if truth(first) is decisive else second
 
-    def compared(self) -> Any:
-        value = self.denied()
+    def comparison(self) -> Any:
+        value = self.negation()
         while sign := self.sign("==", "!="):
-            other = self.denied()
+            other = self.negation()
             if UNKNOWN in (value, other):
                 value = UNKNOWN
             else:
@@ -139,16 +139,16 @@ class _Parser:
                 value = value if sign == "==" else not value
         return value
 
-    def denied(self) -> Any:
+    def negation(self) -> Any:
         if self.sign("!"):
-            value = truth(self.denied())
+            value = truth(self.negation())
             return UNKNOWN if value is UNKNOWN else not value
         return self.value()
 
     def value(self) -> Any:
         if self.sign("("):
-            value = self.either()
-            self.need(")")
+            value = self.disjunction()
+            self.expect(")")
             return value
         if self.ahead is None:
             raise ExpressionError(f"{self.text!r} ends too early")
@@ -161,12 +161,12 @@ class _Parser:
             raise ExpressionError(f"{self.text!r}: {text!r} is not expected")
         if text in ("true", "false", "null"):
             return {"true": True, "false": False, "null": None}[text]
-        return self.called(text) if self.sign("(") else self.looked_up(text)
+        return self.function_call(text) if self.sign("(") else self.lookup(text)
 
-    def called(self, name: str) -> Any:
+    def function_call(self, name: str) -> Any:
         arguments = []
         while not self.sign(")"):
-            arguments.append(self.either())
+            arguments.append(self.disjunction())
             self.sign(",")
         if name in STATUS:
             return self.context["status"][name]
@@ -174,7 +174,7 @@ class _Parser:
             raise ExpressionError(f"{self.text!r}: there is no function {name}")
         return UNKNOWN if UNKNOWN in arguments else FUNCTIONS[name](*arguments)
 
-    def looked_up(self, name: str) -> Any:
+    def lookup(self, name: str) -> Any:
         if name not in self.context:
             raise ExpressionError(f"{self.text!r}: {name} is not known here")
         value = self.context[name]
@@ -182,8 +182,8 @@ class _Parser:
             if sign == ".":
                 key = self.step()[1]
             else:
-                key = self.either()
-                self.need("]")
+                key = self.disjunction()
+                self.expect("]")
             if value is not UNKNOWN:
                 value = value.get(written(key)) if isinstance(value, dict) else None
         return value
@@ -197,7 +197,7 @@ def _plain(value: Any) -> Any:
 
 
 FUNCTIONS: dict[str, Callable] = {
-    "contains": lambda whole, part: part in whole,
+    "contains": lambda container, part: part in container,
     "endsWith": lambda text, end: _plain(text).endswith(_plain(end)),
     "format": lambda pattern, *values: re.sub(r"\{([0-9])\}", lambda n: written(values[int(n[1])]), pattern),
     "fromJSON": json.loads,

@@ -38,18 +38,18 @@ SESSION_SECONDS, REVIEW_DAYS = 3600, 30
 def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> Iterator[str]:
     for workflow in workflows.values():
         for sentence in (
-            *top(workflow),
+            *top_level(workflow),
             *pins(workflow),
-            *(s for name in workflow.jobs for s in one_job(workflows, workflow, name, targets, tools)),
+            *(s for name in workflow.jobs for s in job_problems(workflows, workflow, name, targets, tools)),
             *unused(workflows, workflow),
             *fork_permissions(workflows, workflow),
         ):
             yield f"{workflow.name}: {sentence}"
     yield from artifacts(workflows)
-    yield from one_terraform(workflows)
+    yield from terraform_versions(workflows)
 
 
-def one_terraform(workflows: dict[str, Workflow]) -> Iterator[str]:
+def terraform_versions(workflows: dict[str, Workflow]) -> Iterator[str]:
     """The Terraform version of tests and applies is the same."""
     found = {
         text
@@ -62,7 +62,7 @@ def one_terraform(workflows: dict[str, Workflow]) -> Iterator[str]:
         yield f"Terraform is of several versions: {', '.join(versions)}"
 
 
-def top(workflow: Workflow) -> Iterator[str]:
+def top_level(workflow: Workflow) -> Iterator[str]:
     if workflow.data.get("permissions") != {}:
         yield "permissions must be {} at the top"
     if "secrets." in workflow.text or "secrets:" in workflow.text:
@@ -76,19 +76,19 @@ def pins(workflow: Workflow) -> Iterator[str]:
             yield f"line {number}: an action is pinned by its commit, with its version behind it"
 
 
-def one_job(
+def job_problems(
     workflows: dict[str, Workflow], workflow: Workflow, name: str, targets: set[str], tools: str
 ) -> Iterator[str]:
     job = workflow.jobs[name]
     for sentence in (
-        *granted(workflows, job),
-        *steps_of(job, targets),
-        *literal(job, tools),
-        *agree(job),
+        *job_permissions(workflows, job),
+        *make_targets(job, targets),
+        *variables(job, tools),
+        *step_outputs_exist(job),
         *after_tests(workflow, name),
-        *sessions(job),
-        *waits(workflow, name),
-        *repeats(job),
+        *credential_lifetime(job),
+        *artifact_retention(workflow, name),
+        *artifact_overwrite(job),
     ):
         yield f"{name}: {sentence}"
 
@@ -101,7 +101,7 @@ def permissions(workflows: dict[str, Workflow], job: dict) -> set[tuple[str, str
     return {pair for inner in callee.jobs.values() for pair in permissions(workflows, inner)}
 
 
-def granted(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
+def job_permissions(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
     has = set((job.get("permissions") or {}).items())
     if "permissions" not in job:
         yield "permissions are missing"
@@ -120,7 +120,7 @@ def granted(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
         yield "timeout-minutes is missing"
 
 
-def steps_of(job: dict, targets: set[str]) -> Iterator[str]:
+def make_targets(job: dict, targets: set[str]) -> Iterator[str]:
     for step in job.get("steps", []):
         lines = step.get("run", "").strip().splitlines()
         if len(lines) > 2:
@@ -133,7 +133,7 @@ def steps_of(job: dict, targets: set[str]) -> Iterator[str]:
                 yield f"{line!r}: the Makefile has no {found[1]}"
 
 
-def literal(job: dict, tools: str) -> Iterator[str]:
+def variables(job: dict, tools: str) -> Iterator[str]:
     """Rejects shell variables outside of a shell, and an unused setting."""
     for path, text in texts(job):
         bare = re.search(r"\$\w+", re.sub(r"\$\{\{.*?\}\}", "", text, flags=re.DOTALL))
@@ -145,7 +145,7 @@ def literal(job: dict, tools: str) -> Iterator[str]:
                 yield f"nothing in tools/ reads {name}"
 
 
-def agree(job: dict) -> Iterator[str]:
+def step_outputs_exist(job: dict) -> Iterator[str]:
     """Outputs that no step declares, and unused keys of a matrix. actionlint sees what else does not exist."""
     steps = {step["id"]: step for step in job.get("steps", []) if "id" in step}
     for context, key, output in references(job):
@@ -180,7 +180,7 @@ def after_tests(workflow: Workflow, name: str) -> Iterator[str]:
         yield "it publishes what no test of ci.yaml before it has passed"
 
 
-def sessions(job: dict) -> Iterator[str]:
+def credential_lifetime(job: dict) -> Iterator[str]:
     """Credentials of AWS that end before the job may are found out at its end, after everything was built."""
     for step in job.get("steps", []):
         if not step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
@@ -197,7 +197,7 @@ def role_seconds() -> int:
     return int(re.findall(r"max_session_duration = ([0-9]+)", text)[0])
 
 
-def waits(workflow: Workflow, name: str) -> Iterator[str]:
+def artifact_retention(workflow: Workflow, name: str) -> Iterator[str]:
     """Artifacts of a job that waits for a review are kept as long as GitHub lets it wait."""
     job = workflow.jobs[name]
     if not job.get("environment"):
@@ -286,22 +286,22 @@ def reachable(workflows: dict[str, Workflow], workflow: Workflow, context: dict)
         yield name, job
         callee = workflows.get(called(job))
         if callee is not None:
-            yield from reachable(workflows, callee, {**context, "inputs": given(callee, job)})
+            yield from reachable(workflows, callee, {**context, "inputs": call_inputs(callee, job)})
 
 
-def given(callee: Workflow, job: dict) -> dict:
+def call_inputs(callee: Workflow, job: dict) -> dict:
     """The inputs of a called workflow, as far as they are known without running it."""
-    wanted = callee.call.get("inputs") or {}
-    texts_given = {**{k: v.get("default", "") for k, v in wanted.items()}, **job.get("with", {})}
-    return {key: UNKNOWN if "${{" in text else text for key, text in texts_given.items()}
+    inputs = callee.call.get("inputs") or {}
+    values = {**{k: v.get("default", "") for k, v in inputs.items()}, **job.get("with", {})}
+    return {key: UNKNOWN if "${{" in text else text for key, text in values.items()}
 
 
-def repeats(job: dict) -> Iterator[str]:
+def artifact_overwrite(job: dict) -> Iterator[str]:
     """A run keeps the artifacts of its earlier attempts, and refuses another of the same name."""
     for step in job.get("steps", []):
-        given = step.get("with", {})
-        if step.get("uses", "").startswith("actions/upload-artifact@") and given.get("overwrite") != "true":
-            yield f"the artifact {given.get('name')} has no `overwrite: true`, so the job cannot run again"
+        call_inputs = step.get("with", {})
+        if step.get("uses", "").startswith("actions/upload-artifact@") and call_inputs.get("overwrite") != "true":
+            yield f"the artifact {call_inputs.get('name')} has no `overwrite: true`, so the job cannot run again"
 
 
 def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
@@ -311,16 +311,18 @@ def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
             runs = [workflow]
         else:
             runs = [workflow, *(workflows[f] for f in {called(j) for j in workflow.jobs.values()} if f in workflows)]
-        kept = [pattern(name) for one in runs for name in named(one, "actions/upload-artifact")]
+        uploaded = [pattern(name) for uploader in runs for name in named(uploader, "actions/upload-artifact")]
         for name in named(workflow, "actions/download-artifact"):
-            if not any(fnmatch.fnmatchcase(one, pattern(name)) or fnmatch.fnmatchcase(name, one) for one in kept):
+            if not any(
+                fnmatch.fnmatchcase(kept, pattern(name)) or fnmatch.fnmatchcase(name, kept) for kept in uploaded
+            ):
                 yield f"{workflow.name}: nothing keeps the artifact {name}"
 
 
 def named(workflow: Workflow, action: str) -> list[str]:
     steps = [step for job in workflow.jobs.values() for step in job.get("steps", [])]
     found = [step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")]
-    return [one.get("name") or one.get("pattern", "") for one in found]
+    return [options.get("name") or options.get("pattern", "") for options in found]
 
 
 def pattern(name: str) -> str:

@@ -25,7 +25,7 @@ class TheLock(BareClone):
     def test_every_folder_is_locked_for_every_platform(self) -> None:
         self.provide("terraform", VERSION)
         self.assertEqual(locks.main([]), 0)
-        asked = [line for line in self.asked().splitlines() if "providers lock" in line]
+        asked = [line for line in self.calls().splitlines() if "providers lock" in line]
         self.assertEqual(len(asked), len(locks.FOLDERS))
         for line, folder in zip(asked, ("tf", "tf/preconfigured", "tf/previews")):
             self.assertRegex(line, rf"-chdir=.+/{folder} providers lock")
@@ -49,7 +49,7 @@ class Verifying(BareClone):
         with mock.patch.object(terraform, "committed", return_value=committed):
             with mock.patch.object(terraform, "DATA", self.place / "data"):
                 terraform.Terraform(self.place, "dev", "us-east-1", None).init("-reconfigure")
-        (line,) = [line for line in self.asked().splitlines() if " init " in line]
+        (line,) = [line for line in self.calls().splitlines() if " init " in line]
         return line
 
     def test_checksums_in_the_repository_are_verified_and_not_extended(self) -> None:

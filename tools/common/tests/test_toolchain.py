@@ -21,8 +21,8 @@ class Places(Case):
         self.folder = self.temporary_folder().resolve()
         self.addCleanup(toolchain.std_place.cache_clear)
 
-    def flags(self, told="commit-hash: " + "a" * 40, home="home"):
-        text = f'case "$1" in --print) echo {self.folder}/sysroot ;; *) echo "release: 1.2.3"; echo "{told}" ;; esac\n'
+    def flags(self, line="commit-hash: " + "a" * 40, home="home"):
+        text = f'case "$1" in --print) echo {self.folder}/sysroot ;; *) echo "release: 1.2.3"; echo "{line}" ;; esac\n'
         script(self.folder / "rustc", text)
         toolchain.std_place.cache_clear()
         with mock.patch.dict(os.environ, {"CARGO_HOME": str(self.folder / home)}):

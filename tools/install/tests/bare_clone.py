@@ -34,13 +34,13 @@ class BareClone(Case):
         )
 
     def provide(self, name: str, script: str) -> None:
-        """An executable on PATH; everything it is asked goes to `asked`."""
+        """An executable on PATH; its arguments go to `calls`."""
         program = self.path / name
-        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.place}/asked\n{script}\n')
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.place}/calls\n{script}\n')
         program.chmod(0o755)
 
-    def asked(self) -> str:
+    def calls(self) -> str:
         try:
-            return (self.place / "asked").read_text()
+            return (self.place / "calls").read_text()
         except FileNotFoundError:
             return ""

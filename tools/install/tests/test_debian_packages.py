@@ -36,7 +36,7 @@ class ThePromtool(BareClone):
         self.provide("promtool", "exit 0")
         self.provide_debian()
         self.assertEqual(self.install(), "")
-        self.assertNotIn("apt-get", self.asked())
+        self.assertNotIn("apt-get", self.calls())
         self.assertFalse((toolchain.BIN / "promtool").exists())
 
     def test_debian_s_is_unpacked_below_the_tools_and_nothing_else_is_kept(self) -> None:
@@ -44,7 +44,7 @@ class ThePromtool(BareClone):
         self.assertEqual(self.install(), "")
         self.assertEqual(toolchain.program("promtool"), str(toolchain.BIN / "promtool"))
         self.assertEqual(list((toolchain.TOOLS / "cache").iterdir()), [])
-        self.assertIn(f"Dir::Cache={toolchain.TOOLS}", self.asked())
+        self.assertIn(f"Dir::Cache={toolchain.TOOLS}", self.calls())
 
     def test_one_that_does_not_start_is_replaced(self) -> None:
         self.provide("promtool", "exit 1")

@@ -105,7 +105,7 @@ class TheSteps(BareClone):
         """Compose lives beside other packages of Python, whose folder is cleared when one changes."""
         place = toolchain.PYTHON / "bin" / "docker-compose"
         write(place, "a program")
-        [compose] = [each for each in install.steps(["build"]) if each.name == "compose"]
+        [compose] = [candidate for candidate in install.steps(["build"]) if candidate.name == "compose"]
         before = compose.inputs()
         place.unlink()
         self.assertNotEqual(compose.inputs(), before)
@@ -119,7 +119,7 @@ class TheSteps(BareClone):
             write(self.place / "python3.11", "a program")
             python.parent.mkdir(parents=True)
             python.symlink_to(self.place / "python3.11")
-            [found] = [each for each in install.steps(["test"]) if each.name == step_name]
+            [found] = [candidate for candidate in install.steps(["test"]) if candidate.name == step_name]
             before = found.inputs()
             (self.place / "python3.11").unlink()
             self.assertNotEqual(found.inputs(), before, step_name)

@@ -29,7 +29,7 @@ class ThePagesStd(BareClone):
         step.perform([self.step()])
 
     def step(self) -> step.Step:
-        return next(each for each in install.steps(["build"]) if each.name == "page-std")
+        return next(candidate for candidate in install.steps(["build"]) if candidate.name == "page-std")
 
     def test_it_is_compiled_once_and_the_page_is_built_with_it(self) -> None:
         self.provide("rustup", "exit 0")
@@ -37,7 +37,7 @@ class ThePagesStd(BareClone):
         write(self.page_target / "mixed", "")
         self.assertIsNone(toolchain.small_page())
         self.perform()
-        self.assertIn("component add", self.asked())
+        self.assertIn("component add", self.calls())
         root = toolchain.page_std_root()
         library = root / "lib" / "rustlib" / toolchain.WASM_TARGET / "lib"
         self.assertEqual(sorted(path.name for path in library.iterdir()), ["libcore-1.rlib", "libstd-1.rlib"])
@@ -65,7 +65,7 @@ class ThePagesStd(BareClone):
         self.provide("cargo", CARGO)
         self.perform()
         self.assertTrue(toolchain.page_std_root().is_dir())
-        self.assertNotIn("rustup", self.asked())
+        self.assertNotIn("rustup", self.calls())
 
     def test_it_is_made_again_when_it_vanishes(self) -> None:
         self.provide("rustup", "exit 0")

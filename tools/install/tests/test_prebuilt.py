@@ -64,7 +64,7 @@ class Prebuilt(BareClone):
         with Job.open("trunk", "trunk") as job, mock.patch.object(versions, "TRUNK", "99.0.0"):
             (toolchain.TOOLS / "build" / "trunk").mkdir(parents=True)
             cargo_tools.trunk(job)
-        self.assertIn("cargo install trunk --version 99.0.0", self.asked())
+        self.assertIn("cargo install trunk --version 99.0.0", self.calls())
 
     def test_what_is_locked_has_a_pin_for_both_processors(self) -> None:
         root = Path(__file__).resolve().parents[3]

@@ -42,8 +42,8 @@ class TheRoute(BareClone):
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-x86_64-unknown-linux-gnu (active)")
         self.assertEqual(self.install_rust(), "")
         self.assertEqual(toolchain.route(), "rustup")
-        self.assertIn(f"target add --toolchain {toolchain.CHANNEL}", self.asked())
-        self.assertIn(toolchain.WASM_TARGET, self.asked())
+        self.assertIn(f"target add --toolchain {toolchain.CHANNEL}", self.calls())
+        self.assertIn(toolchain.WASM_TARGET, self.calls())
 
     def test_debian_is_tried_when_a_target_cannot_be_added(self) -> None:
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host", add="echo no route; exit 1")
@@ -64,13 +64,13 @@ class TheRoute(BareClone):
     def test_a_toolchain_that_cannot_be_installed_is_no_route(self) -> None:
         self.provide_rustup(toolchains="stable-host (default)")
         failure = self.install_rust()
-        self.assertIn(f"toolchain install {toolchain.CHANNEL}", self.asked())
+        self.assertIn(f"toolchain install {toolchain.CHANNEL}", self.calls())
         self.assertIn("`rustup toolchain install` ended with exit code 1", failure)
 
     def test_a_channel_is_not_mistaken_for_a_longer_one(self) -> None:
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}9-host")
         self.install_rust()
-        self.assertIn("toolchain install", self.asked())
+        self.assertIn("toolchain install", self.calls())
 
     def test_without_any_route_the_message_names_what_to_install(self) -> None:
         failure = self.install_rust()
@@ -96,7 +96,7 @@ class TheRoute(BareClone):
         os.environ["RUST_ROUTE"] = "debian"
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")
         self.assertIn("debian: there is no apt-get", self.install_rust())
-        self.assertEqual(self.asked(), "")
+        self.assertEqual(self.calls(), "")
 
     def test_the_last_choice_is_kept_while_it_works(self) -> None:
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")

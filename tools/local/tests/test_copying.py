@@ -55,8 +55,8 @@ class AnUpdate(Case):
 
     def change_the_copy(self) -> None:
         """A service with code of its own, an environment with other sizes, another title."""
-        said = io.StringIO()
-        with mock.patch.dict(os.environ, {"TRY": "no"}), contextlib.redirect_stdout(said):
+        output = io.StringIO()
+        with mock.patch.dict(os.environ, {"TRY": "no"}), contextlib.redirect_stdout(output):
             self.assertEqual(new_service.main(["new", "hello"], self.copy), 0)
         self.edit(self.copy, "services/hello/src/routes.rs", '"greeting"', '"text"')
         self.edit(self.copy, "tf/environments/staging/terraform.tfvars", "replicas = 2", "replicas = 3")

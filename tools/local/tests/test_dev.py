@@ -57,27 +57,27 @@ class Starting(unittest.TestCase):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
-    def said(self, running, built):
+    def outcome(self, running, built):
         """The exit code of `make dev` and its message; `running` is what runs before and after the build."""
-        system, said = mock.Mock(), io.StringIO()
+        system, output = mock.Mock(), io.StringIO()
         with (
             mock.patch.object(build, "ensure_tools"),
             mock.patch.object(build, "build", built),
             mock.patch.object(run_local, "choose", mock.Mock(return_value=system)),
             mock.patch.object(run_local, "running_stacks", mock.Mock(side_effect=running)),
-            contextlib.redirect_stderr(said),
+            contextlib.redirect_stderr(output),
         ):
             code = dev.main()
         system.start.assert_not_called()
         system.down.assert_not_called()
-        return code, said.getvalue().strip()
+        return code, output.getvalue().strip()
 
     @unittest.skipIf(dev.compose_only.needed(), "Compose does it")
     def test_the_second_of_two_leaves_the_first_alone(self):
-        found = self.said([[], ["the first"]], mock.Mock(return_value={}))
+        found = self.outcome([[], ["the first"]], mock.Mock(return_value={}))
         self.assertEqual(found, (1, "dev: the system is running already; `make down` first"))
 
     @unittest.skipIf(dev.compose_only.needed(), "Compose does it")
     def test_a_full_disk_is_one_sentence(self):
-        found = self.said([[]], mock.Mock(side_effect=OSError(28, "No space left on device")))
+        found = self.outcome([[]], mock.Mock(side_effect=OSError(28, "No space left on device")))
         self.assertEqual(found, (1, "dev: [Errno 28] No space left on device"))

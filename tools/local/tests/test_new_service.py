@@ -60,11 +60,11 @@ class InACopy(unittest.TestCase):
 
     def make(self, *arguments: str, **variables: str) -> tuple[int, str]:
         """The exit code and messages of `make new` or `make remove`."""
-        said = io.StringIO()
+        output = io.StringIO()
         given = mock.patch.dict(os.environ, {"TRY": "no", "FORCE": "", **variables})
-        with given, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with given, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             code = new_service.main(list(arguments), self.root)
-        return code, said.getvalue()
+        return code, output.getvalue()
 
     def text(self, path: str) -> str:
         return (self.root / path).read_text(encoding="utf-8")
@@ -75,8 +75,8 @@ class AddAndRemove(InACopy):
         for name in ("hello", "zebra-2", "a1"):
             self.assertEqual(self.make("new", name)[0], 0)
             self.assertNotEqual(git(self.root, "status", "--porcelain"), "")
-            code, said = self.make("remove", name)
-            self.assertEqual((code, git(self.root, "status", "--porcelain")), (0, ""), said)
+            code, output = self.make("remove", name)
+            self.assertEqual((code, git(self.root, "status", "--porcelain")), (0, ""), output)
 
     def test_two_services_can_be_removed_in_any_order(self) -> None:
         self.make("new", "one")
@@ -109,10 +109,10 @@ class AddAndRemove(InACopy):
         routes = self.root / "services/hello/src/routes.rs"
         routes.write_text(routes.read_text() + "// more\n")
         (routes.parent / "more.rs").write_text("//! More.\n")
-        code, said = self.make("remove", "hello")
+        code, output = self.make("remove", "hello")
         self.assertEqual(code, 64)
         for path in ("services/hello/src/more.rs", "services/hello/src/routes.rs", "FORCE=yes"):
-            self.assertIn(path, said)
+            self.assertIn(path, output)
         self.assertTrue(routes.exists())
         git(self.root, "add", "--all")
         git(self.root, "commit", "--quiet", "--message", "work")
@@ -132,14 +132,14 @@ class AddAndRemove(InACopy):
 
 
 class Refusals(InACopy):
-    def refused(self, verb: str, name: str, why: str) -> None:
-        code, said = self.make(verb, name)
+    def refused(self, verb: str, name: str, reason: str) -> None:
+        code, output = self.make(verb, name)
         self.assertEqual(code, 64, name)
-        self.assertIn(why, said)
+        self.assertIn(reason, output)
         self.assertEqual(git(self.root, "status", "--porcelain"), "")
 
     def test_a_name_must_be_free_and_valid(self) -> None:
-        for name, why in (
+        for name, reason in (
             ("Hello", "lower-case"),
             ("-a", "lower-case"),
             ("a-", "lower-case"),
@@ -157,7 +157,7 @@ class Refusals(InACopy):
             *((name, "reserved") for name in ("no", "null", "off", "on", "yes")),
             ("stats-2", "its settings would begin like those of stats"),
         ):
-            self.refused("new", name, why)
+            self.refused("new", name, reason)
 
     def test_a_service_is_added_once(self) -> None:
         self.make("new", "hello")
@@ -187,9 +187,9 @@ class Refusals(InACopy):
         git(self.root, "commit", "--quiet", "--all", "--message", "two")
         with contextlib.suppress(subprocess.CalledProcessError):
             git(self.root, "merge", "--quiet", "other")
-        code, said = self.make("new", "hello")
+        code, output = self.make("new", "hello")
         self.assertEqual(code, 64)
-        self.assertIn("resolve the merge conflicts first: README.md", said)
+        self.assertIn("resolve the merge conflicts first: README.md", output)
 
     def test_what_the_system_consists_of_cannot_be_removed(self) -> None:
         for name in ("stats", "frontend", "gateway"):
@@ -202,8 +202,8 @@ class Results(InACopy):
 
     def setUp(self) -> None:
         super().setUp()
-        code, said = self.make("new", "hello-world")
-        self.assertEqual(code, 0, said)
+        code, output = self.make("new", "hello-world")
+        self.assertEqual(code, 0, output)
         self.service = catalog.read(self.root)["hello-world"]
 
     def test_the_declaration_has_its_usual_form(self) -> None:
@@ -230,7 +230,7 @@ class Results(InACopy):
         self.assertEqual(re.findall(r"AS (\S+)", text)[-1], "gateway")
 
     def test_the_gateway_routes_to_it(self) -> None:
-        addresses = {name: f"{name}:{one.port}" for name, one in catalog.read(self.root).items()}
+        addresses = {name: f"{name}:{service.port}" for name, service in catalog.read(self.root).items()}
         settings = catalog.gateway_settings(catalog.read(self.root).values(), addresses, "/mine mine:1")
         self.assertEqual(
             settings["GATEWAY_ROUTES"], f"/hello-world hello-world:{self.service.port} check=/healthz; /mine mine:1"

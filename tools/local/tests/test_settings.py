@@ -118,8 +118,8 @@ class WithoutEffect(unittest.TestCase):
 
     def test_a_file_that_a_container_does_not_see_is_refused(self) -> None:
         for name in given_settings.FILES:
-            told = self.refused("containers", **{name: "/home/me/some.file"})
-            self.assertIn(f"FILES=./folder {name}=/files/some.file", told)
+            message = self.refused("containers", **{name: "/home/me/some.file"})
+            self.assertIn(f"FILES=./folder {name}=/files/some.file", message)
             self.assertIn(name, self.refused("containers", **{name: "/files/some.file"}))
             self.assertEqual(self.refused("containers", FILES="x", **{name: "/files/some.file"}), "")
             self.assertEqual(self.refused("processes", **{name: "/home/me/some.file"}), "")

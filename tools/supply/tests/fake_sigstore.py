@@ -103,7 +103,7 @@ class FakeSigstore:
             "dsseEnvelope": {"payload": b64(payload), "payloadType": PAYLOAD, "signatures": [{"sig": signature}]},
         }
 
-    def certificate(self, key: ec.EllipticCurvePrivateKey, said: dict[str, str]) -> x509.Certificate:
+    def certificate(self, key: ec.EllipticCurvePrivateKey, extensions: dict[str, str]) -> x509.Certificate:
         """For ten minutes, with the token's claims and the certificate log's receipt (RFC 6962)."""
         builder = (
             x509.CertificateBuilder()
@@ -115,12 +115,14 @@ class FakeSigstore:
             .not_valid_after(self.now + datetime.timedelta(minutes=9))
             .add_extension(key_usage(), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(said["9"])]), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(extensions["9"])]), critical=True
+            )
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority.public_key()), critical=False
             )
         )
-        for number, text in said.items():
+        for number, text in extensions.items():
             value = x509.UnrecognizedExtension(x509.ObjectIdentifier(FULCIO + number), utf8(text))
             builder = builder.add_extension(value, critical=False)
         before = builder.sign(self.authority, hashes.SHA256()).tbs_certificate_bytes
@@ -220,8 +222,10 @@ def b64(content: bytes) -> str:
 def main() -> None:
     sigstore = FakeSigstore()
     bundles = [
-        sigstore.attest(one["digest"], one["type"], one["predicate"], one["repository"], commit=one["commit"])
-        for one in json.load(sys.stdin)
+        sigstore.attest(
+            request["digest"], request["type"], request["predicate"], request["repository"], commit=request["commit"]
+        )
+        for request in json.load(sys.stdin)
     ]
     json.dump({"trusted_root": sigstore.trusted_root(), "bundles": bundles}, sys.stdout)
 

@@ -34,17 +34,17 @@ class WhatIsBelieved(unittest.TestCase):
     def attested(self, digest=DIGEST, repository=OURS, **token):
         return self.sigstore.attest(digest, PROVENANCE, {"by": "a workflow"}, repository, **token)
 
-    def answer(self, bundle, ref=""):
-        return attestation.answer(self.verifier, attestation.expected(OURS, ref), bundle, DIGEST)
+    def verify_bundle(self, bundle, ref=""):
+        return attestation.verify_bundle(self.verifier, attestation.expected(OURS, ref), bundle, DIGEST)
 
     def refused(self, bundle, words, ref=""):
-        answer = self.answer(bundle, ref)
-        self.assertEqual(list(answer), ["error"], answer)
-        self.assertIn(words, answer["error"])
+        verify_bundle = self.verify_bundle(bundle, ref)
+        self.assertEqual(list(verify_bundle), ["error"], verify_bundle)
+        self.assertIn(words, verify_bundle["error"])
 
     def test_our_workflow_is_accepted_with_its_commit_and_run(self):
         self.assertEqual(
-            self.answer(self.attested(commit="2" * 40), "refs/heads/main"),
+            self.verify_bundle(self.attested(commit="2" * 40), "refs/heads/main"),
             {
                 "type": PROVENANCE,
                 "predicate": {"by": "a workflow"},
@@ -61,7 +61,7 @@ class WhatIsBelieved(unittest.TestCase):
 
     def test_another_branch_is_not_where_one_is_wanted(self):
         self.refused(self.attested(ref="refs/pull/1/merge"), "OIDCSourceRepositoryRef", "refs/heads/main")
-        self.assertNotIn("error", self.answer(self.attested(ref="refs/pull/1/merge")))
+        self.assertNotIn("error", self.verify_bundle(self.attested(ref="refs/pull/1/merge")))
 
     def test_a_foreign_workflow_called_by_ours_is_rejected(self):
         stranger = "https://github.com/mallory/sign/.github/workflows/sign.yaml@refs/heads/main"
@@ -95,9 +95,9 @@ class WhatIsBelieved(unittest.TestCase):
         self.refused(mixed, "do not match")
 
     def test_a_part_that_is_missing_is_an_answer_and_no_crash(self):
-        whole = self.attested()
-        for name in list(whole):
-            part = copy.deepcopy(whole)
+        bundle = self.attested()
+        for name in list(bundle):
+            part = copy.deepcopy(bundle)
             del part[name]
             self.refused(part, "")
         for nonsense in ({}, {"mediaType": 1}, [], "text", None):

@@ -53,8 +53,8 @@ class Packing(unittest.TestCase):
 
     def test_an_image_has_the_commit_of_its_binary(self):
         commit, date = "0123456789" * 4, "2026-11-25T01:02:03Z"
-        told = executable(0xB7, f"x{commit}-dirty {date}y".encode())
-        labels = json.loads(oci.pack(STATS, told, "ARM64").config)["config"]["Labels"]
+        binary = executable(0xB7, f"x{commit}-dirty {date}y".encode())
+        labels = json.loads(oci.pack(STATS, binary, "ARM64").config)["config"]["Labels"]
         self.assertEqual(
             labels,
             {
@@ -81,7 +81,7 @@ class FakeRegistry(BaseHTTPRequestHandler):
         if not self.server.token or self.headers["authorization"] == f"Bearer {self.server.token}":
             return True
         if self.path.startswith("/token?"):
-            self.server.asked.add(self.path.split("?")[1])
+            self.server.token_queries.add(self.path.split("?")[1])
             self.answer(200, body=json.dumps({"token": self.server.token}).encode())
         elif self.path.startswith("/elsewhere"):
             self.answer(403)
@@ -89,8 +89,8 @@ class FakeRegistry(BaseHTTPRequestHandler):
             if self.headers["content-length"]:
                 self.read()
             realm = self.server.realm or f"http://127.0.0.1:{self.server.server_port}/token"
-            told = f'Bearer realm="{realm}",service="fake",scope="repository:shop:push"'
-            self.answer(401, {"www-authenticate": told})
+            challenge = f'Bearer realm="{realm}",service="fake",scope="repository:shop:push"'
+            self.answer(401, {"www-authenticate": challenge})
         return False
 
     def do_HEAD(self):
@@ -143,7 +143,7 @@ class Pushing(Case):
         self.server = self.serve(FakeRegistry)
         self.server.blobs, self.server.tags, self.server.put = {}, {}, []
         self.server.token = self.server.realm = ""
-        self.server.asked = set()
+        self.server.token_queries = set()
         self.server.authorizations, self.server.stumbles, self.server.immutable = set(), 0, True
         self.registry = oci.Registry(f"127.0.0.1:{self.server.server_port}/shop", "AWS", "secret")
         self.image = oci.pack(STATS, ARM, "ARM64")
@@ -178,7 +178,7 @@ class Pushing(Case):
         self.registry.push(self.image, "v1")
         self.assertEqual(self.registry.digest_of("v1"), self.image.digest)
         self.assertIn("Bearer given", self.server.authorizations)
-        self.assertEqual(self.server.asked, {"service=fake&scope=repository%3Ashop%3Apush"})
+        self.assertEqual(self.server.token_queries, {"service=fake&scope=repository%3Ashop%3Apush"})
 
     def test_the_password_goes_to_no_other_server(self):
         self.server.token, self.server.realm = "given", "https://thief.example/token"

@@ -118,11 +118,11 @@ class Publishing(Case):
         version = release.version()
         self.assertEqual({calls[0][1], calls[1][1]}, {f"{version}-amd64", f"{version}-arm64"})
         self.assertEqual([call[0] for call in calls], ["push", "push", "name", "put"])
-        whole = json.loads(self.registry.name.call_args[0][0])
+        index = json.loads(self.registry.name.call_args[0][0])
         self.assertEqual(
-            whole["annotations"]["org.opencontainers.image.source"], "https://github.com/acme/system-stats"
+            index["annotations"]["org.opencontainers.image.source"], "https://github.com/acme/system-stats"
         )
-        self.assertEqual(len(whole["manifests"]), 2)
+        self.assertEqual(len(index["manifests"]), 2)
 
     def test_a_version_to_try_is_not_the_latest(self) -> None:
         with mock.patch.object(release, "version", lambda: "1.0.0-rc.1"):
@@ -176,18 +176,18 @@ class ATagThatCannotBeReleased(unittest.TestCase):
 
 
 class AtGitHub(unittest.TestCase):
-    def calls(self, tag: str, there: list[dict]) -> list[tuple]:
+    def calls(self, tag: str, releases: list[dict]) -> list[tuple]:
         """The calls for a release of one file, where GitHub has the releases `there`."""
         place = {"id": 7, "upload_url": "https://uploads{?name}", "html_url": "https://page"}
-        there = [{**place, **one} for one in there]
+        releases = [{**place, **entry} for entry in releases]
         patches = (
             mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/shop", "GITHUB_TOKEN": "t"}),
-            mock.patch.object(github.Repository, "_list", lambda _self, _path: iter(there)),
+            mock.patch.object(github.Repository, "_list", lambda _self, _path: iter(releases)),
             mock.patch.object(github.Repository, "_call", return_value=place),
         )
         with patches[0], patches[1], patches[2] as call:
             github.Repository().release(tag, "notes", [ROOT / "LICENSE"])
-        return [one.args for one in call.mock_calls]
+        return [entry.args for entry in call.mock_calls]
 
     def test_only_a_version_to_try_is_a_prerelease(self) -> None:
         for tag, expected in (("v1.0.0", False), ("v1.0.0-rc.1", True)):
@@ -198,7 +198,7 @@ class AtGitHub(unittest.TestCase):
     def test_a_file_that_arrived_in_part_is_sent_again(self) -> None:
         def sent(state: str) -> list[str]:
             assets = [{"id": 9, "name": "LICENSE", "state": state}]
-            return [one[0] for one in self.calls("v1.0.0", [{"tag_name": "v1.0.0", "draft": True, "assets": assets}])]
+            return [call[0] for call in self.calls("v1.0.0", [{"tag_name": "v1.0.0", "draft": True, "assets": assets}])]
 
         self.assertEqual(sent("uploaded"), ["PATCH"])
         self.assertEqual(sent("starter"), ["DELETE", "POST", "PATCH"])

@@ -48,15 +48,15 @@ class TheListInside(unittest.TestCase):
         self.assertEqual(sbom.packages(made_of(LISTED)), LISTED)
 
     def test_a_binary_without_one_or_with_a_broken_one_says_so(self):
-        whole = made_of(LISTED)
-        for binary, why in (
+        complete = made_of(LISTED)
+        for binary, reason in (
             (made_of(LISTED, ".dep-v1"), "has no section .dep-v0"),
             (executable({".dep-v0": b"nonsense"}), "is damaged"),
             (executable({".dep-v0": zlib.compress(b"{}")}), "is damaged"),
-            (whole[:-70], "table of sections is damaged"),
+            (complete[:-70], "table of sections is damaged"),
             (b"#!/bin/sh", "no 64-bit executable"),
         ):
-            with self.assertRaisesRegex(sbom.NoList, why):
+            with self.assertRaisesRegex(sbom.NoList, reason):
                 sbom.packages(binary)
 
     def test_a_list_that_would_fill_the_memory_is_refused(self):
@@ -109,12 +109,12 @@ class TheBill(unittest.TestCase):
 
     def test_a_bill_that_does_not_match_is_reported_with_the_reason(self):
         self.assertEqual(sbom.differences("stats", self.bill, self.binary), [])
-        more = made_of([*LISTED, {"name": "evil", "version": "6.6.6", "source": "crates.io"}])
-        found = sbom.differences("stats", self.bill, more)
+        larger = made_of([*LISTED, {"name": "evil", "version": "6.6.6", "source": "crates.io"}])
+        found = sbom.differences("stats", self.bill, larger)
         self.assertIn("it is of a binary with another checksum", found)
         self.assertIn("it leaves out pkg:cargo/evil@6.6.6", found)
         self.assertIn(
             "it has pkg:cargo/evil@6.6.6, which is not in the binary",
-            sbom.differences("stats", sbom.sbom("stats", more, KNOWN), self.binary),
+            sbom.differences("stats", sbom.sbom("stats", larger, KNOWN), self.binary),
         )
         self.assertEqual(sbom.differences("gateway", self.bill, self.binary), ["it is of stats"])

@@ -25,10 +25,10 @@ OURS = "acme/system-stats"
 HEAD = commit.git(commit.ROOT, "rev-parse", "HEAD")
 
 
-def binary(told: str, listed=LISTED) -> bytes:
+def binary(built_from: str, listed=LISTED) -> bytes:
     """For arm64, made of those crates, and telling that commit."""
     made = made_of(listed)
-    return made[:18] + b"\xb7\0" + made[20:] + f"{told} 2026-11-25T01:02:03Z".encode()
+    return made[:18] + b"\xb7\0" + made[20:] + f"{built_from} 2026-11-25T01:02:03Z".encode()
 
 
 class Shelf:
@@ -58,13 +58,13 @@ class Shelf:
 @unittest.skipIf(HEAD is None or commit.cut_off(), "there is no history here that an image could be of")
 class Verification(Case):
     def setUp(self):
-        self.shelf, self.sigstore, self.said = Shelf(), FakeSigstore(), []
+        self.shelf, self.sigstore, self.messages = Shelf(), FakeSigstore(), []
         file = self.temporary_folder() / "trusted_root.json"
         file.write_text(json.dumps(self.sigstore.trusted_root()))
         self.enter(mock.patch.dict(os.environ, {"TRUSTED_ROOT": str(file)}), mock.patch.object(verify, "fetch"))
 
-    def image(self, told=HEAD, content=None) -> str:
-        self.content = content or binary(told)
+    def image(self, built_from=HEAD, content=None) -> str:
+        self.content = content or binary(built_from)
         return self.shelf.push(oci.pack(STATS, self.content, "ARM64"))
 
     def attest(self, digest, bill=None, repository=OURS, run=HEAD, **token):
@@ -77,18 +77,18 @@ class Verification(Case):
     def verify(self, digest, expected=None, builder=OURS, preview=False):
         image = f"registry.example.org/system-stats/stats@{digest}"
         by = verify.Builder.parse(builder)
-        verify.verify(image, by, self.shelf, expected, self.said.append, preview)
-        return self.said[-1]
+        verify.verify(image, by, self.shelf, expected, self.messages.append, preview)
+        return self.messages[-1]
 
-    def refused(self, why, digest, **more):
-        with self.assertRaisesRegex(verify.NotVerified, why):
-            self.verify(digest, **more)
+    def refused(self, reason, digest, **options):
+        with self.assertRaisesRegex(verify.NotVerified, reason):
+            self.verify(digest, **options)
 
     def test_what_our_workflow_has_built_is(self):
         digest = self.image()
         self.attest(digest)
-        told = self.verify(digest, expected=HEAD, builder=f"{OURS}@refs/heads/main")
-        self.assertIn(f"is of {HEAD[:12]}, built by {OURS} at {HEAD[:12]} (refs/heads/main)", told)
+        message = self.verify(digest, expected=HEAD, builder=f"{OURS}@refs/heads/main")
+        self.assertIn(f"is of {HEAD[:12]}, built by {OURS} at {HEAD[:12]} (refs/heads/main)", message)
 
     def test_an_image_without_attestation_is_rejected(self):
         self.refused("has no attestation in the registry", self.image())
@@ -101,7 +101,7 @@ class Verification(Case):
         self.refused("at refs/heads/main: .*refs/heads/experiment", digest, builder=f"{OURS}@refs/heads/main")
 
     def test_the_attestations_of_another_image_are_not_enough(self):
-        other, digest = self.image(told="1" * 40), self.image()
+        other, digest = self.image(built_from="1" * 40), self.image()
         self.attest(other)
         self.shelf.documents[digest] = self.shelf.documents[other]
         self.refused(f"it is about {other[7:]}", digest)
@@ -127,7 +127,7 @@ class Verification(Case):
         self.refused(f"has the commit {HEAD} instead of 2222", digest, expected="2" * 40)
 
     def test_a_commit_that_the_run_did_not_have_is_not(self):
-        digest = self.image(told="1" * 40)
+        digest = self.image(built_from="1" * 40)
         self.attest(digest)
         self.refused("is no ancestor of", digest)
         digest = self.image()
@@ -160,16 +160,16 @@ class Verification(Case):
             self.refused("layers, not one|no image like ours", oci.digest(other))
 
     def test_of_several_processors_each_has_its_bill(self):
-        one = self.image()
-        self.attest(one)
-        index = oci.canonical({"schemaVersion": 2, "manifests": [{"digest": one}]})
+        platform = self.image()
+        self.attest(platform)
+        index = oci.canonical({"schemaVersion": 2, "manifests": [{"digest": platform}]})
         self.shelf.blobs[oci.digest(index)] = index
         digest = oci.digest(index)
         self.refused("has no attestation in the registry", digest)
-        documents = self.shelf.documents[one]
+        documents = self.shelf.documents[platform]
         self.attest(digest)
         self.verify(digest)
-        self.shelf.documents[one] = documents[:1]
+        self.shelf.documents[platform] = documents[:1]
         self.refused("has no attestation https://cyclonedx.org/bom", digest)
 
     def test_where_attestations_cannot_be_verified_nothing_is_believed(self):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools.build import commit, dockerfile, shrink
 from tools.common import catalog, toolchain
-from tools.common.progress import Failed, exit_code
+from tools.common.progress import TargetError, exit_code
 from tools.common.toolchain import ROOT
 from tools.supply import oci
 
@@ -39,7 +39,7 @@ PACK_SECONDS = 120
 LABEL = "system-stats.image=true"
 
 
-class BuildError(Failed):
+class BuildError(TargetError):
     """A build step failed; its own output has said why."""
 
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Callable
 
 from tools.common import debian_program, toolchain
-from tools.common.progress import Failed
+from tools.common.progress import Failed, TargetError
 from tools.common.toolchain import ROOT
 
 # The oldest Debian that the README supports.
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
         steps = selected("STEPS", tuple(STEPS))
         check_requirements(variants)
         debootstrap = find_debootstrap()
-    except Failed as error:
+    except TargetError as error:
         print(f"cold: {error}", file=sys.stderr)
         return 64
     if os.geteuid() != 0:

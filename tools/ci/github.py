@@ -17,7 +17,7 @@ from typing import Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
-from tools.common.progress import Failed, say
+from tools.common.progress import TargetError, say
 from tools.common.toolchain import ROOT
 
 # Outputs of each target for later steps and jobs. tools/ci/workflows/rules.py checks the workflows against it.
@@ -36,7 +36,7 @@ PAGE = 100
 PAGES = 50
 
 
-class GitHubError(Failed):
+class GitHubError(TargetError):
     """GitHub has refused a call; the text is its own."""
 
 

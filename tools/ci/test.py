@@ -26,7 +26,7 @@ from tools.build import build
 from tools.ci import report
 from tools.common import toolchain
 from tools.common.environments import Refused
-from tools.common.progress import Failed, exit_code
+from tools.common.progress import TargetError, exit_code
 from tools.common.toolchain import ROOT
 from tools.local import run_local, stack
 
@@ -62,7 +62,7 @@ PAGE_TESTS = {
 }
 
 
-class TestsFailed(Failed):
+class TestsFailed(TargetError):
     """A test failed; its output has said which. Without an exit code, the command did not end by itself."""
 
     def __init__(self, text: str, code: int | None = None) -> None:

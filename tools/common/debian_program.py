@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tools.common import toolchain
 from tools.common.files import write
-from tools.common.progress import Failed
+from tools.common.progress import TargetError
 
 # Some megabytes over a slow line.
 DOWNLOAD_SECONDS = 600
 
 
-class NotToBeHad(Failed):
+class NotToBeHad(TargetError):
     """The program is not there and cannot be fetched; the message has the reason."""
 
 

@@ -12,7 +12,11 @@ from tools.common import toolchain
 from tools.common.environments import Refused
 
 
-class Failed(Exception):
+class TargetError(Exception):
+    """A target cannot reach its end; the message has the reason."""
+
+
+class Failed(TargetError):
     """The target failed; the message has the reason and the current state."""
 
 
@@ -23,7 +27,7 @@ def exit_code(name: str, target: Callable[[], int | None]) -> int:
     except Refused as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 64
-    except (Failed, OSError, subprocess.TimeoutExpired) as error:
+    except (TargetError, OSError, subprocess.TimeoutExpired) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

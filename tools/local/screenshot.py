@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tools.common import toolchain
-from tools.common.progress import Failed
+from tools.common.progress import TargetError
 
 SIZE = {"width": 1280, "height": 1000}
 # The page has its first sample within a second; a small task far away takes longer.
@@ -15,7 +15,7 @@ PAGE_MILLISECONDS = 20_000
 SCREENSHOT_SECONDS = 120
 
 
-class NoScreenshot(Failed):
+class NoScreenshot(TargetError):
     """The page did not come up; the lines above have the reason."""
 
 

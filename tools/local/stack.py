@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.common import catalog
-from tools.common.progress import Failed
+from tools.common.progress import TargetError
 
 # From the start of the last process to the first real answer: the stats service needs 0.25 s, a
 # container engine a few seconds for health-ordered start; ten times that is taken for broken.
@@ -23,7 +23,7 @@ SCALED, MAX_SCALE = "stats", 20
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class StackError(Failed):
+class StackError(TargetError):
     """The system cannot run; the message has the reason."""
 
 

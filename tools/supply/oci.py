@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.build.dockerfile import Stage
-from tools.common.progress import Failed
+from tools.common.progress import TargetError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -42,7 +42,7 @@ REQUEST_SECONDS = 120
 TRIES = 3
 
 
-class ImageError(Failed):
+class ImageError(TargetError):
     """An image cannot be packed or pushed; the message has the reason."""
 
 

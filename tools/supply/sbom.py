@@ -17,7 +17,7 @@ from typing import Any
 
 from tools.build import build
 from tools.common import catalog, elf, files, toolchain, versions
-from tools.common.progress import Failed, exit_code, output
+from tools.common.progress import TargetError, exit_code, output
 from tools.common.toolchain import ROOT, WASM_TARGET
 from tools.supply import oci
 
@@ -30,7 +30,7 @@ CARGO_SECONDS = 120
 PAGE = {"name": "system-stats:in", "value": "page"}
 
 
-class NoList(Failed):
+class NoList(TargetError):
     """A binary has no list of its crates; the message has the reason."""
 
 

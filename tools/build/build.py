@@ -240,12 +240,7 @@ def run(
 
 def revision() -> str:
     """The commit, with `-dirty` behind it when the work tree differs; `unknown` outside git."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.decode().strip() or "unknown"
+    return commit.git(ROOT, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or "unknown"
 
 
 def print_sizes(sizes: dict[str, int]) -> None:

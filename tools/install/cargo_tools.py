@@ -1,4 +1,4 @@
-"""Trunk and wasm-bindgen, prebuilt or compiled; cargo-auditable, cargo-deny and cargo-fuzz, which Cargo compiles."""
+"""Programs that Cargo compiles, unless their release can be downloaded: Trunk, wasm-bindgen, cargo-deny and so on."""
 
 from __future__ import annotations
 
@@ -19,29 +19,12 @@ QUICK_PROFILE = {
 }
 
 
-def trunk(job: Job) -> None:
-    # Without its default features: `trunk build --offline` downloads nothing, so it needs no TLS.
-    cargo_install(job, "trunk", "trunk", versions.TRUNK, "--locked", "--no-default-features")
-
-
 def wasm_bindgen(job: Job) -> None:
     version = versions.wasm_bindgen(ROOT)
     if version is None:
         raise Failed("Cargo.lock names no wasm-bindgen; `tools/with cargo update -w` writes one")
     # Without its default features: they are for the test runner's downloads.
-    cargo_install(job, "wasm-bindgen-cli", "wasm-bindgen", version, "--no-default-features")
-
-
-def auditable(job: Job) -> None:
-    cargo_install(job, "cargo-auditable", "cargo-auditable", versions.CARGO_AUDITABLE, "--locked")
-
-
-def deny(job: Job) -> None:
-    cargo_install(job, "cargo-deny", "cargo-deny", versions.CARGO_DENY, "--locked")
-
-
-def cargo_fuzz(job: Job) -> None:
-    cargo_install(job, "cargo-fuzz", "cargo-fuzz", versions.CARGO_FUZZ, "--locked")
+    cargo_install(job, "wasm-bindgen", version, "--no-default-features", crate="wasm-bindgen-cli")
 
 
 def already(job: Job, binary: str, version: str) -> bool:
@@ -53,10 +36,11 @@ def already(job: Job, binary: str, version: str) -> bool:
     return True
 
 
-def cargo_install(job: Job, crate: str, binary: str, version: str, *options: str) -> None:
+def cargo_install(job: Job, binary: str, version: str, *options: str, crate: str = "") -> None:
     """Provide exactly this version: from PATH, from a pinned release, or compiled."""
     if already(job, binary, version) or prebuilt.install(job, binary, version):
         return
+    crate = crate or binary
     folder = toolchain.TOOLS / "build" / crate
     place = ["--root", str(toolchain.TOOLS), "--force"]
     job.run(

@@ -46,7 +46,7 @@ class Containers:
         try:
             wait_until_ready(lambda: None)
         except StackError:
-            self.tell_why()
+            self.print_logs()
             raise
 
     def down(self) -> None:
@@ -71,7 +71,7 @@ class Containers:
         """Services that are down although they should run; Compose's own lines have the details."""
         return []
 
-    def tell_why(self) -> None:
+    def print_logs(self) -> None:
         """Print the last lines of each service's log."""
         self._compose("logs", "--no-color", "--tail", "10")
 

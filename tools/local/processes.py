@@ -85,7 +85,7 @@ class Processes:
         def still_running() -> None:
             ended = self.unexpected_ends()
             if ended:
-                self.tell_why(ended)
+                self.print_logs(ended)
                 raise StackError("the lines above say why")
 
         wait_until_ready(still_running)
@@ -197,7 +197,7 @@ class Processes:
             return None
         return int(pid) if started and _start_time(int(pid)) == started else None
 
-    def tell_why(self, names: Iterable[str] = SERVICES) -> None:
+    def print_logs(self, names: Iterable[str] = SERVICES) -> None:
         """Print the last lines of each service's log."""
         for name in names:
             sys.stdout.write(self._log(name).read_text(errors="replace")[-2000:])

@@ -5,6 +5,7 @@ It needs PyYAML, which `make tools` installs beside actionlint and zizmor.
 
 from __future__ import annotations
 
+import graphlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,25 +62,14 @@ def needs(job: dict) -> list[str]:
 
 
 def ancestors(jobs: dict[str, dict], name: str) -> set[str]:
-    found: set[str] = set()
-    todo = list(needs(jobs[name]))
-    while todo:
-        needed = todo.pop()
-        if needed not in found and needed in jobs:
-            found.add(needed)
-            todo += needs(jobs[needed])
-    return found
+    direct = {other for other in needs(jobs[name]) if other in jobs}
+    return direct.union(*(ancestors(jobs, other) for other in direct))
 
 
 def run_order(jobs: dict[str, dict]) -> list[str]:
     """The jobs, each after those that it needs."""
-    order: list[str] = []
-    while len(order) < len(jobs):
-        ready = [n for n in jobs if n not in order and set(needs(jobs[n])) & set(jobs) <= set(order)]
-        if not ready:
-            raise ValueError(f"these need each other: {sorted(set(jobs) - set(order))}")
-        order += ready
-    return order
+    graph = {name: [other for other in needs(job) if other in jobs] for name, job in jobs.items()}
+    return list(graphlib.TopologicalSorter(graph).static_order())
 
 
 def statuses(results: list[Any]) -> dict[str, Any]:

@@ -29,8 +29,11 @@ from tools.ci.workflows.expressions import UNKNOWN
 from tools.common.toolchain import ROOT
 
 PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
+SIGN_IN, UPLOAD, DOWNLOAD = (
+    *("aws-actions/configure-aws-credentials", "actions/upload-artifact", "actions/download-artifact"),
+)
 # Outputs of the used actions.
-ACTION_OUTPUTS = {"actions/upload-artifact": ("artifact-id", "artifact-url", "artifact-digest")}
+ACTION_OUTPUTS = {UPLOAD: ("artifact-id", "artifact-url", "artifact-digest")}
 # The default session of AWS, and the longest time that GitHub lets a job wait for a review.
 SESSION_SECONDS, REVIEW_DAYS = 3600, 30
 
@@ -110,11 +113,7 @@ def job_permissions(workflows: dict[str, Workflow], job: dict) -> Iterator[str]:
         if has != permissions(workflows, job):
             yield f"{called(job)} needs {dict(sorted(permissions(workflows, job)))}"
         return
-    signs_in = any(
-        step.get("uses", "").startswith(("aws-actions/configure-aws-credentials@", "actions/attest@"))
-        for step in job.get("steps", [])
-    )
-    if signs_in != (("id-token", "write") in has):
+    if bool(uses(job, SIGN_IN) + uses(job, "actions/attest")) != (("id-token", "write") in has):
         yield "id-token: write is for jobs that sign in or attest, and for no other"
     if "timeout-minutes" not in job:
         yield "timeout-minutes is missing"
@@ -182,10 +181,8 @@ def after_tests(workflow: Workflow, name: str) -> Iterator[str]:
 
 def credential_lifetime(job: dict) -> Iterator[str]:
     """Credentials of AWS that end before the job may are found out at its end, after everything was built."""
-    for step in job.get("steps", []):
-        if not step.get("uses", "").startswith("aws-actions/configure-aws-credentials@"):
-            continue
-        seconds = int(step.get("with", {}).get("role-duration-seconds", SESSION_SECONDS))
+    for options in uses(job, SIGN_IN):
+        seconds = int(options.get("role-duration-seconds", SESSION_SECONDS))
         if int(job.get("timeout-minutes", "360")) * 60 >= seconds:
             yield f"it may take {job.get('timeout-minutes', '360')} min, and AWS's credentials last {seconds} s"
         if seconds > role_seconds():
@@ -202,19 +199,12 @@ def artifact_retention(workflow: Workflow, name: str) -> Iterator[str]:
     job = workflow.jobs[name]
     if not job.get("environment"):
         return
-    fetched = [
-        pattern(step["with"].get("name") or step["with"].get("pattern", ""))
-        for step in job.get("steps", [])
-        if step.get("uses", "").startswith("actions/download-artifact@")
-    ]
+    fetched = [pattern(artifact(options)) for options in uses(job, DOWNLOAD)]
     for other in ancestors(workflow.jobs, name):
-        for step in workflow.jobs[other].get("steps", []):
-            kept = step.get("with", {})
-            if not step.get("uses", "").startswith("actions/upload-artifact@"):
-                continue
-            days = int(kept.get("retention-days", "0"))
-            if pattern(kept.get("name", "")) in fetched and days <= REVIEW_DAYS:
-                yield f"it may wait {REVIEW_DAYS} days for a review, and {kept['name']} is kept for {days}"
+        for options in uses(workflow.jobs[other], UPLOAD):
+            days = int(options.get("retention-days", "0"))
+            if pattern(artifact(options)) in fetched and days <= REVIEW_DAYS:
+                yield f"it may wait {REVIEW_DAYS} days for a review, and {options['name']} is kept for {days}"
 
 
 def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
@@ -298,10 +288,9 @@ def call_inputs(callee: Workflow, job: dict) -> dict:
 
 def artifact_overwrite(job: dict) -> Iterator[str]:
     """A run keeps the artifacts of its earlier attempts, and refuses another of the same name."""
-    for step in job.get("steps", []):
-        call_inputs = step.get("with", {})
-        if step.get("uses", "").startswith("actions/upload-artifact@") and call_inputs.get("overwrite") != "true":
-            yield f"the artifact {call_inputs.get('name')} has no `overwrite: true`, so the job cannot run again"
+    for options in uses(job, UPLOAD):
+        if options.get("overwrite") != "true":
+            yield f"the artifact {options.get('name')} has no `overwrite: true`, so the job cannot run again"
 
 
 def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
@@ -311,18 +300,26 @@ def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
             runs = [workflow]
         else:
             runs = [workflow, *(workflows[f] for f in {called(j) for j in workflow.jobs.values()} if f in workflows)]
-        uploaded = [pattern(name) for uploader in runs for name in named(uploader, "actions/upload-artifact")]
-        for name in named(workflow, "actions/download-artifact"):
+        uploaded = [pattern(name) for uploader in runs for name in named(uploader, UPLOAD)]
+        for name in named(workflow, DOWNLOAD):
             if not any(
                 fnmatch.fnmatchcase(kept, pattern(name)) or fnmatch.fnmatchcase(name, kept) for kept in uploaded
             ):
                 yield f"{workflow.name}: nothing keeps the artifact {name}"
 
 
+def uses(job: dict, action: str) -> list[dict]:
+    """The inputs of each step that uses an action."""
+    steps = job.get("steps", [])
+    return [step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")]
+
+
+def artifact(options: dict) -> str:
+    return options.get("name") or options.get("pattern", "")
+
+
 def named(workflow: Workflow, action: str) -> list[str]:
-    steps = [step for job in workflow.jobs.values() for step in job.get("steps", [])]
-    found = [step.get("with", {}) for step in steps if step.get("uses", "").startswith(f"{action}@")]
-    return [options.get("name") or options.get("pattern", "") for options in found]
+    return [artifact(options) for job in workflow.jobs.values() for options in uses(job, action)]
 
 
 def pattern(name: str) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from unittest import mock
 
 from tools.common import toolchain, versions
-from tools.install import cargo_tools, prebuilt
+from tools.install import __main__ as install
+from tools.install import prebuilt
 from tools.install.prebuilt import Release
 from tools.install.progress import Job
 from tools.install.tests.bare_clone import BareClone
@@ -63,7 +64,8 @@ class Prebuilt(BareClone):
         self.provide("cargo", "")
         with Job.open("trunk", "trunk") as job, mock.patch.object(versions, "TRUNK", "99.0.0"):
             (toolchain.TOOLS / "build" / "trunk").mkdir(parents=True)
-            cargo_tools.trunk(job)
+            [trunk] = [step for step in install.steps(["dev"]) if step.name == "trunk"]
+            trunk.action(job)
         self.assertIn("cargo install trunk --version 99.0.0", self.calls())
 
     def test_what_is_locked_has_a_pin_for_both_processors(self) -> None:

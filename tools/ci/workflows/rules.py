@@ -29,9 +29,8 @@ from tools.ci.workflows.expressions import UNKNOWN
 from tools.common.toolchain import ROOT
 
 PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
-SIGN_IN, UPLOAD, DOWNLOAD = (
-    *("aws-actions/configure-aws-credentials", "actions/upload-artifact", "actions/download-artifact"),
-)
+SIGN_IN = "aws-actions/configure-aws-credentials"
+UPLOAD, DOWNLOAD = "actions/upload-artifact", "actions/download-artifact"
 # Outputs of the used actions.
 ACTION_OUTPUTS = {UPLOAD: ("artifact-id", "artifact-url", "artifact-digest")}
 # The default session of AWS, and the longest time that GitHub lets a job wait for a review.

@@ -168,11 +168,11 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
     else:
         for name in names:
             command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
-            run(f"binary {name}", command, variables=made_from(name))
+            run(f"binary {name}", command, variables=commit_variable(name))
     return {name: TARGET / target / profile / name for name in names}
 
 
-def made_from(name: str) -> dict[str, str]:
+def commit_variable(name: str) -> dict[str, str]:
     """The variable with the commit of a release. A build without one, as in `make dev`, is never compiled
     again for a commit alone. A container without git gets it as BUILT_FROM."""
     override = os.environ.get("BUILT_FROM", "")

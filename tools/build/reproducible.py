@@ -48,8 +48,8 @@ def build_twice(names: list[str]) -> None:
 
 
 def compare(folder: Path, names: list[str]) -> None:
-    first = results(built(folder / "one", names), names)
-    second = results(built(folder / "another-place" / "two", names, **OTHER_ENVIRONMENT), names)
+    first = build_results(build_clone(folder / "one", names), names)
+    second = build_results(build_clone(folder / "another-place" / "two", names, **OTHER_ENVIRONMENT), names)
     missing = sorted(set(first) ^ set(second))
     if missing:
         raise Failed(f"only one build has {', '.join(missing)}")
@@ -72,7 +72,7 @@ OTHER_ENVIRONMENT = {
 }
 
 
-def built(repository: Path, names: list[str], **variables: str) -> Path:
+def build_clone(repository: Path, names: list[str], **variables: str) -> Path:
     """A clone of this commit with the same tools, and the release built in it from nothing."""
     repository.parent.mkdir(parents=True, exist_ok=True)
     for command in (
@@ -84,7 +84,7 @@ def built(repository: Path, names: list[str], **variables: str) -> Path:
     home = repository.with_name(f"{repository.name}-home")
     environment = {**os.environ, "CARGO_TARGET_DIR": "", **variables}
     if variables:
-        environment.update(other_home(home))
+        environment.update(separate_home(home))
     print(f"reproducible: building {', '.join(names)} in {repository}", flush=True)
     program = [f"import os, sys; os.umask({0o077 if variables else 0o022})"]
     program += ["from tools.build import build"]
@@ -95,7 +95,7 @@ def built(repository: Path, names: list[str], **variables: str) -> Path:
     return repository
 
 
-def other_home(home: Path) -> dict[str, str]:
+def separate_home(home: Path) -> dict[str, str]:
     """A separate home: Cargo unpacks every crate again, in another folder. Downloads are shared, because
     they are not built."""
     cargo = home / ".cargo"
@@ -108,7 +108,7 @@ def other_home(home: Path) -> dict[str, str]:
     return {"HOME": str(home), "CARGO_HOME": str(cargo), "RUSTUP_HOME": rustup}
 
 
-def results(repository: Path, names: list[str]) -> dict[str, bytes]:
+def build_results(repository: Path, names: list[str]) -> dict[str, bytes]:
     """Everything that must be the same, by name."""
     page = repository / PAGE
     files = page.iterdir() if page.is_dir() else ()

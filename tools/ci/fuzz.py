@@ -83,12 +83,12 @@ def fuzz_target(name: str, seconds: int) -> bool:
 
 def seeds(service: str, target: str) -> list[str]:
     """The folders of inputs that a target begins with."""
-    folders = [written_seeds(service) / target, fuzz(service) / "corpus" / target]
+    folders = [generated_seeds(service) / target, fuzz(service) / "corpus" / target]
     return [str(folder) for folder in folders if folder.is_dir()]
 
 
 @cache
-def written_seeds(service: str) -> Path:
+def generated_seeds(service: str) -> Path:
     """The folder in which the script of a service, if it has one, has written the seeds of its targets."""
     script, folder = fuzz(service) / "seeds.py", FOLDER / "seeds" / service
     if script.exists():

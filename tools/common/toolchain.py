@@ -60,20 +60,20 @@ def main(arguments: list[str]) -> int:
 
 def route() -> str:
     """The source of Rust that was chosen when the tools were installed: `rustup` or `debian`."""
-    chosen = remembered_route()
+    chosen = recorded_route()
     if chosen is None:
         raise SystemExit("tools: not installed yet; run `make tools`")
     return chosen
 
 
-def wanted_route() -> str | None:
+def forced_route() -> str | None:
     """The route that the environment forces with RUST_ROUTE, if any."""
     return os.environ.get("RUST_ROUTE") or None
 
 
-def presumed_route() -> str:
+def expected_route() -> str:
     """For the installer, which runs programs before it has chosen a route."""
-    return wanted_route() or remembered_route() or ROUTES[0]
+    return forced_route() or recorded_route() or ROUTES[0]
 
 
 def environment() -> dict[str, str]:
@@ -92,7 +92,7 @@ def small_page() -> dict[str, str] | None:
     if not root.is_dir():
         return None
     return {
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join((f"--sysroot={root}", *PAGE_FLAGS, *places_nowhere(environment()))),
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join((f"--sysroot={root}", *PAGE_FLAGS, *remap_path_flags(environment()))),
         # The flags are those of a nightly.
         "RUSTC_BOOTSTRAP": "1",
         "CARGO_TARGET_DIR": str(PAGE_TARGET),
@@ -137,7 +137,7 @@ def targets_to_add() -> tuple[str, str]:
 
 def program(name: str, route: str | None = None) -> str | None:
     """Where the tools' environment finds a program."""
-    return shutil.which(name, path=environment_for(route or presumed_route())["PATH"])
+    return shutil.which(name, path=environment_for(route or expected_route())["PATH"])
 
 
 def environment_for(chosen: str) -> dict[str, str]:
@@ -161,7 +161,7 @@ def environment_for(chosen: str) -> dict[str, str]:
         flags.append("-C link-self-contained=no")
         variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
-    flags += places_nowhere(variables)
+    flags += remap_path_flags(variables)
     variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
     # The gateway's allocator would take memory in pages of 2 MiB: 7 MB more of it, for 2 % of speed.
     flag = "-DMI_DEFAULT_ALLOW_THP=0"
@@ -179,22 +179,22 @@ def environment_for(chosen: str) -> dict[str, str]:
     return variables
 
 
-def places_nowhere(variables: dict[str, str]) -> list[str]:
+def remap_path_flags(variables: dict[str, str]) -> list[str]:
     """Flags that keep this machine's paths out of compiled programs."""
     sources = f"{cargo_home()}/registry/src/"
     places = {sources: "", f"{sources}{CRATES_IO}": ""}
     rustc = shutil.which("rustc", path=variables["PATH"])
-    found = std_place(rustc, variables.get("RUSTUP_TOOLCHAIN")) if rustc else {}
+    found = std_source_names(rustc, variables.get("RUSTUP_TOOLCHAIN")) if rustc else {}
     if not found:
         # The installer may bring it yet.
-        std_place.cache_clear()
+        std_source_names.cache_clear()
     places.update(found)
     # The flags are words between spaces.
     return [f"--remap-path-prefix={place}={name}" for place, name in places.items() if not re.search(r"\s", place)]
 
 
 @functools.cache
-def std_place(rustc: str, channel: str | None) -> dict[str, str]:
+def std_source_names(rustc: str, channel: str | None) -> dict[str, str]:
     """Where std's sources are, and what the official std calls that place: where they are installed,
     rustc would write the one for the other."""
     variables = {**os.environ, **({"RUSTUP_TOOLCHAIN": channel} if channel else {})}
@@ -210,7 +210,7 @@ def std_place(rustc: str, channel: str | None) -> dict[str, str]:
     return {str(place): f"/rustc/{name[1]}" for place in dict.fromkeys((sources, sources.resolve()))}
 
 
-def remembered_route() -> str | None:
+def recorded_route() -> str | None:
     """The content of `.tools/route`, or None before the first installation."""
     try:
         return (TOOLS / "route").read_text(encoding="utf-8").strip() or None

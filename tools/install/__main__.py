@@ -15,7 +15,7 @@ from typing import Callable
 
 from tools.common import toolchain, versions
 from tools.common.files import identity
-from tools.common.toolchain import CHANNEL, ROOT, ROUTES, wanted_route
+from tools.common.toolchain import CHANNEL, ROOT, ROUTES, forced_route
 from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
 from tools.install.cargo_tools import cargo_install, wasm_bindgen
@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> int:
     if unknown:
         say(f"unknown group {unknown[0]}; the groups are {', '.join(GROUPS)}")
         return 64
-    if wanted_route() not in (None, *ROUTES):
-        say(f"RUST_ROUTE is {wanted_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
+    if forced_route() not in (None, *ROUTES):
+        say(f"RUST_ROUTE is {forced_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
         return 64
     end_on_signals()
     try:

@@ -35,7 +35,7 @@ def page_std(job: Job) -> None:
 
 def page_std_inputs() -> object:
     """Inputs of the step."""
-    route = toolchain.presumed_route()
+    route = toolchain.expected_route()
     rustc = identity(toolchain.program("rustc", route))
     folder = toolchain.page_std_root()
     return route, toolchain.CHANNEL, rustc, PROFILE, BUILD_STD, PAGE_FLAGS, folder.is_dir()

@@ -85,7 +85,7 @@ class Job:
         variables: Mapping[str, str] | None = None,
     ) -> str:
         """Run a program to its end and return what it printed; Failed if it fails or exceeds its bound."""
-        route = route or toolchain.presumed_route()
+        route = route or toolchain.expected_route()
         self._log.write(f"$ {shlex.join(command)}\n")
         self._now = command[0]
         name = " ".join(Path(word).name for word in command[:3] if not word.startswith("-"))

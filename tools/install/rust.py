@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tools.common import debian_program, toolchain, versions
 from tools.common.files import script, write
-from tools.common.toolchain import CHANNEL, targets_to_add, wanted_route
+from tools.common.toolchain import CHANNEL, forced_route, targets_to_add
 from tools.install import debian_packages, std
 from tools.install.progress import DOWNLOAD, LOCAL, Bound, Failed, Job
 from tools.install.step import part
@@ -26,8 +26,8 @@ RUST_PROGRAMS = ("cargo", "cargo-clippy", "cargo-fmt", "clippy-driver", "rustc",
 
 def rust(job: Job) -> None:
     """Try the routes until one works: the forced one alone, else the last choice before the others."""
-    forced = wanted_route()
-    names = [forced] if forced else sorted(toolchain.ROUTES, key=lambda name: name != toolchain.remembered_route())
+    forced = forced_route()
+    names = [forced] if forced else sorted(toolchain.ROUTES, key=lambda name: name != toolchain.recorded_route())
     failures = []
     for name in names:
         try:
@@ -52,7 +52,7 @@ def rust(job: Job) -> None:
 
 def rust_inputs() -> object:
     """Inputs of the step `rust`; before the first installation no route is chosen yet."""
-    chosen = wanted_route() or toolchain.remembered_route()
+    chosen = forced_route() or toolchain.recorded_route()
     sysroot = toolchain.DEBIAN / "usr" if chosen == "debian" else rustup_sysroot()
     targets = [sysroot / "lib" / "rustlib" / target / "lib" for target in targets_to_add()]
     return CHANNEL, chosen, versions.DEBIAN_RUST, [(path, path.is_dir()) for path in targets]
@@ -183,7 +183,7 @@ def debian_std(job: Job, target: str) -> None:
     library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
     unfinished = library.with_name("lib.unfinished")
     # It must not contain the paths of its sources either.
-    paths = toolchain.places_nowhere(toolchain.environment_for("debian"))
+    paths = toolchain.remap_path_flags(toolchain.environment_for("debian"))
     std.compile_std(
         job,
         name,

@@ -31,7 +31,7 @@ def run(target: str) -> int:
     if compose is None:
         print(f"{target}: no Docker engine with Compose answers: start Docker Desktop", file=sys.stderr)
         return 1
-    refused = list(given_settings.without_effect("containers", os.environ))
+    refused = list(given_settings.ineffective_settings("containers", os.environ))
     # Here Compose decides where images come from.
     refused = [sentence for sentence in refused if given_settings.OWN_IMAGES not in sentence]
     for sentence in refused:

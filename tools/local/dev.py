@@ -111,7 +111,7 @@ def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
             now = later
         before = now
         begun = time.monotonic()
-        print(f"dev: {described(changed)} changed", flush=True)
+        print(f"dev: {summary(changed)} changed", flush=True)
         try:
             programs = rebuild(running, changed, programs)
             print(f"dev: up to date after {time.monotonic() - begun:.1f} s", flush=True)
@@ -179,7 +179,7 @@ def is_page_only(path: str) -> bool:
     return path.startswith(PAGE_SOURCES[0])
 
 
-def described(changed: set[str]) -> str:
+def summary(changed: set[str]) -> str:
     first, *rest = sorted(changed)
     return f"{first} and {len(rest)} more" if rest else first
 

@@ -47,7 +47,7 @@ FILES = (
 )
 
 
-def without_effect(kind: str, given: Mapping[str, str]) -> Iterator[str]:
+def ineffective_settings(kind: str, given: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each setting that could not take effect with `containers` or `processes`."""
     given = {name: value for name, value in given.items() if value}
     for name, reason in FIXED[kind].items():
@@ -64,11 +64,11 @@ def without_effect(kind: str, given: Mapping[str, str]) -> Iterator[str]:
             )
     for name in sorted(given):
         own = name.startswith(PREFIXES) and not LINKS.search(name)
-        if own and name not in FIXED[kind] and name not in passed_on():
+        if own and name not in FIXED[kind] and name not in compose_variables():
             yield f"{name} is not a setting"
 
 
-def passed_on() -> set[str]:
+def compose_variables() -> set[str]:
     """The variables that docker-compose.yaml hands to the services or uses itself."""
     text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
     return set(re.findall(r"\$\{([A-Z_0-9]+)", text))

@@ -22,7 +22,7 @@ from tools.local.stack import (
     bind,
     port,
     port_number,
-    published,
+    published_address,
     refuse_taken_port,
     scale,
     wait_until_ready,
@@ -42,7 +42,7 @@ class Processes:
         self.profile = profile
         self.children: dict[str, subprocess.Popen] = {}
         self.listen = {
-            name: f"{published()}:{port()}"
+            name: f"{published_address()}:{port()}"
             if service.public
             else os.environ.get(service.listen_setting) or f"127.0.0.1:{service.port}"
             for name, service in catalog.ALL.items()

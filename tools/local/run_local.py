@@ -65,7 +65,7 @@ def choose(profile: str) -> Containers | Processes:
     compose = toolchain.compose() if engine else None
     if compose:
         print(f"stack: containers (Docker engine {engine})", flush=True)
-        refuse_without_effect("containers")
+        check_settings("containers")
         return Containers(profile, compose)
     missing = "Compose of version 2 or later" if engine else "a Docker engine"
     if requested == "containers":
@@ -75,13 +75,13 @@ def choose(profile: str) -> Containers | Processes:
     else:
         print("stack: ", end="")
     print("the same static binaries run as plain processes", flush=True)
-    refuse_without_effect("processes")
+    check_settings("processes")
     return Processes(profile)
 
 
-def refuse_without_effect(kind: str) -> None:
+def check_settings(kind: str) -> None:
     """Refuse settings that would be ignored."""
-    sentences = list(given_settings.without_effect(kind, os.environ))
+    sentences = list(given_settings.ineffective_settings(kind, os.environ))
     if sentences:
         raise StackError("\n  ".join(["settings that cannot take effect:", *sentences]))
 

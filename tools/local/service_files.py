@@ -77,16 +77,16 @@ def edits(service: Service, root: Path) -> list[Edit]:
     # A service that is there keeps its place.
     all_names = declared_names if name in declared_names else with_name(others, name)
     return [
-        Edit(catalog.FILE, lambda text: declared(text, service), lambda text: undeclared(text, name)),
+        Edit(catalog.FILE, lambda text: with_declaration(text, service), lambda text: without_declaration(text, name)),
         line("Cargo.toml", "members", f'    "{service.crate}",'),
         line("Cargo.toml", "default members", f'    "{service.crate}",'),
-        locked(service, root),
+        cargo_lock(service, root),
         block("Dockerfile", "build stages", name, build_stage(service)),
         block("Dockerfile", "images", name, image(service)),
-        block("docker-compose.yaml", "services", name, composed(service), "  "),
+        block("docker-compose.yaml", "services", name, compose_service(service), "  "),
         line("docker-compose.yaml", "upstreams", f"      {name}: {{ condition: service_healthy }}"),
-        routed("docker-compose.yaml", service),
-        block("docker-compose.override.yaml", "services", name, compiled(service), "  ", space=False),
+        gateway_route("docker-compose.yaml", service),
+        block("docker-compose.override.yaml", "services", name, compose_build(service), "  ", space=False),
         block("docker-compose.dev.yaml", "services", name, f"  {name}: *readable\n", "  ", space=False),
         in_lists("docker-bake.hcl", others, all_names, '"{}"', "[{}]"),
         in_lists(".github/workflows/release.yaml", others, all_names, "{}", "service: [{}]"),
@@ -173,19 +173,19 @@ def section(path: str, anchor: str, name: str, text: str) -> Edit:
 # What is inserted.
 
 
-def declared(text: str, service: Service) -> str:
+def with_declaration(text: str, service: Service) -> str:
     services = catalog.parse(text)
     order = with_name(tuple(services), service.name)
     return catalog.written({name: services.get(name, service) for name in order})
 
 
-def undeclared(text: str, name: str) -> str:
+def without_declaration(text: str, name: str) -> str:
     services = catalog.parse(text)
     services.pop(name, None)
     return catalog.written(services)
 
 
-def locked(service: Service, root: Path) -> Edit:
+def cargo_lock(service: Service, root: Path) -> Edit:
     """The package in Cargo.lock, as Cargo writes it, so that `--locked` builds need no network."""
     manifest = crate(service)[f"{service.crate}/Cargo.toml"]
     dependencies = sorted(re.findall(r"^([a-z0-9_-]+)(?:\.workspace| = \{ workspace)", manifest, re.MULTILINE))
@@ -217,7 +217,7 @@ def locked(service: Service, root: Path) -> Edit:
 PACKAGE_FIELDS = {"version", "edition", "rust-version", "license", "publish"}
 
 
-def routed(path: str, service: Service) -> Edit:
+def gateway_route(path: str, service: Service) -> Edit:
     """The route in the gateway's environment under Compose, before the routes of the user."""
     setting = re.compile(r"^( +GATEWAY_ROUTES: )(.*)$", re.MULTILINE)
     route = f"{service.route} {service.name}:{service.port} {service.route_options}"
@@ -263,7 +263,7 @@ def image(service: Service) -> str:
     )
 
 
-def composed(service: Service) -> str:
+def compose_service(service: Service) -> str:
     name = service.name
     return f"""\
   {name}:
@@ -279,7 +279,7 @@ def composed(service: Service) -> str:
 """
 
 
-def compiled(service: Service) -> str:
+def compose_build(service: Service) -> str:
     return f"""\
   {service.name}:
     build: {{ <<: *build, target: {service.name} }}

@@ -60,14 +60,14 @@ def bind() -> str:
         raise StackError(f"BIND is {text!r}, but must be an address such as 127.0.0.1, 0.0.0.0 or ::1") from None
 
 
-def published() -> str:
+def published_address() -> str:
     """The address as it stands before a port."""
     return f"[{bind()}]" if ":" in bind() else bind()
 
 
 def for_compose() -> dict[str, str]:
     """PORT, BIND and FILES as Compose reads them."""
-    settings = {"PORT": str(port()), "BIND": published()}
+    settings = {"PORT": str(port()), "BIND": published_address()}
     if folder := os.environ.get("FILES"):
         # A bare name would be that of a volume.
         settings["FILES"] = str(Path(folder).resolve())

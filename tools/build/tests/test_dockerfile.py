@@ -135,10 +135,10 @@ class Commit(unittest.TestCase):
     def test_a_container_without_git_gets_its_commit(self) -> None:
         given = f"{'ab' * 20} 2026-11-28T10:00:00Z"
         with unittest.mock.patch.dict("os.environ", {"BUILT_FROM": given}):
-            self.assertEqual(build.made_from("stats"), {"BUILT_FROM": given})
+            self.assertEqual(build.commit_variable("stats"), {"BUILT_FROM": given})
         with unittest.mock.patch.dict("os.environ", {"BUILT_FROM": "yesterday"}):
             with self.assertRaisesRegex(build.BuildError, "BUILT_FROM is 'yesterday'"):
-                build.made_from("stats")
+                build.commit_variable("stats")
 
     def test_a_new_dockerfile_makes_new_images(self) -> None:
         for name in build.SERVICES:

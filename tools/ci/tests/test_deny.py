@@ -31,7 +31,7 @@ Made up.
 
 
 @unittest.skipIf(
-    toolchain.remembered_route() is None or toolchain.program("cargo-deny") is None,
+    toolchain.recorded_route() is None or toolchain.program("cargo-deny") is None,
     "cargo-deny is not installed: `make tools`",
 )
 class TheRules(Case):

@@ -19,14 +19,14 @@ from tools.common.tests.case import Case
 class Places(Case):
     def setUp(self):
         self.folder = self.temporary_folder().resolve()
-        self.addCleanup(toolchain.std_place.cache_clear)
+        self.addCleanup(toolchain.std_source_names.cache_clear)
 
     def flags(self, line="commit-hash: " + "a" * 40, home="home"):
         text = f'case "$1" in --print) echo {self.folder}/sysroot ;; *) echo "release: 1.2.3"; echo "{line}" ;; esac\n'
         script(self.folder / "rustc", text)
-        toolchain.std_place.cache_clear()
+        toolchain.std_source_names.cache_clear()
         with mock.patch.dict(os.environ, {"CARGO_HOME": str(self.folder / home)}):
-            return toolchain.places_nowhere({"PATH": f"{self.folder}:{os.environ['PATH']}"})
+            return toolchain.remap_path_flags({"PATH": f"{self.folder}:{os.environ['PATH']}"})
 
     def test_sources_have_no_place_and_stds_the_official_one(self):
         registry = f"{self.folder}/home/registry/src/"

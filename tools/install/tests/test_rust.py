@@ -82,7 +82,7 @@ class TheRoute(BareClone):
             f"rustc-web {versions.DEBIAN_RUST_MINIMUM} or later",
         ):
             self.assertIn(words, failure)
-        self.assertIsNone(toolchain.remembered_route())
+        self.assertIsNone(toolchain.recorded_route())
 
     def test_an_archive_with_an_old_rust_is_no_route(self) -> None:
         self.provide("apt-get", "exit 0")

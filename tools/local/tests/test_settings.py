@@ -99,7 +99,7 @@ class EverySetting(unittest.TestCase):
 
 class WithoutEffect(unittest.TestCase):
     def refused(self, kind: str, **given: str) -> str:
-        return "\n".join(given_settings.without_effect(kind, given))
+        return "\n".join(given_settings.ineffective_settings(kind, given))
 
     def test_a_setting_that_reaches_its_service_is_accepted(self) -> None:
         given = {name: "x" for service in SOURCES for name in declared(service) - DEVELOPMENT}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from unittest import mock
 
 from tools.common import toolchain
 from tools.common.tests.case import Case
+from tools.install.progress import Failed, Job
 
 
 class BareClone(Case):
@@ -38,6 +40,15 @@ class BareClone(Case):
         program = self.path / name
         program.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.place}/calls\n{script}\n')
         program.chmod(0o755)
+
+    def failure_of(self, action: Callable[[Job], object]) -> str:
+        """Runs the action of a step; the text of its failure, or nothing."""
+        try:
+            with Job.open("step", "step") as job:
+                action(job)
+        except Failed as failure:
+            return str(failure)
+        return ""
 
     def calls(self) -> str:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tools.common import toolchain
 from tools.install import debian_packages
-from tools.install.progress import Failed, Job
 from tools.install.tests.bare_clone import BareClone
 
 # Unpacks a promtool that answers with exit code 0, or the script given instead.
@@ -19,13 +18,7 @@ DOWNLOAD = 'case "$*" in *" download prometheus") echo > prometheus.deb ;; esac'
 
 class ThePromtool(BareClone):
     def install(self) -> str:
-        """Run the step; the text of its failure, or nothing."""
-        try:
-            with Job.open("promtool", "promtool") as job:
-                debian_packages.promtool(job)
-        except Failed as failure:
-            return str(failure)
-        return ""
+        return self.failure_of(debian_packages.promtool)
 
     def provide_debian(self, script: str = "exit 0") -> None:
         self.provide("apt-get", DOWNLOAD)

@@ -10,7 +10,7 @@ from unittest import mock
 from tools.common import toolchain, versions
 from tools.common.files import write
 from tools.install import rust
-from tools.install.progress import Bound, Failed, Job
+from tools.install.progress import Bound
 from tools.install.tests.bare_clone import BareClone
 
 # Output of `rustup component list --installed` on a complete toolchain.
@@ -19,13 +19,7 @@ COMPLETE = "\n".join(["cargo", "clippy", "rustfmt", "rust-std-x86_64-unknown-lin
 
 class TheRoute(BareClone):
     def install_rust(self) -> str:
-        """Run the step that chooses a route; the text of its failure, or nothing."""
-        try:
-            with Job.open("rust", "rust") as job:
-                rust.rust(job)
-        except Failed as failure:
-            return str(failure)
-        return ""
+        return self.failure_of(rust.rust)
 
     def provide_rustup(self, *, toolchains: str, add: str = "exit 0") -> None:
         self.provide(

@@ -7,7 +7,7 @@ import re
 import socket
 
 import pytest
-from corpus import BEHIND, CASES, HOST, POST, head
+from corpus import CASES, expanded
 from exchange import run
 from origin import Origin
 from raw_http import Reader
@@ -18,8 +18,6 @@ import services
 
 # Two segments of a request line, of most field lines, and of every chunk.
 PIECE_BYTES = 7
-# For all of it, each time.
-CORPUS_SECONDS = 30
 
 
 def slug(case):
@@ -40,57 +38,37 @@ def gateway(pytestconfig, origins):
         yield gateway
 
 
-@pytest.fixture(scope="module")
-def whole(gateway, origins):
-    """The outcome of each case, and requests that belong to none."""
-    return gathered(gateway, origins, None)
+@pytest.fixture(scope="module", params=[None, PIECE_BYTES], ids=["at-once", "in-small-pieces"])
+def corpus_run(request, gateway, origins):
+    """The result of each case, and the requests at the origins that belong to none."""
+    results = run(gateway.host, gateway.port, origins, request.param)
+    return results, [stray for origin in origins for stray in unmeant(origin.seen)]
 
 
-@pytest.fixture(scope="module")
-def pieces(gateway, origins):
-    """The same, when every request comes in small pieces."""
-    return gathered(gateway, origins, PIECE_BYTES)
-
-
-def gathered(gateway, origins, piece_bytes):
-    results = run(gateway.host, gateway.port, origins, piece_bytes)
-    return results, [one for origin in origins for one in unmeant(origin.seen)]
-
-
-def judge(result):
-    if found := complaints(result):
-        case = result.case
+@pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
+def test_case(corpus_run, number):
+    if found := complaints(corpus_run[0][number]):
+        case = CASES[number]
         pytest.fail(f"{case.name} ({case.source}): " + "; ".join(found), pytrace=False)
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
-def test_at_once(whole, number):
-    judge(whole[0][number])
+def test_the_origins_saw_nothing_that_was_not_meant(corpus_run):
+    assert corpus_run[1] == []
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=map(slug, CASES))
-def test_in_small_pieces(pieces, number):
-    judge(pieces[0][number])
-
-
-@pytest.mark.parametrize("gathering", ["whole", "pieces"])
-def test_the_origins_saw_nothing_that_was_not_meant(request, gathering):
-    assert request.getfixturevalue(gathering)[1] == []
-
-
-def test_a_final_rejection_closes_the_connection(whole):
+def test_a_final_rejection_closes_the_connection(corpus_run):
     """A pipelining client must detect that later requests were not processed (RFC 9112, 9.6)."""
     silent = [
         result.case.name
-        for result in whole[0]
+        for result in corpus_run[0]
         if result.outcome.closed and result.statuses[-1] >= 400
         if b"\r\nconnection: close\r\n" not in result.outcome.answers[-1].head.lower()
     ]
     assert silent == []
 
 
-def test_no_refusal_names_the_software_or_repeats_what_was_sent(whole):
-    for result in whole[0]:
+def test_no_refusal_names_the_software_or_repeats_what_was_sent(corpus_run):
+    for result in corpus_run[0]:
         for answer in result.outcome.answers:
             assert b"\r\nserver:" not in answer.head.lower(), result.case.name
             if answer.status >= 400:
@@ -98,7 +76,7 @@ def test_no_refusal_names_the_software_or_repeats_what_was_sent(whole):
                 assert b"evil.test" not in answer.head + answer.body, result.case.name
 
 
-def test_the_gateway_serves_after_all_of_it(whole, pieces, gateway):
+def test_the_gateway_serves_after_all_of_it(corpus_run, gateway):
     assert gateway.process.poll() is None
     for path, upstream in (("/stats/after-000", "stats"), ("/after-000", "frontend")):
         answer = gateway.fetch(path)
@@ -108,7 +86,7 @@ def test_the_gateway_serves_after_all_of_it(whole, pieces, gateway):
 def test_a_client_that_expects_100_continue_gets_it(gateway):
     """RFC 9110, 10.1.1: the gateway reads the body itself, so the leave is its own."""
     with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
-        stream.sendall(head(POST, HOST, b"Content-Length: 5", b"Expect: 100-continue"))
+        stream.sendall(expanded("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"))
         assert stream.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         stream.sendall(b"hello")
         assert Reader(stream, 5).answer().status == 200
@@ -116,8 +94,8 @@ def test_a_client_that_expects_100_continue_gets_it(gateway):
 
 def test_a_client_of_http_1_0_gets_no_100_continue(gateway):
     with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
-        first = b"POST /case-000 HTTP/1.0"
-        stream.sendall(head(first, HOST, b"Content-Length: 5", b"Expect: 100-continue") + b"hello")
+        request = expanded("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello")
+        stream.sendall(request.replace(b"HTTP/1.1", b"HTTP/1.0"))
         reader = Reader(stream, 5)
         assert (reader.answer().status, reader.interim) == (200, 0)
 
@@ -160,5 +138,4 @@ def test_the_strict_reader_doubts_what_is_refused_for_its_form():
     }
     for case in CASES:
         if case.attack in form and case.reaches == 0:
-            sent = case.sent[: -len(BEHIND)] if case.sent.endswith(BEHIND) else case.sent
-            assert faults(sent), case.name
+            assert faults(case.sent.removesuffix(expanded("{BEHIND}"))), case.name

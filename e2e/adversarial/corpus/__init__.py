@@ -6,16 +6,86 @@ case. A request for `/smuggled` must never be one, for it is hidden in a body or
 for `/behind` must not be one either, for it comes after something that ends the connection.
 
 What is expected follows RFC 9110 and 9112, in their strict reading, and the gateway's own limits.
-Where the RFCs leave a choice, every safe choice is accepted.
+Where the RFCs leave a choice, every safe choice is accepted: of what a server may refuse or understand,
+an unambiguous form reaches the origin.
+
+The JSON files beside this one list the cases by family of attack, with the fields of `Case`. A character
+of a string is a byte (Latin-1). `{GET}` and its like are PARTS; `{text*3}` is the text three times, with
+the number of the repetition, from 0, in the place of each `#`.
 """
 
 from __future__ import annotations
 
-# The numbers of the cases follow from this order.
-from . import framing, heads, targets, connections  # isort: skip
-from .case import BEHIND, HOST, POST, Case, cases, head
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
 
-CASES: tuple[Case, ...] = tuple(cases)
+# The numbers of the cases follow from this order.
+FILES = ("framing", "heads", "targets", "connections")
+PARTS = {
+    "GET": "GET /case-000 HTTP/1.1\r\nHost: gateway.test\r\n",
+    "POST": "POST /case-000 HTTP/1.1\r\nHost: gateway.test\r\n",
+    "CHUNKED": "Transfer-Encoding: chunked\r\n",
+    "SMUGGLED": "GET /smuggled/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+    "BEHIND": "GET /behind/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
+}
+REPEATED = re.compile(r"\{([^{}]*)\*(\d+)\}")
+
+
+class Case(NamedTuple):
+    """The bytes of a client and the expected result."""
+
+    # A sentence.
+    name: str
+    # The family it belongs to, as in the table of docs/adversarial.md.
+    attack: str
+    # The section of an RFC, or the name under which the attack is known.
+    source: str
+    sent: bytes
+    # The allowed statuses of every answer, in their order; 0 is the end of the connection without an answer.
+    answers: tuple[frozenset[int], ...] = (frozenset({400}),)
+    # Whether the connection must end after the answers; None where either is right.
+    closes: bool | None = True
+    # How many requests may reach the origin.
+    reaches: int = 0
+    # Text that the origin must and must not receive, in any case of letters.
+    present: tuple[bytes, ...] = ()
+    absent: tuple[bytes, ...] = ()
+    # The first answer is to HEAD and has no body.
+    head: bool = False
+    # The client closes its sending side.
+    half_closes: bool = False
+    # The client stops sending without closing: the response follows the timeout.
+    stalls: bool = False
+
+
+def expanded(text: str) -> bytes:
+    """The bytes of a string of the corpus."""
+    for name, part in PARTS.items():
+        text = text.replace(f"{{{name}}}", part)
+    while found := REPEATED.search(text):
+        repeated = "".join(found[1].replace("#", str(number)) for number in range(int(found[2])))
+        text = text[: found.start()] + repeated + text[found.end() :]
+    return text.encode("latin-1")
+
+
+def _case(attack: str, fields: dict) -> Case:
+    case = Case(attack=attack, **fields)
+    return case._replace(
+        sent=expanded(fields["sent"]),
+        answers=tuple(map(frozenset, case.answers)),
+        present=tuple(map(expanded, case.present)),
+        absent=tuple(map(expanded, case.absent)),
+    )
+
+
+CASES = tuple(
+    _case(attack, fields)
+    for file in FILES
+    for attack, cases in json.loads(Path(__file__).with_name(f"{file}.json").read_text(encoding="utf-8")).items()
+    for fields in cases
+)
 
 
 def numbered(case: Case, number: int) -> bytes:

@@ -17,19 +17,19 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import scenario  # isort: skip (makes the modules of tools known)
 import servers
 import suites
-from processes import Failed, NotToBeHad
+from processes import ROOT, Failed, NotToBeHad
+from scenario import Bench
 from suites import garden, redbot
 from suites.proxies import PROXIES
 from suites.suite import OURS, PYTHON, REQUIREMENTS, Figure, Suite, checkout_of
 
-from tools.build import build  # isort: skip (in tools)
-from tools.install import progress  # isort: skip
-from tools.common import toolchain  # isort: skip
+from tools.build import build
+from tools.common import toolchain
+from tools.install import progress
 
-REPORT = scenario.ROOT / "docs" / "conformance.md"
+REPORT = ROOT / "docs" / "conformance.md"
 # Tests that the gateway passes at least.
 BUDGETS = {
     ("h2spec", "tests"): 147,
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     try:
         binaries = given.binaries or built()
         with tempfile.TemporaryDirectory() as folder:
-            bench = scenario.Bench(binaries, Path(folder), seconds=1.0)
+            bench = Bench(binaries, Path(folder), seconds=1.0)
             for suite in chosen:
                 try:
                     measure(bench, suite, outcome)
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
         print(f"conformance: {line}", file=sys.stderr)
     if not given.suite and not outcome.skipped:
         REPORT.write_text(document(outcome), encoding="utf-8")
-        print(f"conformance: wrote {REPORT.relative_to(scenario.ROOT)}")
+        print(f"conformance: wrote {REPORT.relative_to(ROOT)}")
     return 1 if lost or outcome.skipped else 0
 
 
@@ -96,7 +96,7 @@ def built() -> Path:
     return build.TARGET / toolchain.musl_target() / build.RELEASE
 
 
-def measure(bench: scenario.Bench, suite: Suite, outcome: Outcome) -> None:
+def measure(bench: Bench, suite: Suite, outcome: Outcome) -> None:
     """One suite against every proxy it is meant for."""
     folder = checkout_of(suite)
     servers.python_with(PYTHON, REQUIREMENTS, "what the suites need")
@@ -118,7 +118,7 @@ def measure(bench: scenario.Bench, suite: Suite, outcome: Outcome) -> None:
                     print(f"conformance:     not passed: {failed}", flush=True)
 
 
-def lint(bench: scenario.Bench, outcome: Outcome) -> None:
+def lint(bench: Bench, outcome: Outcome) -> None:
     """REDbot on every address of the three services."""
     try:
         servers.python_with(PYTHON, REQUIREMENTS, "what the suites need")

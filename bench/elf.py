@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import scenario  # noqa: F401  # isort: skip (makes the modules of tools known)
-from tools.common.elf import sections  # isort: skip
+import processes  # noqa: F401  # Makes the modules of tools known.
+
+from tools.common.elf import sections
 
 NO_BITS = 8
 # Prefixes of section names and their purpose; the rest is `other`.

@@ -29,18 +29,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import scenario  # isort: skip (makes the modules of tools known)
 import conformance
 import incidents
 import servers
-from processes import Failed, NotToBeHad, free_port, started, wait_for_answer
+from processes import ROOT, Failed, NotToBeHad, started, wait_for_answer
+from scenario import Bench
 from suites.suite import Checkout, checkout_of
 
-from tools.build import build  # isort: skip (in tools)
-from tools.common import toolchain  # isort: skip
-from tools.install import progress, pypi  # isort: skip
+from tools.build import build
+from tools.common import toolchain
+from tools.common.ports import free_port
+from tools.install import progress, pypi
 
-REPORT = scenario.ROOT / "docs" / "node_exporter.md"
+REPORT = ROOT / "docs" / "node_exporter.md"
 REQUIREMENTS = pypi.requirements("exporter")
 PYTHON = toolchain.TOOLS / "exporter-python"
 OURS, THEIRS = "stats", "node_exporter"
@@ -105,7 +106,7 @@ def main(arguments: list[str]) -> int:
     try:
         binaries = given.binaries or conformance.built()
         with tempfile.TemporaryDirectory() as folder:
-            text, lost = measured(scenario.Bench(binaries, Path(folder), seconds=1.0))
+            text, lost = measured(Bench(binaries, Path(folder), seconds=1.0))
     except NotToBeHad as error:
         print(f"exporter: SKIPPED: {error}", file=sys.stderr)
         return 1
@@ -116,11 +117,11 @@ def main(arguments: list[str]) -> int:
         print(f"exporter: {line}", file=sys.stderr)
     if not lost:
         REPORT.write_text(text, encoding="utf-8")
-        print(f"exporter: wrote {REPORT.relative_to(scenario.ROOT)}")
+        print(f"exporter: wrote {REPORT.relative_to(ROOT)}")
     return 1 if lost else 0
 
 
-def measured(bench: scenario.Bench) -> tuple[str, list[str]]:
+def measured(bench: Bench) -> tuple[str, list[str]]:
     """The report, and what is below its budget."""
     servers.python_with(PYTHON, REQUIREMENTS, "jsonnet for the mixin")
     checkouts = {one.name: checkout_of(one) for one in (DASHBOARD, HOST_ALERTS, MIXIN)}
@@ -158,7 +159,7 @@ def measured(bench: scenario.Bench) -> tuple[str, list[str]]:
     return document(bench, sets, answers, live, trees, faults), lost
 
 
-def of_incidents(bench: scenario.Bench, alerts: list[Item]) -> dict[str, dict[str, int]]:
+def of_incidents(bench: Bench, alerts: list[Item]) -> dict[str, dict[str, int]]:
     """The alerts with a result during incidents; fresh servers, so that rates see only those."""
     with contextlib.ExitStack() as stack:
         ports = {
@@ -223,7 +224,7 @@ def selectors(expression: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def prometheus(bench: scenario.Bench, name: str, port: int) -> Iterator[int]:
+def prometheus(bench: Bench, name: str, port: int) -> Iterator[int]:
     """A server that scrapes one exporter every second, as the job of the mixin."""
     folder = servers.fresh_folder(bench, f"prometheus-{name}")
     own = free_port()
@@ -331,11 +332,11 @@ def is_between(value: float, ours: list[float]) -> bool:
 
 def recorded_trees() -> list[Path]:
     """The recorded machines, in the order of their names."""
-    return sorted(path.parent for path in (scenario.ROOT / "services" / "stats" / "fixtures").glob("linux-*/proc"))
+    return sorted(path.parent for path in (ROOT / "services" / "stats" / "fixtures").glob("linux-*/proc"))
 
 
 @contextlib.contextmanager
-def of_tree(bench: scenario.Bench, tree: Path) -> Iterator[tuple[int, int]]:
+def of_tree(bench: Bench, tree: Path) -> Iterator[tuple[int, int]]:
     """Both exporters reading a recorded machine."""
     # node_exporter does not start without a sysfs, which not every recorded machine has.
     copy = servers.fresh_folder(bench, f"tree-{tree.name}") / "root"
@@ -374,7 +375,7 @@ def missing(title: str, items: list[Item], answers: dict[str, dict[str, int]]) -
 
 
 def document(
-    bench: scenario.Bench,
+    bench: Bench,
     sets: dict[str, list[Item]],
     answers: dict[str, dict[str, int]],
     live: Comparison,

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import load_generators
 import servers
-from processes import Failed, NotToBeHad, Server, answer_of
-from scenario import ROOT, Bench
+from processes import ROOT, Failed, NotToBeHad, Server, answer_of
+from scenario import Bench
 from scenarios import gateway as proxies
 
-from tools.build import build  # isort: skip (in tools)
-from tools.common import toolchain  # isort: skip
+from tools.build import build
+from tools.common import toolchain
 
 SECONDS = 5
 WIDTH, ROW, LEAST = 1200, 16, 0.4

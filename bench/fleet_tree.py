@@ -15,10 +15,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import re
-import resource
 import socket
 import subprocess
 import sys
@@ -26,10 +24,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import proc_stats
+from processes import raise_file_limit
+
 PORT = 19_300  # of all members; the gateways have the ports behind it
 SETTLE_SECONDS = 90
 GAP_SECONDS = 0.3  # between two batches, which come once a second
-TICKS = os.sysconf("SC_CLK_TCK")
 # As stats sends it, with the numbers that change.
 SUMMARY = (
     '{{"instance":"{instance}","scope":"host","state":"normal","since_unix_ms":1795912109931,"time_unix_ms":{now},'
@@ -117,13 +117,11 @@ class Level:
 
     def cpu(self):
         """Seconds of CPU, of all together."""
-        stats = [Path(f"/proc/{one.pid}/stat").read_text().rsplit(")")[-1].split() for one in self.processes]
-        return sum(int(stat[11]) + int(stat[12]) for stat in stats) / TICKS
+        return sum(proc_stats.processor_seconds(one.pid) for one in self.processes)
 
     def memory(self):
         """Bytes of memory of each, on average."""
-        pages = [int(Path(f"/proc/{one.pid}/statm").read_text().split()[1]) for one in self.processes]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / len(pages)
+        return sum(proc_stats.resident_bytes(one.pid) for one in self.processes) / len(self.processes)
 
 
 class Stream:
@@ -239,8 +237,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--members", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    raise_file_limit()
     if options.members:
         asyncio.run(members())
     elif options.binaries is None:

@@ -14,18 +14,10 @@ from typing import Callable
 
 import proc_stats
 import servers
-from processes import (
-    READY_SECONDS,
-    Failed,
-    NotToBeHad,
-    Server,
-    answer_of,
-    free_port,
-    read_answer,
-    started,
-    wait_for_answer,
-)
+from processes import READY_SECONDS, Failed, NotToBeHad, Server, answer_of, read_answer, started, wait_for_answer
 from scenario import Bench
+
+from tools.common.ports import free_port
 
 # One core for the server, the other for the client.
 SERVER_CORE, CLIENT_CORE = 0, 1

@@ -9,19 +9,22 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+ROOT = Path(__file__).resolve().parent.parent
+# Every other module here imports this one first, and then those of tools.
+sys.path.append(str(ROOT))
+
+from tools.common.debian_program import NotToBeHad  # noqa: E402
+
 # The first sample is there after a quarter of a second; a large interpreter takes seconds to start.
 READY_SECONDS = 30
 END_SECONDS = 10
-
-
-class NotToBeHad(Exception):
-    """A program is not here and cannot be fetched; the message has the reason."""
 
 
 class Failed(Exception):
@@ -183,12 +186,6 @@ def repeating(action: Callable[[], object], every: float) -> Iterator[None]:
     finally:
         ended.set()
         thread.join(READY_SECONDS)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def raise_file_limit() -> int:

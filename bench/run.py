@@ -25,12 +25,13 @@ import figures
 import proc_stats
 import processes
 import report
-from scenario import ROOT, Bench, BenchError, Scenario
+from processes import ROOT
+from scenario import Bench, BenchError, Scenario
 from scenarios import ALL, BY_NAME
 
-from tools.build import build  # isort: skip (in tools)
-from tools.install import progress  # isort: skip
-from tools.common import toolchain  # isort: skip
+from tools.build import build
+from tools.common import toolchain
+from tools.install import progress
 
 RESULTS = ROOT / "target" / "bench"
 DOCS = ROOT / "docs"

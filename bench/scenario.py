@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,10 +10,6 @@ from pathlib import Path
 from typing import Callable
 
 from processes import NotToBeHad, Server
-
-ROOT = Path(__file__).resolve().parent.parent
-# The modules that install, build and know prices; every other module here imports this one first.
-sys.path.append(str(ROOT))
 
 MORE, LESS = "more", "less"
 # Subjects that are not compared with each other and have one colour.

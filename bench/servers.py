@@ -17,12 +17,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from processes import Failed, NotToBeHad, Server, answer_of, free_port, started, wait_for_answer, whole_answer
+from processes import Failed, NotToBeHad, Server, answer_of, started, wait_for_answer, whole_answer
 from scenario import Bench
 
-from tools.common import debian_program  # isort: skip (in tools)
-from tools.install import pypi  # isort: skip
-from tools.common import toolchain  # isort: skip
+from tools.common import debian_program, toolchain
+from tools.common.ports import free_port
+from tools.install import pypi
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
@@ -310,28 +310,21 @@ def fresh_folder(bench: Bench, name: str) -> Path:
 
 
 def filled(name: str, folder: Path, **places: object) -> Path:
-    """The configuration of a peer with its places filled in."""
+    """The configuration of a peer with its places filled in; of `peers/`, unless the name is a whole path."""
     text = (PEERS / name).read_text(encoding="utf-8")
     for place, value in {"FOLDER": folder, **places}.items():
         text = re.sub(rf"\b{place}\b", lambda _, value=value: str(value), text)
-    (folder / name).write_text(text, encoding="utf-8")
-    return folder / name
+    configuration = folder / Path(name).name
+    configuration.write_text(text, encoding="utf-8")
+    return configuration
 
 
 def debian(bench: Bench, name: str, inside: str, question: str = "--version") -> list[str]:
     """The command of a program of Debian's, whose version is noted."""
-    command = debian_command(name, inside)
+    command = debian_program.find(name, inside)
     if name not in bench.versions:
         bench.versions[name] = version_of([*command, question])
     return command
-
-
-def debian_command(name: str, inside: str) -> list[str]:
-    """The command of a program of Debian's."""
-    try:
-        return debian_program.find(name, inside)
-    except debian_program.NotToBeHad as error:
-        raise NotToBeHad(str(error)) from None
 
 
 def unpacked(name: str) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import budgets
 import targets
-from scenario import ROOT
+from processes import ROOT
 from scenarios import BY_NAME
 
 CLAIMS = json.loads(Path(__file__).with_name("documented_claims.json").read_text(encoding="utf-8"))

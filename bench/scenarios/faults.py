@@ -15,8 +15,10 @@ from typing import Callable
 
 import servers
 from load_generators import paced, until
-from processes import Failed, Server, free_port, started, wait_for_answer, whole_answer
+from processes import Failed, Server, started, wait_for_answer, whole_answer
 from scenario import LESS, Bench, Measurement, Ratio, Scenario
+
+from tools.common.ports import free_port
 
 E2E = Path(__file__).resolve().parents[2] / "e2e"
 sys.path[:0] = [str(E2E), str(E2E / "faults")]

@@ -16,11 +16,12 @@ import elf
 import load_generators
 import proc_stats
 import servers
-from processes import NotToBeHad, Server, free_port, repeating, whole_answer
+from processes import NotToBeHad, Server, repeating, whole_answer
 from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
 from synthetic_proc import Tree
 
 from tools.cloud import cost
+from tools.common.ports import free_port
 
 from . import gateway as proxies
 from . import stats as figures_of

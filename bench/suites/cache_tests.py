@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from processes import Failed, NotToBeHad, answer_of, free_port, listening
+from processes import Failed, NotToBeHad, answer_of, listening
+
+from tools.common.ports import free_port
 
 from .suite import SUITE_SECONDS, Figure, Subject, Suite
 

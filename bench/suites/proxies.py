@@ -6,15 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import scenario
 import servers
-from processes import free_port, listening
+from processes import listening
+from scenario import Bench
+
+from tools.common.ports import free_port
 
 from .suite import OURS, Subject
 
 
 @contextlib.contextmanager
-def gateway(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
+def gateway(bench: Bench, origin_port: int) -> Iterator[Subject]:
     address = f"127.0.0.1:{origin_port}"
     more = {"GATEWAY_ROUTES": f"/ {address}", "GATEWAY_HTTP2": "on"}
     port = free_port()
@@ -26,7 +28,7 @@ def gateway(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def nginx(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
+def nginx(bench: Bench, origin_port: int) -> Iterator[Subject]:
     with peer(bench, origin_port, "nginx", "nginx_conformance.conf") as (places, folder, configuration):
         (folder / "temporary").mkdir()
         with listening(servers.nginx_command(bench, folder, configuration), places.port):
@@ -34,7 +36,7 @@ def nginx(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def haproxy(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
+def haproxy(bench: Bench, origin_port: int) -> Iterator[Subject]:
     with peer(bench, origin_port, "haproxy", "haproxy_conformance.cfg") as (places, _, configuration):
         program = servers.debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
         with listening([*program, "-db", "-f", str(configuration)], places.port):
@@ -42,9 +44,7 @@ def haproxy(bench: scenario.Bench, origin_port: int) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def peer(
-    bench: scenario.Bench, origin_port: int, name: str, configuration: str
-) -> Iterator[tuple[Subject, Path, Path]]:
+def peer(bench: Bench, origin_port: int, name: str, configuration: str) -> Iterator[tuple[Subject, Path, Path]]:
     subject = Subject(name, free_port(), free_port(), origin_port)
     folder = servers.fresh_folder(bench, f"{name}-conformance")
     places = {"PORT": subject.port, "HTTP2": subject.http2_port, "ORIGIN": f"127.0.0.1:{origin_port}"}

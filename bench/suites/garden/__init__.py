@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import servers
-from processes import NotToBeHad, answer_of, free_port, listening
+from processes import NotToBeHad, answer_of, listening
+
+from tools.common import debian_program
+from tools.common.ports import free_port
 
 from ..suite import PYTHON, SUITE_SECONDS, Figure, Subject, Suite
 
@@ -91,7 +94,7 @@ def behind_scgi(name: str, folder: Path) -> Iterator[int]:
     place = folder / name
     (place / "temporary").mkdir(parents=True)
     inside, options = DEBIAN[name]
-    program = servers.debian_command(name, inside)
+    program = debian_program.find(name, inside)
     places = {"FOLDER": place, "MODULES": servers.unpacked(name) / "usr" / "lib" / name}
     with application([*APP, "scgi", "PORT"], folder) as scgi:
         port = free_port()

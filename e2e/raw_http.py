@@ -7,8 +7,23 @@ import socket
 from typing import NamedTuple
 
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[^\r\n]*\r\n")
+REPEATED = re.compile(r"\{([^{}]*)\*(\d+)\}")
 # The connection ended without an answer.
 CLOSED = 0
+
+
+def expanded(text: str, **parts: str) -> bytes:
+    """The bytes of a text in which a character is a byte (Latin-1).
+
+    `{NAME}` is a part; `{text*3}` is the text three times, with the number of the repetition, from 0, in the place
+    of each `#`.
+    """
+    for name, part in parts.items():
+        text = text.replace(f"{{{name}}}", part)
+    while found := REPEATED.search(text):
+        repeated = "".join(found[1].replace("#", str(number)) for number in range(int(found[2])))
+        text = text[: found.start()] + repeated + text[found.end() :]
+    return text.encode("latin-1")
 
 
 class Answer(NamedTuple):

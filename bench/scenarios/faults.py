@@ -16,7 +16,7 @@ from typing import Callable
 import servers
 from load_generators import paced, until
 from processes import Failed, Server, started, wait_for_answer, whole_answer
-from scenario import LESS, Bench, Measurement, Ratio, Scenario
+from scenario import Bench, Measurement
 
 from tools.common.ports import free_port
 
@@ -154,32 +154,3 @@ def all_faults(bench: Bench) -> Iterator[Measurement]:
             yield from check(bench)
         except (subprocess.TimeoutExpired, OSError) as error:
             raise Failed(f"{check.__name__}: {error}") from None
-
-
-SCENARIOS = (
-    Scenario(
-        name="recovery",
-        title="Recovery from faults",
-        work="`/stats` through each proxy while stats is killed and started again; through the gateway"
-        " while it drains, and while the name of stats moves to another address",
-        load="200 requests a second, 500 while the gateway shuts down",
-        warm_up="50 requests",
-        compared="time of the last failure after stats has a sample again; lost requests",
-        measure=all_faults,
-        seconds=3,
-        estimate=48,
-        ratios=(Ratio("back_ms", "gateway", LESS),),
-    ),
-    Scenario(
-        name="slow-clients",
-        title="Beside 1,000 slow clients",
-        work="`/stats`, fetched from its upstream every time",
-        load="200 requests a second in an open loop, alone and beside 1,000 connections with an incomplete request",
-        warm_up="1 s",
-        compared="99th percentile of the complete requests",
-        measure=slow,
-        seconds=3,
-        estimate=43,
-        ratios=(Ratio("p99_ms", "gateway", LESS),),
-    ),
-)

@@ -17,7 +17,7 @@ import load_generators
 import proc_stats
 import servers
 from processes import NotToBeHad, Server, repeating, whole_answer
-from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
+from scenario import Bench, Measurement
 from synthetic_proc import Tree
 
 from tools.cloud import cost
@@ -31,7 +31,7 @@ SERVICES = ("stats", "frontend", "gateway")
 PYTHON = ("flask", "gunicorn", "glances")
 
 
-def every(bench: Bench, one: str, other: str, files: Path) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
+def every(bench: Bench, one: str, other: str) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
     """Our services, then the peers of stats, of the frontend and of the gateway."""
     return {
         "stats": lambda: first_answer(bench, "stats", "/stats"),
@@ -49,15 +49,7 @@ def first_answer(bench: Bench, name: str, path: str, *upstreams: str) -> Abstrac
         variables = servers.gateway_settings(port, *upstreams, True)
     else:
         variables = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", "LOG_FORMAT": "json"}
-    return servers.answering(bench, [str(bench.binaries / name)], port, path, variables=variables)
-
-
-@contextlib.contextmanager
-def around(bench: Bench) -> Iterator[tuple[str, str, Path]]:
-    """The upstreams of the proxies, and files for the file servers."""
-    with servers.stats(bench) as one, servers.frontend(bench) as other:
-        files = servers.mirrored(bench, other.port, servers.page_files(other.port))
-        yield servers.at(one), servers.at(other), files
+    return servers.answering([str(bench.binaries / name)], port, path, variables=variables)
 
 
 def sizes(bench: Bench) -> Iterator[Measurement]:
@@ -70,8 +62,8 @@ def sizes(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("all three", "one file", {"all_bytes": together})
     if bench.check:
         return
-    with around(bench) as (one, other, files):
-        for name, server in bench.each(every(bench, one, other, files)):
+    with proxies.upstreams(bench) as (one, other, _):
+        for name, server in bench.each(every(bench, one, other)):
             if name not in SERVICES:
                 mapped = proc_stats.mapped_files(server.pid)
                 size = sum(file.stat().st_size for file in mapped)
@@ -87,8 +79,8 @@ def folder_bytes(folder: Path) -> int:
 
 
 def starts(bench: Bench) -> Iterator[Measurement]:
-    with around(bench) as (one, other, files):
-        for name, server in bench.each(every(bench, one, other, files)):
+    with proxies.upstreams(bench) as (one, other, _):
+        for name, server in bench.each(every(bench, one, other)):
             yield Measurement(name, "first answer", {"first_answer_ms": server.ready_ms})
 
 
@@ -96,8 +88,8 @@ def idle(bench: Bench) -> Iterator[Measurement]:
     """All of them at once, each for itself; they do nearly nothing."""
     running: dict[str, Server] = {}
     polled: list[tuple[int, str]] = []
-    with around(bench) as (one, other, files), contextlib.ExitStack() as stack:
-        for name, start in every(bench, one, other, files).items():
+    with proxies.upstreams(bench) as (one, other, _), contextlib.ExitStack() as stack:
+        for name, start in every(bench, one, other).items():
             try:
                 running[name] = stack.enter_context(start())
             except NotToBeHad as error:
@@ -142,8 +134,8 @@ def asking(places: list[tuple[int, str]]) -> AbstractContextManager[None]:
 
 def instructions(bench: Bench) -> Iterator[Measurement]:
     """Two programs at once: what else runs does not change how many instructions one needs."""
-    with around(bench) as (one, other, files):
-        paths = servers.page_files(int(other.rpartition(":")[2]))
+    with proxies.upstreams(bench) as (one, other, paths):
+        files = servers.mirrored(bench, int(other.rpartition(":")[2]), paths)
         jobs = list(counted(bench, one, other, files, paths))
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting = [(subject, case, pool.submit(job)) for subject, case, job in jobs]
@@ -248,80 +240,3 @@ def price(bench: Bench) -> Iterator[Measurement]:
                 dollars = used * 1e9 / 1e6 / 3600 * processor
                 figures = {"dollars_per_billion_requests": dollars}
                 yield Measurement(row["subject"], f"{scenario}: {row['case']}", figures)
-
-
-SIZES = Scenario(
-    name="sizes",
-    title="Sizes",
-    work="each program, started",
-    compared="this project: the only file of the image, by section. Peers: the program and its loaded libraries;"
-    " for Python also the virtual environment, without the standard library",
-    measure=sizes,
-    steady=True,
-    estimate=6,
-    ratios=(Ratio("all_bytes", "all three", LESS),),
-    plots=(Plot("all_bytes", "Files needed to run", "bytes", logarithmic=True),),
-)
-STARTS = Scenario(
-    name="start",
-    title="Start",
-    work="each program; ours answer `/stats` (which needs two readings, 0.25 s apart), `/`, `/healthz`",
-    load="one request a millisecond until the first 200",
-    warm_up="none; the files are in the page cache",
-    compared="milliseconds",
-    measure=starts,
-    rounds=4,
-    estimate=18,
-    ratios=(Ratio("first_answer_ms", "gateway", LESS),),
-    plots=(Plot("first_answer_ms", "From exec to the first response", "ms", logarithmic=True),),
-)
-IDLE = Scenario(
-    name="idle",
-    title="Idle",
-    work="each program, all at once; those that sample on request (Flask, gunicorn, node_exporter) get one"
-    " request a second, the others none",
-    warm_up="5 s",
-    compared="processor time per second and memory; for several processes the proportional set size",
-    measure=idle,
-    seconds=20,
-    estimate=30,
-    ratios=(
-        Ratio("resident_bytes", "stats", LESS),
-        Ratio("processor_ms_per_second", "stats", LESS),
-        Ratio("resident_bytes", "whole stack", LESS),
-    ),
-    plots=(
-        Plot("processor_ms_per_second", "Processor time, idle", "ms per second", logarithmic=True),
-        Plot("resident_bytes", "Memory, idle", "bytes", logarithmic=True),
-    ),
-)
-INSTRUCTIONS = Scenario(
-    name="instructions",
-    title="Instructions per request",
-    work="1,000 requests (400 with an upstream) one after the other under valgrind's callgrind. Instructions"
-    " of the program without the kernel; for stats those of the serving thread",
-    load="one connection; of viewers 100 and then 300 for four samples each, and the difference",
-    warm_up="50 requests, not counted",
-    compared="instructions; the load of the machine does not change them, so `make bench-check` has limits for them",
-    measure=instructions,
-    steady=True,
-    estimate=40,
-    ratios=(
-        Ratio("instructions", "stats", LESS),
-        Ratio("instructions", "frontend", LESS),
-        Ratio("instructions", "gateway", LESS),
-    ),
-    plots=(Plot("instructions", "Instructions per request", "instructions", logarithmic=True),),
-)
-PRICE = Scenario(
-    name="cost",
-    title="Price on Fargate, calculated",
-    work="list prices of us-east-1, November 2026 (tools/cloud/cost.py): an hour of one vCPU 0.03238 dollars on"
-    " ARM64 and 0.04048 on x86-64, of one GB 0.00356 and 0.004445; 730 hours a month",
-    compared="dollars a month of the smallest tasks; dollars per billion requests: measured processor"
-    " time per request times the price of a vCPU (ARM64), for a task at full load",
-    measure=price,
-    steady=True,
-    estimate=1,
-)
-SCENARIOS = (SIZES, STARTS, IDLE, INSTRUCTIONS)

@@ -13,11 +13,9 @@ import proc_stats
 import servers
 from load_generators import EVENT_STREAM, closed, held, paced, viewers
 from processes import Server, answer_of, raise_file_limit, whole_answer
-from scenario import LESS, Bench, Measurement, Plot, Ratio, Scenario
+from scenario import Bench, Measurement
 from servers import COMPRESSED, at
 
-BOTH = "; proxy, client and the two upstreams share the machine's processors"
-AGAIN = "keep-alive connections, closed loop (wrk, one thread)" + BOTH
 # Every process holds its own descriptors; a proxy has two for a stream.
 SPARE_FILES = 200
 
@@ -145,101 +143,3 @@ def soak(bench: Bench) -> Iterator[Measurement]:
         yield Measurement("gateway", name, {"resident_bytes": resident, "open_files": files})
     times = {"memory_times": second[0] / first[0], "files_times": second[1] / first[1]}
     yield Measurement("gateway", "both halves", {**times, "seconds": bench.seconds})
-
-
-PROXY_RATIOS = (
-    Ratio("requests_per_second", "gateway"),
-    Ratio("p99_ms", "gateway", LESS),
-    Ratio("server_us_per_request", "gateway", LESS),
-)
-SCENARIOS = (
-    Scenario(
-        name="gateway-proxy",
-        title="Reverse proxy without a cache",
-        work="the page (`/`) and `/stats`, each fetched from its upstream every time",
-        load="64 and 512 " + AGAIN,
-        warm_up="1 s",
-        compared="requests per second, 99th percentile, processor time per request",
-        measure=proxy,
-        seconds=3,
-        rounds=4,
-        estimate=335,
-        ratios=PROXY_RATIOS,
-        plots=(Plot("requests_per_second", "Reverse proxy, nothing cached", "requests per second"),),
-    ),
-    Scenario(
-        name="gateway-cached",
-        title="Reverse proxy with a cache",
-        work="a hashed asset and `/stats` (a second old at most), from each proxy's cache",
-        load="64 and 512 " + AGAIN,
-        warm_up="1 s",
-        compared="requests per second, 99th percentile, processor time per request",
-        measure=cached,
-        seconds=3,
-        rounds=3,
-        estimate=153,
-        ratios=PROXY_RATIOS,
-        plots=(Plot("requests_per_second", "Reverse proxy, cached", "requests per second"),),
-    ),
-    Scenario(
-        name="gateway-latency",
-        title="Latency of the reverse proxy at a fixed rate",
-        work="`/stats`, the page and a hashed asset",
-        load="an open loop over 64 keep-alive connections: requests are sent when they are due, and latency"
-        " counts from then (no coordinated omission)" + BOTH,
-        warm_up="1 s",
-        compared="time from due to response",
-        measure=latency,
-        seconds=3,
-        estimate=79,
-        ratios=(Ratio("p50_ms", "gateway", LESS), Ratio("p99_ms", "gateway", LESS)),
-        plots=(Plot("p99_ms", "At a fixed rate, 99th percentile", "ms", logarithmic=True),),
-    ),
-    Scenario(
-        name="gateway-connections",
-        title="Reverse proxy by number of connections",
-        work="`/stats`, fetched from its upstream every time",
-        load="1 to 4,096 " + AGAIN,
-        warm_up="1 s",
-        compared="requests per second",
-        measure=connections,
-        seconds=2,
-        estimate=120,
-        ratios=(Ratio("requests_per_second", "gateway"),),
-        plots=(Plot("requests_per_second", "Proxied /stats by connections", "requests per second", "connections"),),
-    ),
-    Scenario(
-        name="gateway-idle",
-        title="Memory of the reverse proxy",
-        work="a first request; 1,000 idle connections after one request each; 1,000 event streams",
-        warm_up="until memory is stable, at most 3 s",
-        compared="resident memory; of several processes the proportional share of each",
-        measure=idle,
-        estimate=25,
-        ratios=(Ratio("resident_bytes", "gateway", LESS), Ratio("bytes_each", "gateway", LESS)),
-        plots=(Plot("resident_bytes", "Memory of an idle proxy", "bytes"),),
-    ),
-    Scenario(
-        name="gateway-streams",
-        title="10,000 viewers through the gateway",
-        work="`/stats/stream` through the gateway",
-        load="10,000 connections, or half of the file descriptors that one process may have",
-        warm_up="3 s after the last connection",
-        compared="delay of each sample after its own time, memory of the gateway per viewer",
-        measure=streams,
-        seconds=15,
-        estimate=25,
-    ),
-    Scenario(
-        name="gateway-soak",
-        title="Soak",
-        work="the page, `/stats`, missing files, the history, and event streams that open and close",
-        load="50 connections and 200 streams, alternating",
-        warm_up="none: the second half is compared with the first",
-        compared="memory and file descriptors of both halves",
-        measure=soak,
-        seconds=40,
-        estimate=45,
-        lasting=True,
-    ),
-)

@@ -14,7 +14,7 @@ import load_generators
 import proc_stats
 import servers
 from processes import Failed, repeating, whole_answer
-from scenario import Bench, Measurement, Plot, Scenario, Slope
+from scenario import Bench, Measurement
 from synthetic_proc import Tree
 
 CORES = (1, 4, 16, 64, 256, 512)
@@ -143,55 +143,3 @@ def sequence(port: int) -> int:
 
 def body(port: int, path: str, *fields: str) -> bytes:
     return whole_answer(port, path, *fields).partition(b"\r\n\r\n")[2]
-
-
-def growing(name: str, what: str, each: str, measure, most: str) -> Scenario:
-    return Scenario(
-        name=name,
-        title=f"Cost by {what}",
-        work=f"a synthetic /proc with {most}, moving counters, one sample a second",
-        load="no requests",
-        warm_up="1.5 s",
-        compared="processor time per sample, bytes of a response, memory",
-        measure=measure,
-        seconds=10,
-        estimate=13,
-        plots=(
-            Plot("sample_us", f"One sample by {what}", "microseconds", what, logarithmic=True),
-            Plot("answer_bytes", f"GET /stats by {what}", "bytes", what, logarithmic=True),
-        ),
-        slopes=(Slope("sample_us", each), Slope("answer_bytes", each), Slope("resident_bytes", each)),
-    )
-
-
-SCENARIOS = (
-    growing("growth-cores", "cores", "core", cores, "1 to 512 cores"),
-    growing("growth-interfaces", "network interfaces", "interface", interfaces, "1 to 1,000 interfaces"),
-    growing("growth-disks", "disks", "disk", disks, "1 to 1,000 disks"),
-    Scenario(
-        name="growth-viewers",
-        title="Cost by viewers",
-        work="`/stats/stream` of samples of 1 and of 512 cores",
-        load="1 to 10,000 connections of one client on the same two cores",
-        warm_up="3 s after the last connection",
-        compared="processor time of stats per second, memory per viewer",
-        measure=viewers,
-        seconds=4,
-        estimate=86,
-        plots=(Plot("processor_ms_per_second", "Processor time by viewers", "ms per second", "viewers", True),),
-        slopes=(Slope("processor_ms_per_second", "viewer"),),
-    ),
-    Scenario(
-        name="growth-history",
-        title="Cost by length of the history",
-        work="`/stats/history` of 10 to 600 s, from a full history",
-        load="4 keep-alive connections, closed loop",
-        warm_up="1 s",
-        compared="processor time per response, its bytes, memory with and without a history",
-        measure=history,
-        seconds=2,
-        estimate=14,
-        plots=(Plot("answer_us", "One response by requested seconds", "microseconds", "seconds", True),),
-        slopes=(Slope("answer_us", "second"), Slope("answer_bytes", "second")),
-    ),
-)

@@ -11,7 +11,7 @@ import proc_stats
 import servers
 from load_generators import SERVER_CORE, closed
 from processes import answer_of, whole_answer
-from scenario import LESS, Bench, BenchError, Measurement, Plot, Ratio, Scenario
+from scenario import Bench, BenchError, Measurement
 
 from tools.common import toolchain
 
@@ -71,44 +71,3 @@ def browser(bench: Bench) -> Iterator[Measurement]:
         result = json.loads(answer_of(command, BROWSE_SECONDS).splitlines()[-1])
     for case, figures in result.items():
         yield Measurement("page", case, figures)
-
-
-SCENARIOS = (
-    Scenario(
-        name="page-weight",
-        title="Page weight",
-        work="page, script, program, style and icon, each as brotli",
-        load="one request each",
-        compared="bytes",
-        measure=weight,
-        steady=True,
-        estimate=1,
-    ),
-    Scenario(
-        name="page-requests",
-        title="Throughput of the file server, one core",
-        work="the page, its script and its program, each as gzip, the same bytes from every server",
-        load="64 keep-alive connections, closed loop (wrk on a core of its own)",
-        warm_up="1 s",
-        compared="requests per second of one core, and processor time per request where the client is the bottleneck",
-        measure=requests,
-        seconds=3,
-        rounds=3,
-        estimate=113,
-        ratios=(Ratio("requests_per_second", "frontend"), Ratio("server_us_per_request", "frontend", LESS)),
-        plots=(Plot("requests_per_second", "Files of the page, one core", "requests per second"),),
-    ),
-    Scenario(
-        name="page-browser",
-        title="The page in Chromium",
-        work="the real page on a backend that sends samples of 64 processors: loaded at full speed, at a"
-        " quarter of it, and with the program delayed by a second; then ten ticks a second; then a drag"
-        " across a chart",
-        load="one headless browser without a GPU on the same two cores",
-        warm_up="one page load",
-        compared="with the targets",
-        measure=browser,
-        seconds=5,
-        estimate=35,
-    ),
-)

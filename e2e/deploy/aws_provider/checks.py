@@ -11,6 +11,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import containers
@@ -38,131 +39,24 @@ RESOURCE_POLICIES = {
 }
 JSON_OBJECTS = {"policy", "assume_role_policy", "dashboard_body"}
 
-RETENTION = (0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
-LOAD_BALANCER_NAME = re.compile(r"(?!internal-)[0-9A-Za-z]([0-9A-Za-z-]{0,30}[0-9A-Za-z])?")
-ECS_NAME = re.compile(r"[\w-]{1,255}", re.ASCII)
-ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
-LISTENER_ACTIONS = ("forward", "redirect", "fixed-response", "authenticate-cognito", "authenticate-oidc")
-CONTENT_TYPES = ("text/plain", "text/css", "text/html", "application/javascript", "application/json")
-
-# Type and path -> the allowed words, a range of numbers, or the form of a text.
-ALLOWED: dict[str, dict[str, Any]] = {
-    "aws_acm_certificate": {"validation_method": ("DNS", "EMAIL", "NONE")},
-    "aws_appautoscaling_policy": {
-        "policy_type": ("StepScaling", "TargetTrackingScaling", "PredictiveScaling"),
-    },
-    "aws_appautoscaling_target": {"resource_id": re.compile(r"service/[\w-]+/[\w-]+")},
-    "aws_cloudwatch_log_group": {"retention_in_days": RETENTION},
-    "aws_cloudwatch_metric_alarm": {
-        "comparison_operator": (
-            "GreaterThanOrEqualToThreshold", "GreaterThanThreshold",
-            "LessThanThreshold", "LessThanOrEqualToThreshold",
-        ),
-        "statistic": ("SampleCount", "Average", "Sum", "Minimum", "Maximum"),
-        "treat_missing_data": ("missing", "ignore", "breaching", "notBreaching"),
-    },
-    "aws_ecr_repository": {
-        "name": re.compile(r"[a-z0-9]+([._/-][a-z0-9]+)*"),
-        "image_tag_mutability": (
-            "MUTABLE", "IMMUTABLE", "MUTABLE_WITH_EXCLUSION", "IMMUTABLE_WITH_EXCLUSION",
-        ),
-        "encryption_configuration.encryption_type": ("AES256", "KMS", "KMS_DSSE"),
-    },
-    "aws_ecs_cluster": {
-        "name": ECS_NAME,
-        "setting.name": ("containerInsights",),
-        "setting.value": ("enabled", "enhanced", "disabled"),
-    },
-    "aws_ecs_service": {
-        "name": ECS_NAME,
-        "availability_zone_rebalancing": ("ENABLED", "DISABLED"),
-        "deployment_configuration.strategy": ("ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"),
-        "launch_type": ("EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"),
-        "propagate_tags": ("SERVICE", "TASK_DEFINITION", "NONE"),
-        "scheduling_strategy": ("REPLICA", "DAEMON"),
-    },
-    "aws_ecs_task_definition": {
-        "family": ECS_NAME,
-        "network_mode": ("awsvpc", "bridge", "host", "none"),
-        "requires_compatibilities": ("EC2", "FARGATE", "EXTERNAL", "MANAGED_INSTANCES"),
-        "runtime_platform.cpu_architecture": ("X86_64", "ARM64"),
-    },
-    "aws_flow_log": {
-        "log_destination_type": ("cloud-watch-logs", "s3", "kinesis-data-firehose"),
-        "max_aggregation_interval": (60, 600),
-        "traffic_type": ("ACCEPT", "REJECT", "ALL"),
-    },
-    "aws_iam_role": {"name": ROLE_NAME},
-    "aws_kms_alias": {"name": re.compile(r"alias/[\w/-]+")},
-    "aws_kms_key": {"deletion_window_in_days": range(7, 31)},
-    "aws_lb": {
-        "name": LOAD_BALANCER_NAME,
-        "desync_mitigation_mode": ("monitor", "defensive", "strictest"),
-        "idle_timeout": range(1, 4001),
-        "load_balancer_type": ("application", "network", "gateway"),
-    },
-    "aws_lb_listener": {
-        "protocol": ("HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE"),
-        "default_action.type": LISTENER_ACTIONS,
-        "default_action.fixed_response.content_type": CONTENT_TYPES,
-        "default_action.fixed_response.status_code": re.compile(r"[245]\d\d"),
-        "default_action.redirect.status_code": ("HTTP_301", "HTTP_302"),
-    },
-    "aws_lb_listener_rule": {"action.type": LISTENER_ACTIONS, "priority": range(1, 50001)},
-    "aws_lb_target_group": {
-        "name": LOAD_BALANCER_NAME,
-        "health_check.healthy_threshold": range(2, 11),
-        "health_check.interval": range(5, 301),
-        "health_check.timeout": range(2, 121),
-        "health_check.unhealthy_threshold": range(2, 11),
-        "protocol": ("HTTP", "HTTPS", "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE"),
-        "target_type": ("instance", "ip", "lambda", "alb"),
-    },
-    "aws_service_discovery_service": {
-        "dns_config.dns_records.type": ("A", "AAAA", "SRV", "CNAME"),
-        "dns_config.routing_policy": ("MULTIVALUE", "WEIGHTED"),
-    },
-    "aws_vpc_endpoint": {
-        "vpc_endpoint_type": ("Gateway", "Interface", "GatewayLoadBalancer", "Resource", "ServiceNetwork"),
-    },
-    "aws_wafv2_web_acl": {"scope": ("REGIONAL", "CLOUDFRONT")},
-}  # fmt: skip
-
-# Arguments that the schema leaves open and AWS requires for what tf/ makes of these types.
-REQUIRED = {
-    "aws_cloudwatch_metric_alarm": ("metric_name", "namespace", "period", "threshold"),
-    "aws_ecs_service": ("task_definition",),
-    "aws_flow_log": ("log_destination",),
-    "aws_lb_listener": ("port",),
-    "aws_lb_target_group": ("port", "protocol", "vpc_id"),
-    "aws_subnet": ("cidr_block",),
-    "aws_vpc": ("cidr_block",),
-    "aws_vpc_endpoint": ("service_name",),
-}
-
-_PEER = ("cidr_ipv4", "cidr_ipv6", "prefix_list_id", "referenced_security_group_id")
-# Exactly one of these arguments is given.
-ONE_OF = {
-    "aws_route": ("destination_cidr_block", "destination_ipv6_cidr_block", "destination_prefix_list_id"),
-    "aws_vpc_security_group_egress_rule": _PEER,
-    "aws_vpc_security_group_ingress_rule": _PEER,
-    "aws_cloudwatch_metric_alarm": ("statistic", "extended_statistic"),
-    "aws_lb": ("subnets", "subnet_mapping"),
-}
+# By type: the allowed values at a path, as in JSON Schema; arguments that the schema leaves open and AWS requires
+# for what tf/ makes; arguments that exclude each other, one of them given.
+RULES = json.loads((Path(__file__).parent / "data" / "rules.json").read_text(encoding="utf-8"))
 
 
 def resource(kind: str, block: Block, config: Object) -> Iterator[Problem]:
     """Problems of a resource as it is written."""
     general = list(data_source(kind, block, config))
     yield from general
-    for path, allowed in ALLOWED.get(kind, {}).items():
+    rules = RULES.get(kind, {})
+    for path, allowed in rules.get("allowed", {}).items():
         for value in at(config, path):
-            if not _allows(allowed, value):
-                yield Problem(path.partition(".")[0], f"{path} {_expected(allowed)}, got {value!r}")
-    for name in REQUIRED.get(kind, ()):
+            if expected := _violated(allowed, value):
+                yield Problem(path.partition(".")[0], f"{path} {expected}, got {value!r}")
+    for name in rules.get("required", ()):
         if config.get(name) is None:
             yield Problem("", f"AWS requires {name}")
-    names = ONE_OF.get(kind, ())
+    names = rules.get("one_of", ())
     given = [name for name in names if config.get(name) not in (None, [])]
     if names and len(given) != 1 and is_known([config.get(name) for name in names]):
         yield Problem("", f"exactly one of {', '.join(names)} must be given, not {given}")
@@ -249,18 +143,15 @@ def _policy(name: str, document: Object, about: str) -> Iterator[Problem]:
                 yield Problem(name, f"{where} must have {part} or Not{part}")
 
 
-def _allows(allowed: Any, value: Any) -> bool:
-    if isinstance(allowed, re.Pattern):
-        return bool(allowed.fullmatch(str(value)))
-    return value in allowed
-
-
-def _expected(allowed: Any) -> str:
-    if isinstance(allowed, re.Pattern):
-        return f"must have the form {allowed.pattern}"
-    if isinstance(allowed, range):
-        return f"must be between {allowed[0]} and {allowed[-1]}"
-    return f"must be one of {', '.join(map(str, allowed))}"
+def _violated(allowed: Object, value: Any) -> str:
+    """The rule that a value breaks, if any."""
+    if "pattern" in allowed:
+        matches = re.fullmatch(allowed["pattern"], str(value), re.ASCII)
+        return "" if matches else f"must have the form {allowed['pattern']}"
+    if "enum" in allowed:
+        return "" if value in allowed["enum"] else f"must be one of {', '.join(map(str, allowed['enum']))}"
+    low, high = allowed["minimum"], allowed["maximum"]
+    return "" if value in range(low, high + 1) else f"must be between {low} and {high}"
 
 
 def _task_definition(config: Object) -> Iterator[Problem]:

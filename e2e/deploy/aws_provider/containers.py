@@ -7,75 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from values import Object, is_unknown
 
-# Shapes of JSON. "!" marks a key that must be there, a list has elements of one shape, and `dict`
-# stands for an object whose values are strings.
-_SECRETS = [{"name!": str, "valueFrom!": str}]
-CONTAINER: dict[str, Any] = {
-    "name!": str,
-    "image!": str,
-    "command": [str],
-    "cpu": int,
-    "credentialSpecs": [str],
-    "dependsOn": [{"containerName!": str, "condition!": str}],
-    "disableNetworking": bool,
-    "dnsSearchDomains": [str],
-    "dnsServers": [str],
-    "dockerLabels": dict,
-    "dockerSecurityOptions": [str],
-    "entryPoint": [str],
-    "environment": [{"name": str, "value": str}],
-    "environmentFiles": [{"type!": str, "value!": str}],
-    "essential": bool,
-    "extraHosts": [{"hostname!": str, "ipAddress!": str}],
-    "firelensConfiguration": {"type!": str, "options": dict},
-    "healthCheck": {"command!": [str], "interval": int, "retries": int, "startPeriod": int, "timeout": int},
-    "hostname": str,
-    "interactive": bool,
-    "links": [str],
-    "linuxParameters": {
-        "capabilities": {"add": [str], "drop": [str]},
-        "devices": [{"hostPath!": str, "containerPath": str, "permissions": [str]}],
-        "initProcessEnabled": bool,
-        "maxSwap": int,
-        "sharedMemorySize": int,
-        "swappiness": int,
-        "tmpfs": [{"containerPath!": str, "size!": int, "mountOptions": [str]}],
-    },
-    "logConfiguration": {"logDriver!": str, "options": dict, "secretOptions": _SECRETS},
-    "memory": int,
-    "memoryReservation": int,
-    "mountPoints": [{"containerPath": str, "readOnly": bool, "sourceVolume": str}],
-    "portMappings": [
-        {
-            "appProtocol": str,
-            "containerPort": int,
-            "containerPortRange": str,
-            "hostPort": int,
-            "name": str,
-            "protocol": str,
-        }
-    ],
-    "privileged": bool,
-    "pseudoTerminal": bool,
-    "readonlyRootFilesystem": bool,
-    "repositoryCredentials": {"credentialsParameter!": str},
-    "resourceRequirements": [{"type!": str, "value!": str}],
-    "restartPolicy": {"enabled!": bool, "ignoredExitCodes": [int], "restartAttemptPeriod": int},
-    "secrets": _SECRETS,
-    "startTimeout": int,
-    "stopTimeout": int,
-    "systemControls": [{"namespace": str, "value": str}],
-    "ulimits": [{"name!": str, "hardLimit!": int, "softLimit!": int}],
-    "user": str,
-    "versionConsistency": str,
-    "volumesFrom": [{"readOnly": bool, "sourceContainer": str}],
-    "workingDirectory": str,
-}
-NOUNS = {str: "a string", int: "a whole number", bool: "true or false"}
+# The shape of a container in JSON: `!` marks a key that must be there, a list has elements of one shape, and the
+# values of a map are strings.
+CONTAINER = json.loads((Path(__file__).parent / "data" / "container_definition.json").read_text(encoding="utf-8"))
+SCALARS = {"string": (str, "a string"), "integer": (int, "a whole number"), "boolean": (bool, "true or false")}
 # Fargate stops a container after two minutes at the latest.
 FARGATE_STOP_SECONDS = 120
 # Units of processor, 1024 to a core, and the memory in MiB that Fargate has with them.
@@ -128,37 +68,31 @@ def _fargate(config: Object) -> Iterator[tuple[str, str]]:
 
 
 def _shape(shape: Any, value: Any, where: str) -> Iterator[str]:
-    """Where a value in JSON differs from a shape."""
+    """The differences between a value in JSON and a shape."""
     if isinstance(shape, list):
         if not isinstance(value, list):
             yield f"{where} must be a list"
             return
         for number, element in enumerate(value):
             yield from _shape(shape[0], element, f"{where}[{number}]")
-    elif isinstance(shape, dict) or shape is dict:
+    elif isinstance(shape, dict) or shape == "map":
         if not isinstance(value, dict):
             yield f"{where} must be an object"
             return
-        yield from _object(shape, value, where)
-    # In Python, true and false are numbers.
-    elif not isinstance(value, shape) or (shape is int and isinstance(value, bool)):
-        yield f"{where} must be {NOUNS[shape]}, not {json.dumps(value)}"
-
-
-def _object(shape: Any, value: Object, where: str) -> Iterator[str]:
-    if shape is dict:
+        keys = dict.fromkeys(value, "string") if shape == "map" else {key.rstrip("!"): shape[key] for key in shape}
         for key, element in value.items():
-            yield from _shape(str, element, f"{where}.{key}")
-        return
-    keys = {key.rstrip("!"): key for key in shape}
-    for key, element in value.items():
-        if key not in keys:
-            yield f"{where} has the unknown key {key!r}"
-        elif element is not None:
-            yield from _shape(shape[keys[key]], element, f"{where}.{key}")
-    for key, marked in keys.items():
-        if key != marked and value.get(key) in (None, ""):
-            yield f"{where} needs the key {key!r}"
+            if key not in keys:
+                yield f"{where} has the unknown key {key!r}"
+            elif element is not None or shape == "map":
+                yield from _shape(keys[key], element, f"{where}.{key}")
+        for key in keys:
+            if f"{key}!" in shape and value.get(key) in (None, ""):
+                yield f"{where} needs the key {key!r}"
+    else:
+        kind, noun = SCALARS[shape]
+        # In Python, true and false are numbers.
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            yield f"{where} must be {noun}, not {json.dumps(value)}"
 
 
 def _containers(config: Object, definitions: list[Object], fargate: bool) -> Iterator[str]:

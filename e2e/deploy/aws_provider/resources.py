@@ -11,14 +11,18 @@ import hashlib
 import json
 import threading
 import uuid
+from pathlib import Path
 from typing import Any
 
-import aws_types
 import policy
 from values import UNKNOWN, Block, Object, empty, is_known, is_unknown, type_of, with_attributes
 
 ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
+# The types in tf/ by name: templates of what AWS computes (`Fields` has their values; `{digest:.8}` is the first
+# eight characters), defaults, and the arguments that replace the resource when they change: `*` is all of them but
+# those behind a hyphen. A type that is missing here still works, with identifiers of a general rule (`_guess`).
+TYPES = json.loads((Path(__file__).parent / "data" / "aws_types.json").read_text(encoding="utf-8"))
 # Attributes that name a resource or data source, the most specific first.
 LABELS = ("name", "family", "bucket", "alarm_name", "domain_name", "dashboard_name", "cluster_name", "key")
 
@@ -99,10 +103,15 @@ class Fields(dict):
         return fields
 
 
+def known(kind: str, part: str) -> Any:
+    """A part of what aws_types.json has of a type of resource."""
+    return TYPES["resources"].get(kind, {}).get(part, {})
+
+
 def plan(kind: str, block: Block, proposed: Object, config: Object, settings: Settings) -> Object:
     """The planned state of a resource. `proposed` is Terraform's merge of configuration and prior state."""
     planned = dict(proposed)
-    for name, default in aws_types.known(kind).defaults.items():
+    for name, default in known(kind, "defaults").items():
         if planned.get(name) is None:
             planned[name] = default
     if "region" in planned and planned["region"] is None:
@@ -127,11 +136,11 @@ def computed_unknown(block: Block, value: Object) -> Object:
 
 
 def replacing(kind: str, block: Block) -> list[str]:
-    """The arguments whose change replaces the resource, as listed in aws_types.py."""
+    """The arguments whose change replaces the resource, as listed in aws_types.json."""
     every = [each.name for each in block.attributes if each.optional or each.required]
     every += [each.type_name for each in block.block_types if each.type_name != "timeouts"]
-    forces = aws_types.known(kind).replaced_by
-    named = [name for name in every if name in forces or (aws_types.ALL in forces and f"-{name}" not in forces)]
+    forces = known(kind, "replaced_by")
+    named = [name for name in every if name in forces or ("*" in forces and f"-{name}" not in forces)]
     general = [name for name in ("name", "name_prefix", "region") if name in every and f"-{name}" not in forces]
     return sorted({*named, *general} - {"id", "tags", "tags_all"})
 
@@ -140,9 +149,10 @@ def apply(kind: str, block: Block, planned: Object, settings: Settings, account:
     """The state after the apply, in which everything is known."""
     region = planned.get("region")
     fields = Fields.of(kind, planned, region if isinstance(region, str) else settings.region)
-    if kind == "aws_ecs_task_definition":
-        fields["next_revision"] = account.next_revision(planned.get("family"))
-    return _filled(block, planned, fields, kind, aws_types.known(kind).computed)
+    if kind == "aws_ecs_task_definition" and is_unknown(planned["revision"]):
+        fields["revision"] = account.next_revision(planned.get("family"))
+        planned = {**planned, "revision": fields["revision"]}
+    return _filled(block, planned, fields, kind, known(kind, "computed"))
 
 
 def read(kind: str, block: Block, config: Object, settings: Settings) -> Object:
@@ -152,7 +162,8 @@ def read(kind: str, block: Block, config: Object, settings: Settings) -> Object:
     if kind == "aws_iam_policy_document":
         value["json"] = policy.document(config)
         value["minified_json"] = json.dumps(json.loads(value["json"]), separators=(",", ":"))
-    return _filled(block, value, fields, kind, aws_types.known_data(kind))
+    # A data source without templates of its own looks as the resource of that name.
+    return _filled(block, value, fields, kind, {**known(kind, "computed"), **TYPES["data"].get(kind, {})})
 
 
 def _filled(block: Block, value: Object, fields: Fields, kind: str, templates: Object) -> Object:
@@ -182,11 +193,11 @@ def _made(template: Any, fields: Fields) -> Any:
         return [_made(each, fields) for each in template]
     if isinstance(template, dict):
         return {name: _made(each, fields) for name, each in template.items()}
-    return template(fields) if callable(template) else template
+    return template
 
 
 def _guess(kind: str, attribute: Any, fields: Fields) -> Any:
-    """A value for an attribute that aws_types.py does not describe."""
+    """A value for an attribute that aws_types.json does not describe."""
     name, type_name = attribute.name, type_of(attribute.type)
     if type_name != "string":
         return empty(type_name)

@@ -10,133 +10,7 @@ from typing import Any
 
 from trial import Trial
 
-CONFIGURATION = """
-data "aws_caller_identity" "here" {}
-data "aws_region" "here" {}
-data "aws_iam_role" "shop" {
-  name = "shop-task"
-}
-
-resource "aws_vpc" "shop" {
-  cidr_block = "10.0.0.0/16"
-}
-
-resource "aws_subnet" "shop" {
-  for_each   = { a = "10.0.1.0/24", b = "10.0.2.0/24" }
-  vpc_id     = aws_vpc.shop.id
-  cidr_block = each.value
-}
-
-resource "aws_internet_gateway" "shop" {
-  vpc_id = aws_vpc.shop.id
-}
-
-resource "aws_lb" "shop" {
-  name         = "shop"
-  subnets      = [for subnet in aws_subnet.shop : subnet.id]
-  idle_timeout = 60
-  depends_on   = [aws_internet_gateway.shop]
-}
-
-resource "aws_lb_target_group" "shop" {
-  name        = "shop"
-  port        = 8000
-  protocol    = "HTTP"
-  target_type = "ip"
-  vpc_id      = aws_vpc.shop.id
-
-  health_check {
-    path = "/healthz"
-  }
-}
-
-resource "aws_ecs_cluster" "shop" {
-  name = "shop"
-}
-
-resource "aws_ecs_task_definition" "shop" {
-  family                   = "shop"
-  requires_compatibilities = ["FARGATE"]
-  network_mode             = "awsvpc"
-  cpu                      = 256
-  memory                   = 512
-  task_role_arn            = data.aws_iam_role.shop.arn
-  container_definitions = jsonencode([{
-    name         = "web"
-    image        = "shop:1"
-    portMappings = [{ containerPort = 8000 }]
-  }])
-}
-
-resource "aws_ecs_service" "shop" {
-  name            = "shop"
-  cluster         = aws_ecs_cluster.shop.arn
-  task_definition = aws_ecs_task_definition.shop.arn
-  launch_type     = "FARGATE"
-
-  network_configuration {
-    subnets = [for subnet in aws_subnet.shop : subnet.id]
-  }
-  load_balancer {
-    target_group_arn = aws_lb_target_group.shop.arn
-    container_name   = "web"
-    container_port   = 8000
-  }
-}
-
-resource "aws_wafv2_web_acl" "shop" {
-  name  = "shop"
-  scope = "REGIONAL"
-  default_action {
-    allow {}
-  }
-  rule {
-    name     = "rate"
-    priority = 1
-    action {
-      block {}
-    }
-    statement {
-      rate_based_statement {
-        limit              = 2000
-        aggregate_key_type = "IP"
-      }
-    }
-    visibility_config {
-      cloudwatch_metrics_enabled = true
-      metric_name                = "rate"
-      sampled_requests_enabled   = true
-    }
-  }
-  visibility_config {
-    cloudwatch_metrics_enabled = true
-    metric_name                = "shop"
-    sampled_requests_enabled   = true
-  }
-}
-
-output "account" {
-  value = data.aws_caller_identity.here.account_id
-}
-output "region" {
-  value = data.aws_region.here.region
-}
-output "task_definition" {
-  value = aws_ecs_task_definition.shop.arn
-}
-output "task_role" {
-  value = aws_ecs_task_definition.shop.task_role_arn
-}
-output "load_balancer" {
-  value = aws_lb.shop.arn
-}
-output "subnets" {
-  value = [for subnet in aws_subnet.shop : subnet.id]
-}
-output "tags" {
-  value = aws_ecs_cluster.shop.tags_all
-}
-"""
+CONFIGURATION = (Path(__file__).parent / "data" / "shop.tf").read_text(encoding="utf-8")
 
 
 class Applies(unittest.TestCase):
@@ -146,13 +20,13 @@ class Applies(unittest.TestCase):
         self.folder = Path(folder.name)
 
     def outputs(self, trial: Trial) -> dict[str, Any]:
-        _, text = trial.terraform("output", "-json")
+        text = trial.terraform("output", "-json")
         return {name: entry["value"] for name, entry in json.loads(text).items()}
 
     def changes(self, trial: Trial) -> dict[str, list[str]]:
         """The actions of a plan that changes something, by the address of the resource."""
         trial.terraform("plan", "-out=plan", "-detailed-exitcode", expect=2)
-        _, text = trial.terraform("show", "-json", "plan")
+        text = trial.terraform("show", "-json", "plan")
         changed = json.loads(text)["resource_changes"]
         actions = {each["address"]: each["change"]["actions"] for each in changed if each["mode"] == "managed"}
         return {address: each for address, each in actions.items() if each != ["no-op"]}
@@ -193,7 +67,7 @@ class Applies(unittest.TestCase):
         )
 
         trial.terraform("destroy", "-auto-approve")
-        _, state = trial.terraform("state", "list")
+        state = trial.terraform("state", "list")
         self.assertEqual(state.strip(), "")
         trial.write(CONFIGURATION)
         trial.terraform("apply", "-auto-approve")
@@ -210,12 +84,12 @@ class Applies(unittest.TestCase):
             with self.subTest(message):
                 self.assertIn(before, CONFIGURATION)
                 trial.write(CONFIGURATION.replace(before, after))
-                _, text = trial.terraform("apply", "-auto-approve", expect=1)
+                text = trial.terraform("apply", "-auto-approve", expect=1)
                 self.assertIn(message, text)
 
     def test_a_load_balancer_waits_for_the_way_out(self) -> None:
         trial = Trial(self.folder, CONFIGURATION.replace("  depends_on   = [aws_internet_gateway.shop]\n", ""))
-        _, text = trial.terraform("apply", "-auto-approve", expect=1)
+        text = trial.terraform("apply", "-auto-approve", expect=1)
         self.assertIn("has no internet gateway", text)
         trial.terraform("apply", "-auto-approve")
 
@@ -238,7 +112,7 @@ class Applies(unittest.TestCase):
         trial = Trial(self.folder, rule % ("old", 10, "old"))
         trial.terraform("apply", "-auto-approve")
         trial.write((rule % ("old", 10, "old")) + rule % ("new", 10, "new"))
-        _, text = trial.terraform("apply", "-auto-approve", expect=1)
+        text = trial.terraform("apply", "-auto-approve", expect=1)
         self.assertIn("PriorityInUse: Priority '10' is currently in use", text)
         trial.write((rule % ("old", 10, "old")) + rule % ("new", 11, "new"))
         trial.terraform("apply", "-auto-approve")
@@ -246,7 +120,7 @@ class Applies(unittest.TestCase):
     def test_another_account_is_refused(self) -> None:
         provider = 'provider "aws" {\n  allowed_account_ids = ["999999999999"]\n}\n'
         trial = Trial(self.folder, 'resource "aws_ecs_cluster" "shop" {\n  name = "shop"\n}\n', provider)
-        _, text = trial.terraform("plan", expect=1)
+        text = trial.terraform("plan", expect=1)
         self.assertIn("is not among the allowed_account_ids", text)
 
 

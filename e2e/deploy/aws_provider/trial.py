@@ -38,8 +38,8 @@ class Trial:
     def write(self, text: str) -> None:
         (self.folder / "main.tf").write_text(HEAD + self.provider + text, encoding="utf-8")
 
-    def terraform(self, subcommand: str, *options: str, expect: int | None = 0) -> tuple[int, str]:
-        """The exit code and what was printed; an error if it is not the expected code."""
+    def terraform(self, subcommand: str, *options: str, expect: int = 0) -> str:
+        """The output; an error if the exit code is not the expected one."""
         command = ["terraform", f"-chdir={self.folder}", subcommand, *options, "-no-color"]
         variables = {**os.environ, "TF_INPUT": "0", "TF_IN_AUTOMATION": "1"}
         for name in ("TF_CLI_CONFIG_FILE", "TF_DATA_DIR", "TF_REATTACH_PROVIDERS"):
@@ -53,8 +53,7 @@ class Trial:
             timeout=SECONDS,
             text=True,
         )
-        if expect is not None and done.returncode != expect:
+        if done.returncode != expect:
             raise AssertionError(f"{subcommand}: exit code {done.returncode}, expected {expect}\n{done.stdout}")
         # Terraform breaks and frames its messages.
-        text = done.stdout if "-json" in options else re.sub(r"\s*[│╷╵\n]\s*", " ", done.stdout)
-        return done.returncode, text
+        return done.stdout if "-json" in options else re.sub(r"\s*[│╷╵\n]\s*", " ", done.stdout)

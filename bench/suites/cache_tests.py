@@ -20,23 +20,6 @@ from .suite import SUITE_SECONDS, Figure, Subject, Suite
 
 def cache_tests(subject: Subject, checkout: Path) -> dict[str, Figure]:
     """RFC 9111, by kinds: what is required, and what a good cache does."""
-    score = """
-import fs from 'node:fs'
-import suites from './tests/index.mjs'
-import { determineTestResult, resultTypes } from './test-engine/lib/results.mjs'
-const results = JSON.parse(fs.readFileSync(process.argv[2]))
-const kinds = {}
-for (const suite of suites) for (const test of suite.tests) {
-  if (test.browser_only || test.cdn_only) continue
-  const kind = test.kind ?? 'required'
-  // Tests of interim responses need a package of npm.
-  if (String(results[test.id]?.[1]).includes("Cannot find package 'undici'")) continue
-  const result = determineTestResult(suites, test.id, results)
-  const [name] = Object.entries(resultTypes).find(([, value]) => value === result);
-  (kinds[kind] ??= []).push([test.id, name])
-}
-console.log(JSON.stringify(kinds))
-"""
     node = shutil.which("node")
     if not node:
         raise NotToBeHad("needs Node.js (Debian: nodejs)")
@@ -57,7 +40,7 @@ console.log(JSON.stringify(kinds))
     with tempfile.TemporaryDirectory() as folder:
         results, script = Path(folder) / "results.json", checkout / "score.built.mjs"
         results.write_text(text[text.index("{") :])
-        script.write_text(score)
+        shutil.copy(Path(__file__).with_name("score.mjs"), script)
         kinds = json.loads(answer_of([node, "--no-warnings", str(script), str(results)], 60))
     figures = {}
     for kind in ("required", "optimal"):

@@ -101,7 +101,7 @@ def ticks(browser, backend, seconds: float) -> dict[str, float]:
     session.send("Performance.enable")
 
     def busy() -> dict[str, float]:
-        return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        return {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
 
     before, first = busy(), backend.sequence
     with backend.ticking(0.1):

@@ -33,8 +33,8 @@ def read(path: Path) -> list[dict]:
 
 
 def wrong(number: int, rule: dict) -> Iterable[str]:
-    wanted = {"scenario", "ours", "case", "figure"}
-    for name in sorted(wanted - rule.keys()):
+    required = {"scenario", "ours", "case", "figure"}
+    for name in sorted(required - rule.keys()):
         yield f"rule {number} has no {name}"
     if (RATIO in rule) == (FIGURE in rule):
         yield f"rule {number} must have either {RATIO} or {FIGURE}"
@@ -82,8 +82,8 @@ def unsupported(claims: list[dict], results: dict[str, dict]) -> list[str]:
 
 
 def sentence(rule: dict) -> str:
-    what = f"{rule['ours']}, {rule['case']}, {rule['figure']}"
-    return f"{what}, against {rule['peer']} at least" if RATIO in rule else f"{what} at most"
+    subject = f"{rule['ours']}, {rule['case']}, {rule['figure']}"
+    return f"{subject}, against {rule['peer']} at least" if RATIO in rule else f"{subject} at most"
 
 
 def measured(rule: dict, results: dict[str, dict]) -> float | None:
@@ -91,8 +91,8 @@ def measured(rule: dict, results: dict[str, dict]) -> float | None:
     if FIGURE in rule:
         row = figures.pick(result.get("rows", []), rule["ours"], rule["case"])
         return row["figures"].get(rule["figure"], {}).get("median") if row else None
-    wanted = {name: rule[name] for name in ("ours", "peer", "case", "figure")}
+    required = {name: rule[name] for name in ("ours", "peer", "case", "figure")}
     for ratio in result.get("ratios", []):
-        if {name: ratio[name] for name in wanted} == wanted:
+        if {name: ratio[name] for name in required} == required:
             return ratio["median"]
     return None

@@ -30,6 +30,7 @@ from tools.common import toolchain
 from tools.install import progress
 
 REPORT = ROOT / "docs" / "conformance.md"
+TEMPLATE = ROOT / "bench" / "templates" / "conformance.txt"
 # Tests that the gateway passes at least.
 BUDGETS = {
     ("h2spec", "tests"): 147,
@@ -111,8 +112,8 @@ def measure(bench: Bench, suite: Suite, outcome: Outcome) -> None:
             print(f"conformance: SKIPPED {suite.name} of {name}: {error}", flush=True)
             continue
         outcome.figures[suite.name, name] = figures
-        for what, figure in figures.items():
-            print(f"conformance: {suite.name} {what}: {name} {figure.passed} of {figure.total}", flush=True)
+        for kind, figure in figures.items():
+            print(f"conformance: {suite.name} {kind}: {name} {figure.passed} of {figure.total}", flush=True)
             if name == OURS and figure.failed:
                 for failed in figure.failed:
                     print(f"conformance:     not passed: {failed}", flush=True)
@@ -128,17 +129,17 @@ def lint(bench: Bench, outcome: Outcome) -> None:
         print(f"conformance: SKIPPED {REDBOT}: {error}", flush=True)
         return
     outcome.addresses = len(found)
-    outcome.warnings = [f"{REDBOT}: {address}: {one}" for address, many in found.items() for one in many]
+    outcome.warnings = [f"{REDBOT}: {address}: {warning}" for address, many in found.items() for warning in many]
     print(f"conformance: {REDBOT}: {len(found)} addresses, {len(outcome.warnings)} warnings", flush=True)
 
 
 def below_budget(outcome: Outcome) -> list[str]:
     """Tests that the gateway passed before and fails now."""
     lost = []
-    for (suite, what), least in BUDGETS.items():
-        figure = outcome.figures.get((suite, OURS), {}).get(what)
+    for (suite, kind), least in BUDGETS.items():
+        figure = outcome.figures.get((suite, OURS), {}).get(kind)
         if figure and figure.passed < least:
-            lost.append(f"{suite} {what}: {figure.passed} passed, expected at least {least}")
+            lost.append(f"{suite} {kind}: {figure.passed} passed, expected at least {least}")
     return lost
 
 
@@ -146,44 +147,30 @@ def document(outcome: Outcome) -> str:
     """docs/conformance.md."""
     rows = []
     for suite in suites.ALL:
-        for what in outcome.figures[suite.name, OURS]:
+        for kind in outcome.figures[suite.name, OURS]:
             cells = []
             for name in PROXIES:
-                figure = outcome.figures.get((suite.name, name), {}).get(what)
+                figure = outcome.figures.get((suite.name, name), {}).get(kind)
                 cells.append(f"{figure.passed} of {figure.total}" if figure else "-")
-            title = suite.title if what == "tests" else f"{suite.title}, {what}"
+            title = suite.title if kind == "tests" else f"{suite.title}, {kind}"
             rows.append(f"| {title} | {' | '.join(cells)} |")
     failed = []
     for suite in suites.ALL:
-        for what, figure in outcome.figures[suite.name, OURS].items():
+        for kind, figure in outcome.figures[suite.name, OURS].items():
             names = ", ".join(f"`{name}`" for name in figure.failed) or "none"
-            failed.append(f"- **{suite.name}{'' if what == 'tests' else ', ' + what}**: {names}")
+            failed.append(f"- **{suite.name}{'' if kind == 'tests' else ', ' + kind}**: {names}")
     heads = " | ".join(f"{name} {outcome.versions[name]}" if name in outcome.versions else name for name in PROXIES)
     pins = "\n".join(f"- {suite.name}: `{suite.commit}`" for suite in suites.ALL)
-    return f"""# Conformance
-
-Written by `make conform`, which runs public test suites of HTTP against the release binary of the gateway, and against nginx and haproxy with their caches on. Passed tests, of those that apply:
-
-| suite | {heads} |
-| --- | --- | --- | --- |
-{chr(10).join(rows)}
-
-## Not passed by the gateway
-
-{chr(10).join(failed)}
-
-Rules of cache-tests that let a cache guess a lifetime, keep a `400`, store `Set-Cookie` or combine partial responses are not used on purpose ([decision 0021](decisions/0021-the-cache-follows-cache-control-only.md)).
-
-[REDbot](https://redbot.org/) has {len(outcome.warnings) or "no"} warnings for {outcome.addresses} addresses of the gateway, stats and the frontend.
-
-Each payload of HTTP Garden's list of bugs is sent to the proxy, as it is and with a valid Host field. The bytes that the proxy forwards go to {len(garden.ORIGINS)} origins: {", ".join(garden.ORIGINS)}. A test is a payload and an origin; it passes if the origin reports the requests that the strict parser h11 finds in these bytes, or rejects them.
-
-In cache-tests, `optional_fail` is a test of good but not required behavior, and `dependency_fail` a test that was not counted because one that it depends on did not pass.
-
-## Versions of the suites
-
-{pins}
-"""
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        heads=heads,
+        rows="\n".join(rows),
+        failed="\n".join(failed),
+        warnings=len(outcome.warnings) or "no",
+        addresses=outcome.addresses,
+        origin_count=len(garden.ORIGINS),
+        origins=", ".join(garden.ORIGINS),
+        pins=pins,
+    )
 
 
 if __name__ == "__main__":

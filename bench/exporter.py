@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -24,9 +23,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import conformance
@@ -34,6 +32,7 @@ import incidents
 import servers
 from processes import ROOT, Failed, NotToBeHad, started, wait_for_answer
 from scenario import Bench
+from series import TOLERANCE, Comparison, compared
 from suites.suite import Checkout, checkout_of
 
 from tools.build import build
@@ -42,6 +41,7 @@ from tools.common.ports import free_port
 from tools.install import progress, pypi
 
 REPORT = ROOT / "docs" / "node_exporter.md"
+TEMPLATE = ROOT / "bench" / "templates" / "node_exporter.txt"
 REQUIREMENTS = pypi.requirements("exporter")
 PYTHON = toolchain.TOOLS / "exporter-python"
 OURS, THEIRS = "stats", "node_exporter"
@@ -60,10 +60,6 @@ VARIABLES = {
 # Those that the dashboard asks for, besides the default ones. Its own way past /proc/net/dev, by netlink,
 # would be that of this machine for a recorded one.
 COLLECTORS = ("--collector.processes", "--collector.interrupts", "--no-collector.netdev.netlink")
-# Between two scrapes a value may move.
-TOLERANCE = 0.02
-# Of the exporter itself, or of another moment by their nature.
-NOT_COMPARED = re.compile(r"(go|promhttp|process|node_scrape_collector|node_exporter)_")
 
 
 DASHBOARD = Checkout(
@@ -124,7 +120,7 @@ def main(arguments: list[str]) -> int:
 def measured(bench: Bench) -> tuple[str, list[str]]:
     """The report, and what is below its budget."""
     servers.python_with(PYTHON, REQUIREMENTS, "jsonnet for the mixin")
-    checkouts = {one.name: checkout_of(one) for one in (DASHBOARD, HOST_ALERTS, MIXIN)}
+    checkouts = {checkout.name: checkout_of(checkout) for checkout in (DASHBOARD, HOST_ALERTS, MIXIN)}
     sets = {
         "Panels of Node Exporter Full": panels(checkouts[DASHBOARD.name]),
         "Alerts of node-mixin": mixin_alerts(checkouts[MIXIN.name]),
@@ -132,10 +128,7 @@ def measured(bench: Bench) -> tuple[str, list[str]]:
     }
     answers: dict[str, dict[str, int]] = {OURS: {}, THEIRS: {}}
     with contextlib.ExitStack() as stack:
-        ports = {
-            OURS: stack.enter_context(servers.stats(bench, STATS_EXPOSE=EXPOSED)).port,
-            THEIRS: stack.enter_context(servers.node_exporter(bench, None, *COLLECTORS)).port,
-        }
+        ports = exporters(bench, stack)
         stack.enter_context(some_work())
         queries = {name: stack.enter_context(prometheus(bench, name, port)) for name, port in ports.items()}
         print(f"exporter: Prometheus scrapes for {SCRAPED_SECONDS} s", flush=True)
@@ -159,13 +152,18 @@ def measured(bench: Bench) -> tuple[str, list[str]]:
     return document(bench, sets, answers, live, trees, faults), lost
 
 
+def exporters(bench: Bench, stack: contextlib.ExitStack) -> dict[str, int]:
+    """The ports of stats and node_exporter."""
+    return {
+        OURS: stack.enter_context(servers.stats(bench, STATS_EXPOSE=EXPOSED)).port,
+        THEIRS: stack.enter_context(servers.node_exporter(bench, None, *COLLECTORS)).port,
+    }
+
+
 def of_incidents(bench: Bench, alerts: list[Item]) -> dict[str, dict[str, int]]:
     """The alerts with a result during incidents; fresh servers, so that rates see only those."""
     with contextlib.ExitStack() as stack:
-        ports = {
-            OURS: stack.enter_context(servers.stats(bench, STATS_EXPOSE=EXPOSED)).port,
-            THEIRS: stack.enter_context(servers.node_exporter(bench, None, *COLLECTORS)).port,
-        }
+        ports = exporters(bench, stack)
         queries = {name: stack.enter_context(prometheus(bench, name, port)) for name, port in ports.items()}
         return incidents.results(bench, {item.title: item.rule for item in alerts}, queries, results_of)
 
@@ -179,7 +177,7 @@ def panels(checkout: Path) -> list[Item]:
         for panel in panels:
             if panel["type"] == "row":
                 row = panel["title"]
-            expressions = tuple(filled(one["expr"]) for one in panel.get("targets", []) if one.get("expr"))
+            expressions = tuple(filled(query["expr"]) for query in panel.get("targets", []) if query.get("expr"))
             if expressions:
                 found.append(Item(f"{row}: {panel['title']}", expressions))
             walk(panel.get("panels", []), row)
@@ -213,8 +211,8 @@ def host_alerts(checkout: Path) -> list[Item]:
     """The rules for hosts; the file is read line by line, because there is no YAML without a package."""
     path = checkout / "dist" / "rules" / "host-and-hardware" / "node-exporter.yml"
     rules = re.findall(r"- alert: (\w+)\n\s+expr: '(.*)'\n", path.read_text(encoding="utf-8"))
-    whole = {name: expression.replace("''", "'") for name, expression in rules}
-    return [Item(name, selectors(expression), expression) for name, expression in whole.items()]
+    expressions = {name: expression.replace("''", "'") for name, expression in rules}
+    return [Item(name, selectors(expression), expression) for name, expression in expressions.items()]
 
 
 def selectors(expression: str) -> tuple[str, ...]:
@@ -271,65 +269,6 @@ def results_of(port: int, expression: str) -> int:
         raise Failed(f"Prometheus cannot evaluate {expression!r}: {error.read().decode()[:300]}") from None
 
 
-Series = dict[tuple[str, frozenset], float]
-
-
-def scraped(port: int) -> Series:
-    """The series of an exporter, by name and labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=QUERY_SECONDS) as response:
-        text = response.read().decode()
-    series: Series = {}
-    for line in text.splitlines():
-        found = re.fullmatch(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?", line)
-        if found and not line.startswith("#"):
-            labels = re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found.group(2) or "")
-            series[found.group(1), frozenset(labels)] = float(found.group(3))
-    return series
-
-
-@dataclass
-class Comparison:
-    """Their series: how many, how many of them with our value, by subject those with labels that
-    we do not have, and the names with another value and without any series of ours."""
-
-    total: int = 0
-    same: int = 0
-    unmatched: Counter = field(default_factory=Counter)
-    different: set[str] = field(default_factory=set)
-    absent: set[str] = field(default_factory=set)
-
-
-def compared(ours_port: int, theirs_port: int) -> Comparison:
-    """Their values lie between two of ours, read before and after."""
-    before, theirs = scraped(ours_port), scraped(theirs_port)
-    # Scrapers within a second of each other get the same figures of stats.
-    time.sleep(1)
-    after = scraped(ours_port)
-    known = {name for name, _ in before}
-    result = Comparison()
-    for (name, labels), value in theirs.items():
-        if NOT_COMPARED.match(name):
-            continue
-        result.total += 1
-        ours = [series[name, labels] for series in (before, after) if (name, labels) in series]
-        if name not in known:
-            result.absent.add(name)
-        elif not ours:
-            result.unmatched[name.split("_")[1]] += 1
-        elif is_between(value, ours):
-            result.same += 1
-        else:
-            result.different.add(name)
-    return result
-
-
-def is_between(value: float, ours: list[float]) -> bool:
-    if any(math.isnan(one) for one in (value, *ours)):
-        return all(math.isnan(one) for one in (value, *ours))
-    slack = TOLERANCE * max(abs(one) for one in (value, *ours))
-    return min(ours) - slack <= value <= max(ours) + slack
-
-
 def recorded_trees() -> list[Path]:
     """The recorded machines, in the order of their names."""
     return sorted(path.parent for path in (ROOT / "services" / "stats" / "fixtures").glob("linux-*/proc"))
@@ -351,14 +290,18 @@ def of_tree(bench: Bench, tree: Path) -> Iterator[tuple[int, int]]:
 
 
 def complete(items: list[Item], answered: dict[str, int]) -> set[str]:
-    return {item.title for item in items if all(answered[one] for one in item.expressions)}
+    return {item.title for item in items if all(answered[expression] for expression in item.expressions)}
 
 
 def unanswered(items: list[Item], answers: dict[str, dict[str, int]]) -> dict[str, list[str]]:
     """The items for which node_exporter has more than stats, with these expressions."""
     found = {}
     for item in items:
-        lacking = [one for one in item.expressions if answers[THEIRS][one] and not answers[OURS][one]]
+        lacking = [
+            expression
+            for expression in item.expressions
+            if answers[THEIRS][expression] and not answers[OURS][expression]
+        ]
         if lacking:
             found[item.title] = lacking
     return found
@@ -389,50 +332,25 @@ def document(
         lacking = unanswered(items, answers)
         rows.append(f"| {title} | {figures[0]} | {figures[1]} | {len(items)} | {len(lacking)} |")
         for name, expressions in lacking.items():
-            names = sorted({found for one in expressions for found in re.findall(r"\bnode_\w+", one)})
+            names = sorted({found for expression in expressions for found in re.findall(r"\bnode_\w+", expression)})
             lists.append(f"- {title}: {name} ({', '.join(f'`{one}`' for one in names)})")
     series = []
     for name, comparison in {"this machine, under load": live, **trees}.items():
         others = ", ".join(f"{subject} {count}" for subject, count in comparison.unmatched.items()) or "none"
-        different = ", ".join(f"`{one}`" for one in sorted(comparison.different)) or "none"
+        different = ", ".join(f"`{metric}`" for metric in sorted(comparison.different)) or "none"
         series.append(f"| {name} | {comparison.total} | {comparison.same} | {others} | {different} |")
     fired = [f"| {name} | {counts[OURS]} | {counts[THEIRS]} |" for name, counts in sorted(faults.items())]
-    absent = sorted(live.absent)
     versions = ", ".join(f"{name} {version}" for name, version in sorted(bench.versions.items()))
-    return f"""# Metrics beside node_exporter
-
-Written by `make exporter`, with {versions}: both exporters on one machine, with a process that uses the processor, a disk and the network.
-
-## Dashboard and alerts
-
-Prometheus answers every expression of [Node Exporter Full](https://github.com/rfrail3/grafana-dashboards), and every selector of the alerts of [node-mixin](https://github.com/prometheus/node_exporter/tree/master/docs/node-mixin) and [awesome-prometheus-alerts](https://github.com/samber/awesome-prometheus-alerts). A panel is complete if all its expressions have an answer, an alert can fire if all its selectors have one. What neither has is not on this machine (sensors, RAID, swap, bonds).
-
-| | stats | node_exporter | of | only node_exporter |
-| --- | --- | --- | --- | --- |
-{chr(10).join(rows)}
-
-{chr(10).join(lists) or "Nothing is answered by node_exporter only."}
-
-## Alerts during incidents
-
-Series that Prometheus finds for the whole expression of each alert (without its waiting time `for`), {incidents.LASTING_SECONDS} s after the start of: stress-ng on all processors and a disk, a full filesystem, one without free inodes, one that is read-only, and an interface that lost its link. All other alerts have no result from either.
-
-| alert | stats | node_exporter |
-| --- | ---: | ---: |
-{chr(10).join(fired)}
-
-## Values
-
-Series of node_exporter, and those that stats has with the same name, labels and value, here and for the recorded machines of the tests. Values between two scrapes of stats, with {TOLERANCE:.0%} on both sides, are the same.
-
-| | series | same | other labels | names with another value |
-| --- | --- | --- | --- | --- |
-{chr(10).join(series)}
-
-Labels differ on purpose: stats shows no zram and optical drives, a filesystem once if it is mounted several times, no processor that is offline, and no serial numbers and hardware addresses.
-
-Names that stats does not have here: {", ".join(f"`{one}`" for one in absent) or "none"}. Interrupts of each device are thousands of series on a large machine, unknown speeds are absent, and the other names are no figures of load or belong to node_exporter itself.
-"""
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        versions=versions,
+        rows="\n".join(rows),
+        only_node_exporter="\n".join(lists) or "Nothing is answered by node_exporter only.",
+        incident_seconds=incidents.LASTING_SECONDS,
+        fired="\n".join(fired),
+        tolerance=f"{TOLERANCE:.0%}",
+        series="\n".join(series),
+        absent=", ".join(f"`{metric}`" for metric in sorted(live.absent)) or "none",
+    )
 
 
 if __name__ == "__main__":

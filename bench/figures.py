@@ -16,7 +16,7 @@ def summary(runs: list[float]) -> dict:
     """The median, how far apart the runs were (percent of it), and the runs."""
     middle = statistics.median(runs)
     apart = (max(runs) - min(runs)) / abs(middle) * 100 if middle else 0.0
-    return {"median": _short(middle), "spread_percent": round(apart, 1), "runs": [_short(one) for one in runs]}
+    return {"median": _short(middle), "spread_percent": round(apart, 1), "runs": [_short(run) for run in runs]}
 
 
 def rows(rounds: list[list[Measurement]]) -> list[dict]:

@@ -18,9 +18,8 @@ from pathlib import Path
 
 import load_generators
 import servers
-from processes import ROOT, Failed, NotToBeHad, Server, answer_of
+from processes import ROOT, Failed, NotToBeHad, Server, output_of
 from scenario import Bench
-from scenarios import gateway as proxies
 
 from tools.build import build
 from tools.common import toolchain
@@ -80,7 +79,7 @@ def service(bench: Bench, name: str) -> Iterator[Server]:
         with getattr(servers, name)(bench) as server:
             yield server
         return
-    with proxies.upstreams(bench) as (one, other, _), servers.gateway(bench, one, other, False) as server:
+    with servers.upstreams_of(bench) as upstreams, servers.gateway(bench, upstreams, False) as server:
         yield server
 
 
@@ -100,7 +99,7 @@ def recorded(bench: Bench, server: Server, path: str) -> str:
         perf.wait()
     if not data.exists():
         raise NotToBeHad("perf is not permitted to profile processes here")
-    return answer_of(["perf", "script", "-i", str(data), "-F", "ip,sym"], 120)
+    return output_of(["perf", "script", "-i", str(data), "-F", "ip,sym"], 120)
 
 
 def folded(script: str) -> Counter:

@@ -117,11 +117,11 @@ class Level:
 
     def cpu(self):
         """Seconds of CPU, of all together."""
-        return sum(proc_stats.processor_seconds(one.pid) for one in self.processes)
+        return sum(proc_stats.processor_seconds(process.pid) for process in self.processes)
 
     def memory(self):
         """Bytes of memory of each, on average."""
-        return sum(proc_stats.resident_bytes(one.pid) for one in self.processes) / len(self.processes)
+        return sum(proc_stats.resident_bytes(process.pid) for process in self.processes) / len(self.processes)
 
 
 class Stream:
@@ -149,10 +149,10 @@ class Stream:
             batches[-1][1] += len(piece)
             last = came
         # The first one may have begun before.
-        whole = batches[1:]
-        if len(whole) < 2:
+        complete = batches[1:]
+        if len(complete) < 2:
             return 0.0
-        return sum(size for _, size in whole[:-1]) / (whole[-1][0] - whole[0][0])
+        return sum(size for _, size in complete[:-1]) / (complete[-1][0] - complete[0][0])
 
 
 def up(port):
@@ -217,9 +217,9 @@ def measure(binary, fan, seconds):
             + ", ".join(f"{part:.0%} {delays[int(part * (len(delays) - 1))]:.2f} s" for part in (0.5, 0.95, 0.99, 1))
         )
     finally:
-        for process in [generator, *(one for level in levels for one in level.processes)]:
+        for process in [generator, *(gateway for level in levels for gateway in level.processes)]:
             process.terminate()
-        for process in [generator, *(one for level in levels for one in level.processes)]:
+        for process in [generator, *(gateway for level in levels for gateway in level.processes)]:
             process.wait(20)
 
 

@@ -14,7 +14,7 @@ from typing import Callable
 
 import proc_stats
 import servers
-from processes import READY_SECONDS, Failed, NotToBeHad, Server, answer_of, read_answer, started, wait_for_answer
+from processes import READY_SECONDS, Failed, NotToBeHad, Server, output_of, read_response, started, wait_for_answer
 from scenario import Bench
 
 from tools.common.ports import free_port
@@ -44,9 +44,9 @@ def closed(
     url = f"http://127.0.0.1:{server.port}{path}"
     command = [*wrk, "-t1", f"-c{connections}", "--timeout", "10s", *(["-H", field] if field else [])]
     seconds = max(1, round(bench.seconds))
-    answer_of([*command, f"-d{max(1, round(warm_up))}s", url], 60, client_core)
+    output_of([*command, f"-d{max(1, round(warm_up))}s", url], 60, client_core)
     used, client = proc_stats.processor_seconds(server.pid), proc_stats.children_seconds()
-    printed = answer_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
+    printed = output_of([*command, "--latency", f"-d{seconds}s", url], seconds + 60, client_core)
     used = proc_stats.processor_seconds(server.pid) - used
     client = proc_stats.children_seconds() - client
     if "Non-2xx" in printed or re.search(r"Socket errors: (?!connect 0, read 0, write 0, timeout 0)", printed):
@@ -77,7 +77,7 @@ def paced(
     program = str(bench.binaries / "open_loop")
     seconds = bench.seconds
     command = [program, f"127.0.0.1:{port}", path, str(connections), str(rate), str(seconds)]
-    result = json.loads(answer_of([*command, *([field] if field else [])], seconds + 60, core))
+    result = json.loads(output_of([*command, *([field] if field else [])], seconds + 60, core))
     return {name: value for name, value in result.items() if value is not None and name != "rate"}
 
 
@@ -85,7 +85,7 @@ def viewers(bench: Bench, server: Server, count: int) -> dict[str, float]:
     """Many viewers of /stats/stream: how late, how much memory, how steady the sampler."""
     client = [bench.binaries / "streams", f"127.0.0.1:{server.port}", "/stats/stream"]
     seconds = max(2, round(bench.seconds))
-    row = json.loads(answer_of([*client, count, seconds, server.pid], seconds + 120))
+    row = json.loads(output_of([*client, count, seconds, server.pid], seconds + 120))
     delays = {f"delay_ms_{name}": value for name, value in row.pop("delay_ms").items()}
     return {name: value for name, value in {**row, **delays}.items() if value is not None}
 
@@ -123,7 +123,7 @@ class Counter:
     def cut(self, first_thread: bool = False) -> int:
         """Instructions since the last cut: of all threads, or of the serving thread where others run
         periodically. The kernel's instructions are not included."""
-        answer_of([*self._command, f"--pid={self._pid}", "dump"], CUT_SECONDS)
+        output_of([*self._command, f"--pid={self._pid}", "dump"], CUT_SECONDS)
         self._part += 1
         name = f"{self._out.name}.{self._part}-"
         files = sorted(self._out.parent.glob(name + ("01" if first_thread else "*")))
@@ -131,7 +131,7 @@ class Counter:
         found = [re.search(r"^totals: (\d+)", text, re.MULTILINE) for text in texts]
         if not any(found):
             raise Failed("valgrind has counted nothing")
-        return sum(int(one.group(1)) for one in found if one)
+        return sum(int(match.group(1)) for match in found if match)
 
 
 def instructions(
@@ -180,8 +180,8 @@ def counted(bench: Bench, command: list[str], variables: dict[str, str], port: i
     name = Path(program[0]).name
     with started([*before, *valgrind, *options, *program], None, {**environment, **variables}) as process:
         wait_for_answer(port, "/readyz" if name in ("stats", "frontend", "gateway") else "/", process)
-        asker = [*valgrind[:-1], str(Path(valgrind[-1]).with_name("vgdb"))]
-        yield Counter(process.pid, out, asker), name == "stats"
+        vgdb = [*valgrind[:-1], str(Path(valgrind[-1]).with_name("vgdb"))]
+        yield Counter(process.pid, out, vgdb), name == "stats"
 
 
 class Crowd:
@@ -230,7 +230,7 @@ def _ask(port: int, path: str, fields: tuple[str, ...], count: int) -> None:
         connection.settimeout(READY_SECONDS)
         for _ in range(count):
             connection.sendall(ask)
-            status = read_answer(connection).split(b" ", 2)[1]
+            status = read_response(connection).split(b" ", 2)[1]
             if status != b"200":
                 raise Failed(f"{path} is answered {status.decode()}")
 
@@ -242,12 +242,12 @@ def _split(command: list[str]) -> tuple[list[str], list[str]]:
     return command[:2], command[2:]
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+def until(condition: Callable[[], bool], seconds: float, description: str) -> float:
     """Wait for something; how long it took."""
     begun = time.monotonic()
     while not condition():
         if time.monotonic() - begun > seconds:
-            raise Failed(f"{what}: not within {seconds:.0f} s")
+            raise Failed(f"{description}: not within {seconds:.0f} s")
         time.sleep(0.005)
     return time.monotonic() - begun
 

@@ -23,8 +23,8 @@ def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmi
     """Horizontal bars, a group under its name, a colour for each subject."""
     subjects = dict.fromkeys(subject for _, subject, _ in values)
     others = [subject for subject in subjects if subject not in OURS]
-    colours = {one: COLOURS[1 + others.index(one) % (len(COLOURS) - 1)] for one in others}
-    colours.update({one: COLOURS[0] for one in subjects if one in OURS})
+    colours = {other: COLOURS[1 + others.index(other) % (len(COLOURS) - 1)] for other in others}
+    colours.update({name: COLOURS[0] for name in subjects if name in OURS})
     groups = list(dict.fromkeys(group for group, _, _ in values))
     most = max((value for _, _, value in values), default=1) or 1
     least = min((value for _, _, value in values if value > 0), default=1)
@@ -34,7 +34,7 @@ def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmi
         if len(groups) > 1:
             parts.append(f'<text class="quiet" x="8" y="{y + 11}">{escape(group)}</text>')
             y += 18
-        for _, subject, value in (one for one in values if one[0] == group):
+        for _, subject, value in (row for row in values if row[0] == group):
             colour = colours[subject]
             width = max(1.0, share(value, least, most, logarithmic) * room)
             parts.append(f'<text x="{LABEL - 6}" y="{y + 12}" text-anchor="end">{escape(subject)}</text>')

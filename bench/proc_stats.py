@@ -26,7 +26,7 @@ def tree(pid: int) -> list[int]:
 
 def processor_seconds(pid: int) -> float:
     """User and system time of a process and its children, to the tick (proc(5), stat)."""
-    return sum(_ticks(one, 11, 13) for one in tree(pid)) / USER_HZ
+    return sum(_ticks(process, 11, 13) for process in tree(pid)) / USER_HZ
 
 
 def fine_processor_seconds(pid: int) -> float:
@@ -34,7 +34,7 @@ def fine_processor_seconds(pid: int) -> float:
 
     The other counts ticks of 10 ms, and a sample takes less than one.
     """
-    threads = (one for each in tree(pid) for one in Path(f"/proc/{each}/task").glob("*/schedstat"))
+    threads = (schedstat for each in tree(pid) for schedstat in Path(f"/proc/{each}/task").glob("*/schedstat"))
     return sum(int(text.split()[0]) for text in map(_text, threads) if text) / 1e9
 
 
@@ -54,14 +54,14 @@ def tree_bytes(pid: int) -> int:
     processes = tree(pid)
     if len(processes) == 1:
         return resident_bytes(pid)
-    return sum(_kilobytes(Path(f"/proc/{one}/smaps_rollup"), "Pss") for one in processes)
+    return sum(_kilobytes(Path(f"/proc/{process}/smaps_rollup"), "Pss") for process in processes)
 
 
 def mapped_files(pid: int) -> set[Path]:
     """The program and the libraries that a process and its children have loaded."""
     found: set[Path] = set()
-    for one in tree(pid):
-        for line in _text(Path(f"/proc/{one}/maps")).splitlines():
+    for process in tree(pid):
+        for line in _text(Path(f"/proc/{process}/maps")).splitlines():
             path = line.partition("/")[2]
             if path and Path("/" + path).is_file():
                 found.add(Path("/" + path))
@@ -83,12 +83,12 @@ class CpuTimes(NamedTuple):
 
 def cpu_times() -> CpuTimes:
     fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
-    user, nice, system, idle, wait, irq, soft, stolen = (int(one) / USER_HZ for one in fields)
+    user, nice, system, idle, wait, irq, soft, stolen = (int(field) / USER_HZ for field in fields)
     busy = user + nice + system + irq + soft
     own = resource.getrusage(resource.RUSAGE_SELF)
     used = own.ru_utime + own.ru_stime + children_seconds()
     # Running processes, with the time of their ended children.
-    used += sum(_ticks(one, 11, 15) for one in tree(os.getpid())[1:]) / USER_HZ
+    used += sum(_ticks(process, 11, 15) for process in tree(os.getpid())[1:]) / USER_HZ
     return CpuTimes(busy + idle + wait + stolen, busy, stolen, used)
 
 
@@ -118,7 +118,7 @@ def machine() -> dict[str, object]:
 def _ticks(pid: int, first: int, last: int) -> int:
     """Some fields of stat, counted from 0 behind the name, added up; 0 when it has just ended."""
     text = _text(Path(f"/proc/{pid}/stat"))
-    return sum(int(one) for one in text.rsplit(")", 1)[-1].split()[first:last])
+    return sum(int(ticks) for ticks in text.rsplit(")", 1)[-1].split()[first:last])
 
 
 def _kilobytes(file: Path, name: str) -> int:

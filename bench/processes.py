@@ -39,6 +39,10 @@ class Server(NamedTuple):
     # From exec to the first answer.
     ready_ms: float = 0.0
 
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
 
 @contextlib.contextmanager
 def started(
@@ -81,7 +85,7 @@ def pinned(core: int | None) -> Callable[[], None] | None:
     return lambda: os.sched_setaffinity(0, {core})
 
 
-def answer_of(command: list[str], bound: float, core: int | None = None) -> str:
+def output_of(command: list[str], bound: float, core: int | None = None) -> str:
     """The output of a program."""
     name = Path(command[0]).name
     try:
@@ -101,15 +105,19 @@ def answer_of(command: list[str], bound: float, core: int | None = None) -> str:
     return printed
 
 
-def whole_answer(port: int, path: str, *fields: str) -> bytes:
+def raw_response(port: int, path: str, *fields: str) -> bytes:
     """An answer as it is on the wire, its head included."""
     lines = [f"GET {path} HTTP/1.1", "host: localhost", *filter(None, fields), "", ""]
     with socket.create_connection(("127.0.0.1", port), READY_SECONDS) as connection:
         connection.sendall("\r\n".join(lines).encode())
-        return read_answer(connection)
+        return read_response(connection)
 
 
-def read_answer(connection: socket.socket) -> bytes:
+def body(port: int, path: str, *fields: str) -> bytes:
+    return raw_response(port, path, *fields).partition(b"\r\n\r\n")[2]
+
+
+def read_response(connection: socket.socket) -> bytes:
     """One response: of the length in its head, or until the connection ends."""
     answer = b""
     while True:
@@ -131,7 +139,7 @@ def wait_for_answer(port: int, path: str, process: subprocess.Popen | None = Non
     """Until it answers 200."""
 
     def answers() -> bool:
-        return whole_answer(port, path).split(b" ", 2)[1] == b"200"
+        return raw_response(port, path).split(b" ", 2)[1] == b"200"
 
     wait_until(answers, process, "answering", f"no answer to {path} within {READY_SECONDS} s")
 

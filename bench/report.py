@@ -28,11 +28,11 @@ def show(results: dict) -> None:
                 print(f"    {figure:<28} {statistic['median']:>16,.6g}{apart}")
         for ratio in result["ratios"]:
             place = f" at {ratio['x']:,}" if "x" in ratio else ""
-            what = f"{ratio['ours']} against {ratio['peer']}, {ratio['case']}{place}, {ratio['figure']}"
-            print(f"  {what}: {ratio['median']:.3f}")
+            title = f"{ratio['ours']} against {ratio['peer']}, {ratio['case']}{place}, {ratio['figure']}"
+            print(f"  {title}: {ratio['median']:.3f}")
         for slope in result["slopes"]:
-            what = f"{slope['subject']}, {slope['case']}: {slope['figure']} for each {slope['for_each']}"
-            print(f"  {what}: {slope['slope']:,.4g}, power {slope['power']}")
+            title = f"{slope['subject']}, {slope['case']}: {slope['figure']} for each {slope['for_each']}"
+            print(f"  {title}: {slope['slope']:,.4g}, power {slope['power']}")
 
 
 def write(results: dict, folder: Path) -> None:
@@ -173,13 +173,13 @@ def chapter(scenario: Scenario, result: dict) -> Iterator[str]:
             ["value", "subject", "per", "growth", "exponent"],
             (
                 [
-                    plain(one["figure"]),
-                    f"{one['subject']}, {one['case']}",
-                    one["for_each"],
-                    size(one["figure"], one["slope"]),
-                    f"{one['power']:.2f}",
+                    plain(slope["figure"]),
+                    f"{slope['subject']}, {slope['case']}",
+                    slope["for_each"],
+                    size(slope["figure"], slope["slope"]),
+                    f"{slope['power']:.2f}",
                 ]
-                for one in result["slopes"]
+                for slope in result["slopes"]
             ),
             left={"value", "subject", "per"},
         )
@@ -211,11 +211,11 @@ def ratios_of(ratios: list[dict]) -> Iterator[str]:
     """A row for each case and figure, a column for each peer."""
     if not ratios:
         return
-    peers = list(dict.fromkeys(one["peer"] for one in ratios))
+    peers = list(dict.fromkeys(entry["peer"] for entry in ratios))
     lines: dict[tuple, dict[str, dict]] = {}
-    for one in ratios:
-        place = f"{one['case']}" + (f", {one['x']:,g}" if "x" in one else "")
-        lines.setdefault((one["ours"], place, one["figure"]), {})[one["peer"]] = one
+    for entry in ratios:
+        place = f"{entry['case']}" + (f", {entry['x']:,g}" if "x" in entry else "")
+        lines.setdefault((entry["ours"], place, entry["figure"]), {})[entry["peer"]] = entry
     yield table(
         ["subject", "case", "ratio of", *(f"to {peer}" for peer in peers)],
         (

@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    names = "\n".join(f"  {one.name:<20} {one.title}" for one in ALL)
+    names = "\n".join(f"  {scenario.name:<20} {scenario.title}" for scenario in ALL)
     parser = argparse.ArgumentParser(
         prog="run.py",
         description=__doc__,

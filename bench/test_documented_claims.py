@@ -24,13 +24,13 @@ def sizes(value: int) -> dict:
 
 
 def test_the_documents_contain_the_sentences() -> None:
-    for one in CLAIMS:
-        assert one["text"] in (ROOT / one["file"]).read_text(encoding="utf-8"), one["file"]
-        assert one["scenario"] in BY_NAME
+    for claim in CLAIMS:
+        assert claim["text"] in (ROOT / claim["file"]).read_text(encoding="utf-8"), claim["file"]
+        assert claim["scenario"] in BY_NAME
 
 
 def test_a_claim_without_support_is_reported() -> None:
-    claims = [one for one in CLAIMS if one["scenario"] == "sizes"]
+    claims = [claim for claim in CLAIMS if claim["scenario"] == "sizes"]
     assert budgets.unsupported(claims, sizes(7_900_000)) == []
     assert budgets.unsupported(claims, sizes(8_100_000)) == [
         "README.md: less than 8 MB: 8,100,000 measured, 8,000,000 claimed"

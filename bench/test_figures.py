@@ -42,14 +42,14 @@ def test_above_one_ours_is_better_also_where_less_is() -> None:
 
 def test_only_the_same_case_is_compared() -> None:
     rows = figures.rows([[measured("stats", 2, "page"), measured("peer", 1, "stats"), measured("peer", 4, "page")]])
-    assert [one["median"] for one in figures.ratios(rows, [Ratio("speed", "stats")])] == [0.5]
+    assert [ratio["median"] for ratio in figures.ratios(rows, [Ratio("speed", "stats")])] == [0.5]
     rows = figures.rows([[measured("stats", 2, x=1), measured("peer", 1, x=10)]])
     assert figures.ratios(rows, [Ratio("speed", "stats")]) == []
 
 
 def test_ours_are_not_compared_with_each_other() -> None:
     rows = figures.rows([[measured("stats", 2), measured("gateway", 1), measured("peer", 4)]])
-    peers = [one["peer"] for one in figures.ratios(rows, [Ratio("speed", "stats")])]
+    peers = [ratio["peer"] for ratio in figures.ratios(rows, [Ratio("speed", "stats")])]
     assert peers == ["peer"]
 
 

@@ -15,7 +15,7 @@ from typing import Callable
 
 import servers
 from load_generators import paced, until
-from processes import Failed, Server, started, wait_for_answer, whole_answer
+from processes import Failed, Server, raw_response, started, wait_for_answer
 from scenario import Bench, Measurement
 
 from tools.common.ports import free_port
@@ -40,10 +40,10 @@ def killed(bench: Bench) -> Iterator[Measurement]:
     """stats is killed under load and started again: what its clients saw, and for how long after."""
     port = free_port()
     with contextlib.ExitStack() as stack:
-        other = stack.enter_context(servers.frontend(bench))
-        one = f"127.0.0.1:{port}"
+        frontend = stack.enter_context(servers.frontend(bench))
+        upstreams = servers.Upstreams(f"127.0.0.1:{port}", frontend.address)
         alive = stack.enter_context(stats_at(bench, port))
-        for name, server in bench.each(proxies.proxies(bench, one, servers.at(other), False)):
+        for name, server in bench.each(proxies.proxies(bench, upstreams, False)):
             figures = recovery(bench, server, port, alive)
             yield Measurement(name, "stats killed, back after 3 s", figures)
             alive = stack.enter_context(stats_at(bench, port))
@@ -68,17 +68,17 @@ def recovery(bench: Bench, server: Server, port: int, alive: subprocess.Popen) -
         with stats_at(bench, port):
             back = time.monotonic()
             time.sleep(watched)
-    failed = [one for one in load.since(died) if one.outcome != 200 and one.begun < back + watched]
-    odd = [one for one in failed if one.outcome not in (502, 503)]
-    late = [one.begun + one.seconds - back for one in failed]
+    failed = [request for request in load.since(died) if request.outcome != 200 and request.begun < back + watched]
+    odd = [request for request in failed if request.outcome not in (502, 503)]
+    late = [request.begun + request.seconds - back for request in failed]
     return {"back_ms": max([0.0, *late]) * 1000, "failed_requests": len(failed), "neither_502_nor_503": len(odd)}
 
 
 def slow(bench: Bench) -> Iterator[Measurement]:
     """Clients that never finish their head, and what others notice of them."""
     count = min(bench.viewers, SLOW_CLIENTS)
-    with proxies.upstreams(bench) as (one, other, _):
-        for name, server in bench.each(proxies.proxies(bench, one, other, False)):
+    with servers.upstreams_of(bench) as upstreams:
+        for name, server in bench.each(proxies.proxies(bench, upstreams, False)):
             alone = paced(bench, server.port, "/stats", A_SECOND, servers.COMPRESSED)
             with trickling(server, count):
                 beside = paced(bench, server.port, "/stats", A_SECOND, servers.COMPRESSED)
@@ -97,9 +97,9 @@ def trickling(server: Server, count: int) -> Iterator[None]:
 
 def terminated(bench: Bench) -> Iterator[Measurement]:
     """SIGTERM under load: no request may be lost."""
-    with proxies.upstreams(bench) as (one, other, _):
+    with servers.upstreams_of(bench) as upstreams:
         port = free_port()
-        variables = servers.gateway_settings(port, one, other, True)
+        variables = servers.gateway_settings(port, upstreams, True)
         with started([str(bench.binaries / "gateway")], None, variables) as process:
             wait_for_answer(port, "/stats", process)
             with Load("127.0.0.1", port, "/stats", 500, 50) as load:
@@ -108,7 +108,7 @@ def terminated(bench: Bench) -> Iterator[Measurement]:
                 process.send_signal(signal.SIGTERM)
                 code = process.wait(timeout=30)
                 seconds = time.monotonic() - begun
-    lost = [one for one in load.requests if one.outcome not in (200, TURNED_AWAY)]
+    lost = [request for request in load.requests if request.outcome not in (200, TURNED_AWAY)]
     figures = {"lost_requests": len(lost), "exit_code": code, "ends_after_ms": seconds * 1000}
     yield Measurement("gateway", "SIGTERM under 500 requests a second", figures)
 
@@ -125,11 +125,11 @@ def moved(bench: Bench) -> Iterator[Measurement]:
     with contextlib.ExitStack() as stack:
         names = stack.enter_context(NameServer(NAME_SERVER, NAME))
         names.addresses = ["127.88.0.1"]
-        other = stack.enter_context(servers.frontend(bench))
+        frontend = stack.enter_context(servers.frontend(bench))
         for address in ("127.88.0.1", "127.88.0.2"):
             listen = {"STATS_LISTEN": f"{address}:{port}", "STATS_HOSTS": "*"}
             stack.enter_context(started([str(bench.binaries / "stats")], None, listen))
-        variables = servers.gateway_settings(front, f"{NAME}:{port}", servers.at(other), False)
+        variables = servers.gateway_settings(front, servers.Upstreams(f"{NAME}:{port}", frontend.address), False)
         command = ["unshare", "-m", "sh", "-c", mount, "sh", str(bench.binaries / "gateway")]
         stack.enter_context(started(command, None, variables))
         wait_for_answer(front, "/stats")
@@ -141,7 +141,7 @@ def moved(bench: Bench) -> Iterator[Measurement]:
 
 def instance(port: int) -> bytes | None:
     """Which stats answers."""
-    answer = whole_answer(port, "/stats")
+    answer = raw_response(port, "/stats")
     return answer.partition(b'"instance":"')[2][:16] or None
 
 

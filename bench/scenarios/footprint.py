@@ -16,7 +16,7 @@ import elf
 import load_generators
 import proc_stats
 import servers
-from processes import NotToBeHad, Server, repeating, whole_answer
+from processes import NotToBeHad, Server, raw_response, repeating
 from scenario import Bench, Measurement
 from synthetic_proc import Tree
 
@@ -31,22 +31,24 @@ SERVICES = ("stats", "frontend", "gateway")
 PYTHON = ("flask", "gunicorn", "glances")
 
 
-def every(bench: Bench, one: str, other: str) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
+def every(bench: Bench, upstreams: servers.Upstreams) -> dict[str, Callable[[], AbstractContextManager[Server]]]:
     """Our services, then the peers of stats, of the frontend and of the gateway."""
     return {
         "stats": lambda: first_answer(bench, "stats", "/stats"),
         "frontend": lambda: first_answer(bench, "frontend", "/"),
         **{name: start for name, start in figures_of.subjects(bench, None).items() if name != "stats"},
-        **proxies.proxies(bench, one, other, False),
-        "gateway": lambda: first_answer(bench, "gateway", "/healthz", one, other),
+        **proxies.proxies(bench, upstreams, False),
+        "gateway": lambda: first_answer(bench, "gateway", "/healthz", upstreams),
     }
 
 
-def first_answer(bench: Bench, name: str, path: str, *upstreams: str) -> AbstractContextManager[Server]:
+def first_answer(
+    bench: Bench, name: str, path: str, upstreams: servers.Upstreams | None = None
+) -> AbstractContextManager[Server]:
     """A service of ours on a port that is known before it starts."""
     port = free_port()
-    if name == "gateway":
-        variables = servers.gateway_settings(port, *upstreams, True)
+    if upstreams:
+        variables = servers.gateway_settings(port, upstreams, True)
     else:
         variables = {f"{name.upper()}_LISTEN": f"127.0.0.1:{port}", "LOG_FORMAT": "json"}
     return servers.answering([str(bench.binaries / name)], port, path, variables=variables)
@@ -62,8 +64,8 @@ def sizes(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("all three", "one file", {"all_bytes": together})
     if bench.check:
         return
-    with proxies.upstreams(bench) as (one, other, _):
-        for name, server in bench.each(every(bench, one, other)):
+    with servers.upstreams_of(bench) as upstreams:
+        for name, server in bench.each(every(bench, upstreams)):
             if name not in SERVICES:
                 mapped = proc_stats.mapped_files(server.pid)
                 size = sum(file.stat().st_size for file in mapped)
@@ -79,8 +81,8 @@ def folder_bytes(folder: Path) -> int:
 
 
 def starts(bench: Bench) -> Iterator[Measurement]:
-    with proxies.upstreams(bench) as (one, other, _):
-        for name, server in bench.each(every(bench, one, other)):
+    with servers.upstreams_of(bench) as upstreams:
+        for name, server in bench.each(every(bench, upstreams)):
             yield Measurement(name, "first answer", {"first_answer_ms": server.ready_ms})
 
 
@@ -88,8 +90,8 @@ def idle(bench: Bench) -> Iterator[Measurement]:
     """All of them at once, each for itself; they do nearly nothing."""
     running: dict[str, Server] = {}
     polled: list[tuple[int, str]] = []
-    with proxies.upstreams(bench) as (one, other, _), contextlib.ExitStack() as stack:
-        for name, start in every(bench, one, other).items():
+    with servers.upstreams_of(bench) as upstreams, contextlib.ExitStack() as stack:
+        for name, start in every(bench, upstreams).items():
             try:
                 running[name] = stack.enter_context(start())
             except NotToBeHad as error:
@@ -127,16 +129,15 @@ def asking(places: list[tuple[int, str]]) -> AbstractContextManager[None]:
     def ask() -> None:
         for port, path in places:
             with contextlib.suppress(OSError):
-                whole_answer(port, path)
+                raw_response(port, path)
 
     return repeating(ask, 1)
 
 
 def instructions(bench: Bench) -> Iterator[Measurement]:
     """Two programs at once: what else runs does not change how many instructions one needs."""
-    with proxies.upstreams(bench) as (one, other, paths):
-        files = servers.mirrored(bench, int(other.rpartition(":")[2]), paths)
-        jobs = list(counted(bench, one, other, files, paths))
+    with servers.upstreams_of(bench) as upstreams:
+        jobs = list(counted(bench, upstreams))
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             waiting = [(subject, case, pool.submit(job)) for subject, case, job in jobs]
             for subject, case, job in waiting:
@@ -149,8 +150,10 @@ def instructions(bench: Bench) -> Iterator[Measurement]:
     yield Measurement("stats", "one more viewer, by the size of the sample", {"times": large / small})
 
 
-def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, str]) -> Iterator[tuple]:
+def counted(bench: Bench, upstreams: servers.Upstreams) -> Iterator[tuple]:
     """Subject, case, and what counts it."""
+    paths = upstreams.files
+    files = servers.mirrored(bench, int(upstreams.frontend.rpartition(":")[2]), paths)
     # Those that wait for an upstream are slower.
     few, many = (50, 200) if bench.quick else (400, 1_000)
     compressed = (servers.COMPRESSED,)
@@ -188,18 +191,18 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
             functools.partial(load_generators.instructions_of_a_viewer, bench, settings),
         )
     yield "stats", "GET /stats", ours("stats", {}, "/stats")
-    for what, path in paths.items():
-        if what != "program":
-            yield "frontend", f"file: {what}", ours("frontend", {}, path, compressed)
+    for resource, path in paths.items():
+        if resource != "program":
+            yield "frontend", f"file: {resource}", ours("frontend", {}, path, compressed)
             yield (
                 "nginx",
-                f"file: {what}",
+                f"file: {resource}",
                 peer(lambda port: servers.nginx_static_command(bench, files, port), path, compressed),
             )
     for cached, wanted in ((False, {"page": "/", "stats": "/stats"}), (True, {"asset": paths["script"]})):
-        for what, path in wanted.items():
-            case = f"{'cached' if cached else 'proxied'}: {what}"
-            settings = servers.gateway_settings(0, one, other, cached)
+        for resource, path in wanted.items():
+            case = f"{'cached' if cached else 'proxied'}: {resource}"
+            settings = servers.gateway_settings(0, upstreams, cached)
             settings = {**settings, "GATEWAY_THREADS": "1"}
             del settings["GATEWAY_LISTEN"]
             yield "gateway", case, ours("gateway", settings, path, compressed)
@@ -207,7 +210,7 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
                 "nginx",
                 case,
                 peer(
-                    lambda port, cached=cached: servers.nginx_proxy_command(bench, one, other, cached, port),
+                    lambda port, cached=cached: servers.nginx_proxy_command(bench, upstreams, cached, port),
                     path,
                     compressed,
                     few,
@@ -217,7 +220,7 @@ def counted(bench: Bench, one: str, other: str, files: Path, paths: dict[str, st
                 "haproxy",
                 case,
                 peer(
-                    lambda port, cached=cached: servers.haproxy_command(bench, one, other, cached, port, 1),
+                    lambda port, cached=cached: servers.haproxy_command(bench, upstreams, cached, port, 1),
                     path,
                     compressed,
                     few,

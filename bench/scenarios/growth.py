@@ -13,7 +13,7 @@ from pathlib import Path
 import load_generators
 import proc_stats
 import servers
-from processes import Failed, repeating, whole_answer
+from processes import Failed, body, raw_response, repeating
 from scenario import Bench, Measurement
 from synthetic_proc import Tree
 
@@ -105,7 +105,7 @@ def history(bench: Bench) -> Iterator[Measurement]:
     fill(file)
     with servers.stats(bench, **settings) as server:
         figures = {"resident_bytes": proc_stats.resident_bytes(server.pid), "resident_bytes_without": empty}
-        whole_answer(server.port, "/stats/history?seconds=86400&step=60")
+        raw_response(server.port, "/stats/history?seconds=86400&step=60")
         figures["resident_bytes_once_asked"] = proc_stats.resident_bytes(server.pid)
         yield Measurement("stats", "ten minutes and a day are remembered", figures)
         for seconds in SECONDS_OF_HISTORY:
@@ -139,7 +139,3 @@ def fill(file: Path) -> None:
 def sequence(port: int) -> int:
     text = body(port, "/stats")
     return int(text.partition(b'"sequence":')[2].split(b",")[0])
-
-
-def body(port: int, path: str, *fields: str) -> bytes:
-    return whole_answer(port, path, *fields).partition(b"\r\n\r\n")[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import proc_stats
 import servers
 from load_generators import SERVER_CORE, closed
-from processes import answer_of, whole_answer
+from processes import body, output_of
 from scenario import Bench, BenchError, Measurement
 
 from tools.common import toolchain
@@ -23,27 +23,24 @@ def requests(bench: Bench) -> Iterator[Measurement]:
     with servers.frontend(bench) as server:
         paths = servers.page_files(server.port)
         files = servers.mirrored(bench, server.port, paths)
-    both = {
+    starts = {
         "frontend": lambda: servers.frontend(bench, SERVER_CORE),
         "nginx": lambda: servers.nginx_static(bench, files, SERVER_CORE),
         "caddy": lambda: servers.caddy_static(bench, files, SERVER_CORE),
     }
-    for name, server in bench.each(both):
-        for what, path in paths.items():
-            yield Measurement(name, what, closed(bench, server, path, servers.COMPRESSED))
+    for name, server in bench.each(starts):
+        for file, path in paths.items():
+            yield Measurement(name, file, closed(bench, server, path, servers.COMPRESSED))
 
 
 def weight(bench: Bench) -> Iterator[Measurement]:
     with servers.frontend(bench) as server:
         paths = servers.page_files(server.port)
-        page = whole_answer(server.port, "/").partition(b"\r\n\r\n")[2].decode()
+        page = body(server.port, "/").decode()
         paths.update(linked(page))
-        figures = {
-            what: len(whole_answer(server.port, path, "accept-encoding: br").partition(b"\r\n\r\n")[2])
-            for what, path in paths.items()
-        }
+        figures = {file: len(body(server.port, path, "accept-encoding: br")) for file, path in paths.items()}
         resident = proc_stats.resident_bytes(server.pid)
-    figures = {f"{what}_bytes": size for what, size in figures.items()}
+    figures = {f"{file}_bytes": size for file, size in figures.items()}
     total = {"all_bytes": sum(figures.values())}
     yield Measurement("frontend", "everything loaded, brotli", {**total, **figures})
     yield Measurement("frontend", "memory once all was served", {"resident_bytes": resident})
@@ -53,11 +50,11 @@ def linked(page: str) -> dict[str, str]:
     """Files of the page besides its script and its program."""
     links = re.findall(r"<link[^>]*>", page)
     found = {}
-    for what, kind in (("style", "stylesheet"), ("icon", "icon")):
+    for file, kind in (("style", "stylesheet"), ("icon", "icon")):
         for link in links:
             address = re.search(r"href=['\"]?(/[^'\" >]+)", link)
             if address and re.search(rf"rel=['\"]?{kind}\b", link):
-                found[what] = address.group(1)
+                found[file] = address.group(1)
     return found
 
 
@@ -68,6 +65,6 @@ def browser(bench: Bench) -> Iterator[Measurement]:
         raise BenchError("there is no Chromium or no Playwright; `make tools` gets both")
     with servers.frontend(bench) as server:
         command = [str(python), str(BROWSE), program, str(server.port), str(bench.seconds)]
-        result = json.loads(answer_of(command, BROWSE_SECONDS).splitlines()[-1])
+        result = json.loads(output_of(command, BROWSE_SECONDS).splitlines()[-1])
     for case, figures in result.items():
         yield Measurement("page", case, figures)

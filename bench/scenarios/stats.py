@@ -35,12 +35,12 @@ def requests(bench: Bench) -> Iterator[Measurement]:
 
 def latency(bench: Bench) -> Iterator[Measurement]:
     answer = servers.baseline_answer(bench)
-    both = {
+    starts = {
         "baseline": lambda: servers.baseline(bench, answer, SERVER_CORE),
         "stats": lambda: servers.stats(bench, SERVER_CORE),
         "gunicorn": lambda: servers.gunicorn(bench, SERVER_CORE),
     }
-    for name, server in bench.each(both):
+    for name, server in bench.each(starts):
         for rate in RATES[:1] if name == "gunicorn" else RATES:
             figures = load_generators.paced(bench, server.port, "/stats", rate, core=CLIENT_CORE)
             yield Measurement(name, f"{rate:,} a second", figures)

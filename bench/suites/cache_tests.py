@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from processes import Failed, NotToBeHad, answer_of, listening
+from processes import Failed, NotToBeHad, listening, output_of
 
 from tools.common.ports import free_port
 
@@ -41,14 +41,14 @@ def cache_tests(subject: Subject, checkout: Path) -> dict[str, Figure]:
         results, script = Path(folder) / "results.json", checkout / "score.built.mjs"
         results.write_text(text[text.index("{") :])
         shutil.copy(Path(__file__).with_name("score.mjs"), script)
-        kinds = json.loads(answer_of([node, "--no-warnings", str(script), str(results)], 60))
+        kinds = json.loads(output_of([node, "--no-warnings", str(script), str(results)], 60))
     figures = {}
     for kind in ("required", "optimal"):
         # Tests that depend on a failed test, and tests without a setup, were skipped.
         tried = [(name, result) for name, result in kinds[kind] if result != "untested"]
         passed = [name for name, result in tried if result == "pass"]
-        others = tuple(f"{name} ({result})" for name, result in tried if result != "pass")
-        figures[kind] = Figure(len(passed), len(tried), others)
+        failed = tuple(f"{name} ({result})" for name, result in tried if result != "pass")
+        figures[kind] = Figure(len(passed), len(tried), failed)
     return figures
 
 

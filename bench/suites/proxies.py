@@ -20,7 +20,7 @@ def gateway(bench: Bench, origin_port: int) -> Iterator[Subject]:
     address = f"127.0.0.1:{origin_port}"
     more = {"GATEWAY_ROUTES": f"/ {address}", "GATEWAY_HTTP2": "on"}
     port = free_port()
-    variables = {**servers.gateway_settings(port, address, address, cached=True), **more}
+    variables = {**servers.gateway_settings(port, servers.Upstreams(address, address), cached=True), **more}
     for name in ("GATEWAY_STATS", "GATEWAY_FRONTEND"):
         del variables[name]
     with listening([str(bench.binaries / "gateway")], port, variables):

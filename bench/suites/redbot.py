@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import servers
-from processes import NotToBeHad, whole_answer
+from processes import NotToBeHad, body
 from scenario import Bench
 
 # Of stats, through the gateway; the stream has no end.
@@ -28,7 +28,7 @@ def warnings(bench: Bench, python: Path) -> dict[str, list[str]]:
     if not program.exists():
         raise NotToBeHad("needs Python 3.10 or newer for REDbot")
     with servers.stats(bench) as stats, servers.frontend(bench) as frontend:
-        with servers.gateway(bench, servers.at(stats), servers.at(frontend)) as gateway:
+        with servers.gateway(bench, servers.Upstreams(stats.address, frontend.address)) as gateway:
             page = sorted(files_of(frontend.port))
             addresses = {
                 "gateway": (gateway.port, (*BEHIND_GATEWAY, *OF_EACH, *page)),
@@ -44,7 +44,7 @@ def warnings(bench: Bench, python: Path) -> dict[str, list[str]]:
 
 def files_of(port: int) -> set[str]:
     """The page and the files that it names."""
-    page = whole_answer(port, "/").partition(b"\r\n\r\n")[2].decode()
+    page = body(port, "/").decode()
     return {"/", *re.findall(r"['\"](/[^'\"]+\.(?:css|js|svg|wasm))['\"]", page)}
 
 

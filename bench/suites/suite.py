@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from processes import Failed, NotToBeHad, answer_of, listening
+from processes import Failed, NotToBeHad, listening, output_of
 
 from tools.common import toolchain
 from tools.common.ports import free_port
@@ -81,7 +81,7 @@ def checkout_of(suite: Checkout) -> Path:
             ["git", "clone", "--quiet", "--no-checkout", source, str(fresh)],
             ["git", "-C", str(fresh), "checkout", "--quiet", "--detach", suite.commit],
         ):
-            answer_of(step, CLONE_SECONDS)
+            output_of(step, CLONE_SECONDS)
     except Failed as error:
         shutil.rmtree(fresh, ignore_errors=True)
         hint = "has no such commit" if given else "cannot be cloned; SUITES=FOLDER names a folder of checkouts"

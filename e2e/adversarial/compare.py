@@ -73,14 +73,14 @@ def main(arguments: list[str]) -> int:
 
 def fate(result: Result) -> int:
     """The outcome of a case, from the requests at the origin."""
-    seen = [one for one in result.seen if one.whole and not one.target.startswith(b"/behind")]
+    seen = [request for request in result.seen if request.complete and not request.target.startswith(b"/behind")]
     # Every proxy marks what it forwards; what has no mark came behind its back.
-    if any(b"\nx-forwarded-for:" not in one.head.lower() for one in seen):
+    if any(b"\nx-forwarded-for:" not in request.head.lower() for request in seen):
         return SMUGGLED
     if not seen:
         return REFUSED
     absent = [part.lower() for part in result.case.absent]
-    odd = any(faults(one.raw) or any(part in one.raw.lower() for part in absent) for one in seen)
+    odd = any(faults(request.raw) or any(part in request.raw.lower() for part in absent) for request in seen)
     return AS_IT_CAME if odd else PLAIN
 
 
@@ -153,7 +153,7 @@ def differences(results: dict[str, list[Result]]) -> Iterator[str]:
         fates = [fate(found[number]) for found in results.values()]
         if max(fates) >= AS_IT_CAME:
             name = case.name.replace("|", "\\|")
-            yield f"| {name} | {case.source} | " + " | ".join(marks[one] for one in fates) + " |"
+            yield f"| {name} | {case.source} | " + " | ".join(marks[outcome] for outcome in fates) + " |"
 
 
 def not_served(results: dict[str, list[Result]]) -> Iterator[str]:
@@ -163,14 +163,14 @@ def not_served(results: dict[str, list[Result]]) -> Iterator[str]:
             for result in found
             if result.case.attack == WELL_FORMED and complaints(result)
         ]
-        listed = "".join(f"\n  - {one.replace(chr(0), '')}" for one in failed)
+        listed = "".join(f"\n  - {line.replace(chr(0), '')}" for line in failed)
         yield f"- {name}: {'none' if not failed else len(failed)}{listed}"
 
 
 @contextlib.contextmanager
 def gateway(bench: Bench, origin: Origin) -> Iterator[int]:
     bench.versions["gateway"] = servers.version_of([str(bench.binaries / "gateway"), "--version"])
-    with servers.gateway(bench, origin.address, origin.address) as server:
+    with servers.gateway(bench, servers.Upstreams(origin.address, origin.address)) as server:
         yield server.port
 
 

@@ -37,7 +37,7 @@ class Seen(NamedTuple):
     # The connection that it came on, counted from one.
     connection: int
     # The body came to its end.
-    whole: bool
+    complete: bool
 
 
 class Origin:
@@ -70,10 +70,10 @@ class Origin:
 
     async def _close(self) -> None:
         self._server.close()
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader, writer) -> None:
         self._connections += 1
@@ -81,7 +81,7 @@ class Origin:
         try:
             while seen := await self._read(reader, connection):
                 self.seen.append(seen)
-                if not seen.whole:
+                if not seen.complete:
                     return
                 writer.write(self._answer(seen))
                 await writer.drain()
@@ -105,7 +105,7 @@ class Origin:
                 fields.setdefault(name.strip().lower().replace(b"_", b"-"), value.strip())
         lines.append(line)
         head = b"".join(lines)
-        coded, body, whole = await self._body(reader, fields)
+        coded, body, complete = await self._body(reader, fields)
         tag = TAG.search(first) or TAG.search(head)
         words = first.split()
         return Seen(
@@ -115,7 +115,7 @@ class Origin:
             body=body,
             tag=tag.group() if tag else b"",
             connection=connection,
-            whole=whole,
+            complete=complete,
         )
 
     async def _body(self, reader, fields) -> tuple[bytes, bytes, bool]:
@@ -125,8 +125,8 @@ class Origin:
             return await _chunks(reader)
         if not length:
             return b"", b"", True
-        body, whole = await _exactly(reader, int(length.group(1)))
-        return body, body, whole
+        body, complete = await _exactly(reader, int(length.group(1)))
+        return body, body, complete
 
     def _answer(self, seen: Seen) -> bytes:
         """Says what was understood, so that a client sees when an answer is another one's."""
@@ -146,10 +146,10 @@ async def _chunks(reader) -> tuple[bytes, bytes, bool]:
         size = int(size.group(1), 16) if size else 0
         if size == 0:
             break
-        part, whole = await _exactly(reader, size)
+        part, complete = await _exactly(reader, size)
         end = await reader.readline()
         raw, body = raw + part + end, body + part
-        if not whole:
+        if not complete:
             return raw, body, False
     while (line := await reader.readline()).strip(b"\r\n"):
         raw += line

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import servers
-from processes import NotToBeHad, answer_of, listening
+from processes import NotToBeHad, listening, output_of
 
 from tools.common import debian_program
 from tools.common.ports import free_port
@@ -63,7 +63,7 @@ def garden(subject: Subject, checkout: Path) -> dict[str, Figure]:
         shutil.copy(HERE / "app.py", folder)
         ports = [f"{name}={running.enter_context(server)}" for name, server in origins(Path(folder))]
         replay = [str(BIN / "python"), str(HERE / "replay.py"), str(subject.port), str(subject.origin_port)]
-        result = json.loads(answer_of([*replay, str(checkout / BUGS), *ports], SUITE_SECONDS))
+        result = json.loads(output_of([*replay, str(checkout / BUGS), *ports], SUITE_SECONDS))
     differences = tuple(result["differences"])
     return {"tests": Figure(result["tried"] - len(differences), result["tried"], differences)}
 

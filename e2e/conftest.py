@@ -7,6 +7,10 @@ What an option would need and did not get is skipped, with the reason.
 """
 
 import json
+import os
+import resource
+import shutil
+import subprocess
 import sys
 import time
 import urllib.error
@@ -73,9 +77,9 @@ def fetch(base_url):
 
 
 def request(url, method="GET", headers=None, body=None):
-    asked = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
+    outgoing = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
     try:
-        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS) as answer:
+        with urllib.request.urlopen(outgoing, timeout=ANSWER_SECONDS) as answer:
             return Answer(answer.status, _lower(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -124,6 +128,33 @@ def quiet(request):
 def local(request):
     if not request.config.getoption("local"):
         pytest.skip("needs --local: the service must sample this machine")
+
+
+@pytest.fixture(scope="session")
+def binaries(request):
+    return folder_of_binaries(request.config)
+
+
+def folder_of_binaries(config):
+    """The folder of the release binaries; skips the test without it."""
+    folder = config.getoption("binaries")
+    if not folder:
+        pytest.skip("needs --binaries with the folder of the release binaries")
+    return Path(folder)
+
+
+def require_namespaces(*unshare, programs=()):
+    """Skips the test where unshare(1) cannot make a namespace with these options."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", *programs))):
+        pytest.skip(f"needs root and {', '.join(('unshare', *programs))} for namespaces")
+    done = subprocess.run(["unshare", *unshare, "true"], capture_output=True, text=True, timeout=10)
+    if done.returncode:
+        pytest.skip(f"needs the permission to make namespaces: {done.stderr.strip()}")
+
+
+def raise_file_limit():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
 
 
 def eventually(condition, seconds=ANSWER_SECONDS, every=0.05):

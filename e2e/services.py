@@ -3,11 +3,9 @@
 import socket
 import subprocess
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from conftest import eventually, request
+from conftest import eventually, folder_of_binaries, request
 
 from tools.common import catalog
 from tools.common.ports import free_port
@@ -19,8 +17,12 @@ class Own(NamedTuple):
     port: int
 
     @property
+    def address(self):
+        return f"{self.host}:{self.port}"
+
+    @property
     def url(self):
-        return f"http://{self.host}:{self.port}"
+        return f"http://{self.address}"
 
     def fetch(self, path, method="GET", headers=None, body=None):
         return request(self.url + path, method, headers, body)
@@ -41,12 +43,18 @@ class Own(NamedTuple):
 @contextmanager
 def service(config, name):
     """The service of this name without upstreams, once it is alive."""
-    settings = {}
-    if catalog.ALL[name].public:
-        nowhere = dict.fromkeys(catalog.NAMES, "127.0.0.1:1")
-        settings = {**catalog.gateway_settings(catalog.ALL.values(), nowhere), "GATEWAY_ADMIN_LISTEN": "off"}
+    settings = without_upstreams(name)
+    if settings:
+        settings["GATEWAY_ADMIN_LISTEN"] = "off"
     with _service(config, name, "/healthz", settings) as own:
         yield own
+
+
+def without_upstreams(name):
+    """Settings of a service whose upstreams are addresses, so that it starts without a name server."""
+    if not catalog.ALL[name].public:
+        return {}
+    return catalog.gateway_settings(catalog.ALL.values(), dict.fromkeys(catalog.NAMES, "127.0.0.1:1"))
 
 
 @contextmanager
@@ -86,13 +94,11 @@ def gateway(config, stats, frontend, prefix=(), streams=None, port=None, **setti
 
 @contextmanager
 def _service(config, name, path, settings, prefix=(), streams=None, port=None):
-    folder = config.getoption("binaries")
-    if not folder:
-        pytest.skip("needs --binaries with the folder of the binaries")
+    program = folder_of_binaries(config) / name
     port = port or free_port()
     listen = {catalog.ALL[name].listen_setting: f"127.0.0.1:{port}"}
     environment = {**listen, "LOG_LEVEL": "warn", **settings}
-    command = [*prefix, Path(folder) / name]
+    command = [*prefix, program]
     process = subprocess.Popen(command, env=environment, **(streams or {}))
     own = Own(process, "127.0.0.1", port)
     try:

@@ -1,7 +1,6 @@
 """Members that announce themselves: real instances of stats at a real gateway."""
 
 import contextlib
-import json
 
 from conftest import eventually
 
@@ -21,42 +20,38 @@ def gateway_at(config, port=None):
 
 
 def instance(config, *gateways, secret=SECRET, **settings):
-    addresses = ",".join(f"http://{it.host}:{it.port}" for it in gateways)
+    addresses = ",".join(it.url for it in gateways)
     return services.stats(config, STATS_ANNOUNCE=addresses, STATS_ANNOUNCE_SECRET=secret, **settings)
 
 
 def members(gateway):
-    listed = json.loads(gateway.fetch("/fleet").body)["members"]
+    listed = gateway.fetch("/fleet").json()["members"]
     return {member["member"]: member for member in listed if member["state"] == "up"}
-
-
-def address(own):
-    return f"{own.host}:{own.port}"
 
 
 def test_instances_are_members_of_every_gateway_and_leave_when_they_end(pytestconfig):
     with gateway_at(pytestconfig) as one, gateway_at(pytestconfig) as two:
         with instance(pytestconfig, one, two) as first, instance(pytestconfig, one, two) as second:
             for gateway in (one, two):
-                eventually(lambda gateway=gateway: members(gateway).keys() == {address(first), address(second)})
-                through = json.loads(gateway.fetch(f"/fleet/{address(second)}/stats").body)
-                assert through["instance"] == members(gateway)[address(second)]["instance"]
-            before = members(one)[address(first)]["instance"]
+                eventually(lambda gateway=gateway: members(gateway).keys() == {first.address, second.address})
+                through = gateway.fetch(f"/fleet/{second.address}/stats").json()
+                assert through["instance"] == members(gateway)[second.address]["instance"]
+            before = members(one)[first.address]["instance"]
         for gateway in (one, two):
             eventually(lambda gateway=gateway: not members(gateway))
         # A new identity at the same address.
         with instance(pytestconfig, one, port=first.port):
-            eventually(lambda: address(first) in members(one), INTERVAL_SECONDS)
-            eventually(lambda: members(one)[address(first)]["instance"] != before, INTERVAL_SECONDS)
+            eventually(lambda: first.address in members(one), INTERVAL_SECONDS)
+            eventually(lambda: members(one)[first.address]["instance"] != before, INTERVAL_SECONDS)
 
 
 def test_members_return_after_a_restart_of_the_gateway(pytestconfig):
     with contextlib.ExitStack() as stack:
         with gateway_at(pytestconfig) as gateway:
             own = stack.enter_context(instance(pytestconfig, gateway))
-            eventually(lambda: address(own) in members(gateway), INTERVAL_SECONDS)
+            eventually(lambda: own.address in members(gateway), INTERVAL_SECONDS)
         with gateway_at(pytestconfig, gateway.port) as again:
-            eventually(lambda: address(own) in members(again), INTERVAL_SECONDS)
+            eventually(lambda: own.address in members(again), INTERVAL_SECONDS)
 
 
 def test_another_secret_makes_no_member(pytestconfig):

@@ -162,10 +162,10 @@ WRONG = {
 CONTENT = {"content of a length": b"12345", "content in chunks": b"5\r\n12345\r\n0\r\n\r\n"}
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_request_gets_its_status_and_a_problem(service, what):
-    status, head = WRONG[what]
-    answer = parsed(service.exchange(head + b"connection: close\r\n\r\n" + CONTENT.get(what, b"")))
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_wrong_request_gets_its_status_and_a_problem(service, mistake):
+    status, head = WRONG[mistake]
+    answer = parsed(service.exchange(head + b"connection: close\r\n\r\n" + CONTENT.get(mistake, b"")))
     details = problem(answer, status)
     assert details["detail"], details
     if status == 405:

@@ -62,7 +62,7 @@ def fleet(config, count=MEMBERS):
     """Some stats services behind one gateway."""
     with ExitStack() as stack:
         members = [stack.enter_context(services.stats(config, STATS_EXPOSE="hostname")) for _ in range(count)]
-        addresses = [f"{member.host}:{member.port}" for member in members]
+        addresses = [member.address for member in members]
         gateway = stack.enter_context(
             services.gateway(config, addresses[0], addresses[0], GATEWAY_FLEET=",".join(addresses))
         )
@@ -70,7 +70,7 @@ def fleet(config, count=MEMBERS):
 
 
 def names(gateway):
-    return {member["member"]: member["state"] for member in json.loads(gateway.fetch("/fleet").body)["members"]}
+    return {member["member"]: member["state"] for member in gateway.fetch("/fleet").json()["members"]}
 
 
 def test_each_member_is_listed_and_answers_under_its_own_path(pytestconfig):
@@ -78,8 +78,8 @@ def test_each_member_is_listed_and_answers_under_its_own_path(pytestconfig):
         viewer = Viewer(gateway)
         eventually(lambda: names(gateway) == dict.fromkeys(addresses, "up"))
         for member, address in zip(members, addresses):
-            own_sample = json.loads(member.fetch("/stats").body)
-            through = json.loads(gateway.fetch(f"/fleet/{address}/stats").body)
+            own_sample = member.fetch("/stats").json()
+            through = gateway.fetch(f"/fleet/{address}/stats").json()
             assert through["instance"] == own_sample["instance"]
         assert gateway.fetch(f"/fleet/{addresses[0]}/metrics").status == 404
         assert gateway.fetch("/fleet/nothing/stats").status == 404
@@ -88,9 +88,7 @@ def test_each_member_is_listed_and_answers_under_its_own_path(pytestconfig):
 
 def test_figures_come_from_their_member_and_keep_its_time(pytestconfig):
     with fleet(pytestconfig) as (gateway, members, addresses):
-        instances = {
-            address: json.loads(member.fetch("/stats").body)["instance"] for member, address in zip(members, addresses)
-        }
+        instances = {address: member.fetch("/stats").json()["instance"] for member, address in zip(members, addresses)}
         viewer = Viewer(gateway)
 
         def summaries():
@@ -130,14 +128,14 @@ def test_a_killed_and_a_frozen_member_are_marked_and_come_back(pytestconfig):
 
 def test_it_can_be_switched_off(pytestconfig):
     with services.stats(pytestconfig) as stats:
-        address = f"{stats.host}:{stats.port}"
+        address = stats.address
         with services.gateway(pytestconfig, address, address, GATEWAY_FLEET="off") as gateway:
             assert gateway.fetch("/fleet").status == 404
 
 
 def by_gateway(gateway, addresses):
     """The names that a gateway above gives these members."""
-    return [f"{gateway.host}:{gateway.port}_{address}" for address in addresses]
+    return [f"{gateway.address}_{address}" for address in addresses]
 
 
 @contextmanager
@@ -145,7 +143,7 @@ def tree(config):
     """Two members behind each of two gateways, and one gateway above these."""
     with ExitStack() as stack:
         (one, _, below_one), (two, _, below_two) = (stack.enter_context(fleet(config, 2)) for _ in range(2))
-        children = ",".join(f"{child.host}:{child.port}/fleet" for child in (one, two))
+        children = ",".join(f"{child.address}/fleet" for child in (one, two))
         top = stack.enter_context(services.gateway(config, below_one[0], below_one[0], GATEWAY_FLEET=children))
         yield top, (one, two), [by_gateway(one, below_one), by_gateway(two, below_two)]
 
@@ -179,7 +177,7 @@ def test_a_gateway_merges_gateways_and_knows_when_one_is_lost(pytestconfig):
             assert viewer.state_after(begun, name, "gone", 3) < 3 + SLACK_SECONDS
         eventually(lambda: {names(top)[name] for name in below_two} == {"up"})
         # It stands for itself while its members cannot.
-        assert names(top)[f"{one.host}:{one.port}"] == "gone"
+        assert names(top)[one.address] == "gone"
         assert top.fetch(f"/fleet/{below_one[0]}/stats").status == 503
         assert top.fetch(f"/fleet/{below_two[0]}/stats").status == 200
         viewer.close()
@@ -187,17 +185,17 @@ def test_a_gateway_merges_gateways_and_knows_when_one_is_lost(pytestconfig):
 
 def test_a_member_is_reached_through_two_gateways(pytestconfig):
     with tree(pytestconfig) as (middle, _, below):
-        address = f"{middle.host}:{middle.port}"
+        address = middle.address
         with services.gateway(pytestconfig, address, address, GATEWAY_FLEET=f"{address}/fleet") as top:
             # Without a viewer, each level asks the next one.
             all_names = by_gateway(middle, below[0] + below[1])
             eventually(lambda: names(top) == dict.fromkeys(all_names, "up"))
-            listed = json.loads(top.fetch("/fleet").body)["members"]
+            listed = top.fetch("/fleet").json()["members"]
             for member in listed:
                 for name in (member["member"], member["instance"]):
                     answer = top.fetch(f"/fleet/{name}/stats", headers={"Cookie": "viewer=1"})
                     assert answer.status == 200
-                    assert json.loads(answer.body)["instance"] == member["instance"]
+                    assert answer.json()["instance"] == member["instance"]
             assert top.fetch(f"/fleet/{all_names[0]}/metrics").status == 404
             assert top.fetch(f"/fleet/{address}_127.0.0.1:1/stats").status == 404
 
@@ -206,7 +204,7 @@ def test_gateways_that_lead_to_each_other_are_refused(pytestconfig):
     with ExitStack() as stack:
         ports = [services.free_port() for _ in range(2)]
         members = [stack.enter_context(services.stats(pytestconfig)) for _ in ports]
-        addresses = [f"{member.host}:{member.port}" for member in members]
+        addresses = [member.address for member in members]
         for port, other, address in zip(ports, reversed(ports), addresses):
             fleet = f"{address},127.0.0.1:{other}/fleet"
             stack.enter_context(services.gateway(pytestconfig, address, address, port=port, GATEWAY_FLEET=fleet))

@@ -46,10 +46,10 @@ def test_promtool_accepts_the_metrics(service):
     metrics = service.fetch("/metrics").body
     # It reports errors, and also style warnings; with warnings only, the exit code is 3.
     done = subprocess.run([promtool, "check", "metrics"], input=metrics, capture_output=True, timeout=30)
-    said = (done.stdout + done.stderr).decode().splitlines()
-    objections = [line for line in said if not KERNEL_NAME.search(line)]
+    lines = (done.stdout + done.stderr).decode().splitlines()
+    objections = [line for line in lines if not KERNEL_NAME.search(line)]
     assert not objections
-    assert done.returncode == (3 if said else 0), metrics.decode()
+    assert done.returncode == (3 if lines else 0), metrics.decode()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """A disk that is unmounted and mounted while stats runs, in a mount namespace of its own."""
 
 import os
-import shutil
 import subprocess
 
 import pytest
-from conftest import eventually
+from conftest import eventually, require_namespaces
 
 import services
 
@@ -24,10 +23,7 @@ LOCAL_KINDS = ("btrfs", "ext4", "xfs")
 @pytest.fixture
 def machine(pytestconfig, tmp_path):
     """The service, and a function that runs a command in its mount namespace."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "nsenter"))):
-        pytest.skip("needs root and util-linux for a mount namespace")
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-        pytest.skip("needs leave to make mount namespaces")
+    require_namespaces("-m", programs=["nsenter"])
     root, disk = tmp_path / "root", tmp_path / "disk"
     root.mkdir()
     disk.mkdir()
@@ -51,7 +47,7 @@ def test_an_unmounted_disk_never_has_the_size_of_the_filesystem_below_it(machine
 
     def newest():
         sample = own.fetch("/stats").json()
-        sizes = {one["mount"]: one["total_bytes"] for one in sample["filesystems"]}
+        sizes = {filesystem["mount"]: filesystem["total_bytes"] for filesystem in sample["filesystems"]}
         seen[sample["sequence"]] = sizes, [alert.get("target") for alert in sample["alerts"]]
         return sample["sequence"], sizes
 

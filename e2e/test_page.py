@@ -4,9 +4,7 @@ import re
 
 import pytest
 from conftest import ARTIFACTS
-
-# From navigation to live figures: parse, compile and one sample; slow phones need seconds.
-LIVE_MS = 15_000
+from dashboard import LIVE_MS, collect_complaints, wait_until_live
 
 SIZES = {"desktop": (1280, 800), "phone": (375, 740), "narrow": (320, 640)}
 # What is wider than it may be, with letters of a given size; what scrolls by itself may be.
@@ -32,11 +30,12 @@ def page_at(browser, base_url):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        collect_complaints(page, complaints, trouble=False)
         # Leaving the page ends its event stream, and a browser without JavaScript drops scripts.
         if options.get("java_script_enabled", True):
-            page.on("requestfailed", lambda asked: "stream" in asked.url or complaints.append(f"failed: {asked.url}"))
+            page.on(
+                "requestfailed", lambda request: "stream" in request.url or complaints.append(f"failed: {request.url}")
+            )
         page.goto(base_url + path)
         return page
 
@@ -50,10 +49,6 @@ def figure(page, name):
     text = page.get_by_test_id(name).inner_text()
     number = re.search(r"\d+(\.\d+)?", text)
     return float(number.group(0)) if number else None
-
-
-def wait_until_live(page):
-    page.wait_for_selector('[data-state="live"]', timeout=LIVE_MS)
 
 
 def test_the_figures_appear_and_move(page_at):

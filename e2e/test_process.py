@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import eventually
+from conftest import eventually, require_namespaces
 
 import services
 from tools.common import catalog
@@ -27,21 +26,14 @@ SERVICES = {name: service.listen_setting for name, service in catalog.ALL.items(
 
 
 @pytest.fixture(params=SERVICES)
-def service(request):
+def service(request, binaries):
     """The binary, the name of its listening setting, and a free port."""
-    folder = request.config.getoption("binaries")
-    if not folder:
-        pytest.skip("needs --binaries with the folder of the release binaries")
-    return Path(folder) / request.param, SERVICES[request.param], free_port()
+    return binaries / request.param, SERVICES[request.param], free_port()
 
 
 def start(service):
     program, listen, port = service
-    environment = {listen: f"127.0.0.1:{port}", "LOG_LEVEL": "warn"}
-    if catalog.ALL[program.name].public:
-        # Addresses, so that the start does not depend on a name server.
-        nowhere = dict.fromkeys(SERVICES, "127.0.0.1:1")
-        environment |= catalog.gateway_settings(catalog.ALL.values(), nowhere)
+    environment = {listen: f"127.0.0.1:{port}", "LOG_LEVEL": "warn", **services.without_upstreams(program.name)}
     return subprocess.Popen([program], env=environment)
 
 
@@ -118,17 +110,14 @@ for _ in $(seq 50); do "$@" healthcheck && exit; sleep 0.1; done; exit 1
 
 
 def test_a_service_on_every_address_is_healthy_in_a_container_without_ipv6(service):
-    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare"))):
-        pytest.skip("needs root, iproute2 and util-linux for a network namespace")
+    require_namespaces("-n", programs=["ip"])
     program, listen, port = service
     command = ["unshare", "-n", "sh", "-c", WITHOUT_IPV6, "sh", program]
     environment = {"PATH": os.environ["PATH"], listen: f"[::]:{port}", "LOG_LEVEL": "error"}
-    if catalog.ALL[program.name].public:
-        nowhere = dict.fromkeys(SERVICES, "127.0.0.1:1")
-        environment |= catalog.gateway_settings(catalog.ALL.values(), nowhere)
+    environment |= services.without_upstreams(program.name)
     checked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
-    if checked.returncode == 77 or "unshare failed" in checked.stderr:
-        pytest.skip("needs leave to make a network namespace")
+    if checked.returncode == 77:
+        pytest.skip("needs the permission to configure a network namespace")
     assert checked.returncode == 0, checked.stderr[-200:]
 
 

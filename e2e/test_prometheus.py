@@ -41,9 +41,8 @@ def names(request):
     """Names of all series of a stats and a gateway."""
     port = services.free_port()
     with services.stats(request.config, STATS_EXPOSE="mounts") as stats:
-        address = f"{stats.host}:{stats.port}"
         admin = f"127.0.0.1:{port}"
-        with services.gateway(request.config, address, address, GATEWAY_ADMIN_LISTEN=admin) as gateway:
+        with services.gateway(request.config, stats.address, stats.address, GATEWAY_ADMIN_LISTEN=admin) as gateway:
             eventually(lambda: gateway.fetch("/stats").status == 200)
             texts = [stats.fetch("/metrics").body, fetch_metrics(admin)]
     series = set()

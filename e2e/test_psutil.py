@@ -30,10 +30,10 @@ def test_processor_and_memory_agree_with_psutil_under_changing_load(request, loc
     cpu = sum(sample["cpu"] * sample["interval_ms"] for sample in taken) / milliseconds
     ram = sum(sample["ram"] for sample in taken) / SAMPLES
     psutil_cpu, psutil_ram = busy_percent(before, after), sum(memory) / SAMPLES
-    told = f"cpu {cpu:.2f} (psutil {psutil_cpu:.2f}), ram {ram:.2f} (psutil {psutil_ram:.2f})"
-    print(told)
-    assert abs(cpu - psutil_cpu) <= CPU_POINTS, told
-    assert abs(ram - psutil_ram) <= RAM_POINTS, told
+    figures = f"cpu {cpu:.2f} (psutil {psutil_cpu:.2f}), ram {ram:.2f} (psutil {psutil_ram:.2f})"
+    print(figures)
+    assert abs(cpu - psutil_cpu) <= CPU_POINTS, figures
+    assert abs(ram - psutil_ram) <= RAM_POINTS, figures
 
 
 def busy_percent(before, after):

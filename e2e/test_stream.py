@@ -72,8 +72,7 @@ def take(stream, count):
 
 
 def test_through_the_gateway_a_stream_in_gzip_arrives_with_each_tick_and_is_small(request, service):
-    address = f"{service.host}:{service.port}"
-    with services.gateway(request.config, address, address) as gateway:
+    with services.gateway(request.config, service.address, service.address) as gateway:
         connection = http.client.HTTPConnection(gateway.host, gateway.port, timeout=SILENCE_SECONDS)
         headers = {"accept": "text/event-stream", "accept-encoding": "gzip, deflate, br"}
         connection.request("GET", "/stats/stream", headers=headers)
@@ -167,9 +166,9 @@ def test_viewers_at_the_same_time_see_the_same(service):
         seen = [
             {event.id: event.data for event in take(viewer, 5) if event.name == "sample"} for viewer in (one, other)
         ]
-    both = set(seen[0]) & set(seen[1])
-    assert len(both) >= 2
-    assert all(seen[0][id] == seen[1][id] for id in both)
+    shared = set(seen[0]) & set(seen[1])
+    assert len(shared) >= 2
+    assert all(seen[0][id] == seen[1][id] for id in shared)
 
 
 def test_streams_end_whole_when_the_service_stops(request):

@@ -18,39 +18,38 @@ from tools.build import commit  # noqa: E402
 from tools.supply import oci, sbom  # noqa: E402
 
 SERVICES = catalog.NAMES
-TOLD = re.compile(r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n")
+VERSION = re.compile(
+    r"(?P<name>\w+) (?P<version>\d+\.\d+\.\d+) \((?P<commit>[0-9a-f]{40}(-dirty)?) (?P<built>\S+Z)\)\n"
+)
 
 
 @pytest.fixture(params=SERVICES)
-def binary(request):
-    folder = request.config.getoption("binaries")
-    if not folder:
-        pytest.skip("needs --binaries with the folder of the release binaries")
-    return Path(folder) / request.param
+def binary(request, binaries):
+    return binaries / request.param
 
 
+@pytest.fixture
 def version(binary):
-    return subprocess.run([binary, "--version"], stdout=subprocess.PIPE, timeout=10, check=True).stdout.decode()
-
-
-def test_version_and_health_report_the_same_commit(binary, request):
+    """The version, the commit and its time, as the binary prints them."""
     if commit.git(ROOT, "rev-parse", "HEAD") is None or commit.cut_off():
         pytest.skip("there is no history here that the commit could come from")
-    told = TOLD.fullmatch(version(binary))
-    assert told, version(binary)
+    printed = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, timeout=10, check=True, text=True).stdout
+    found = VERSION.fullmatch(printed)
+    assert found, printed
+    return found
+
+
+def test_version_and_health_report_the_same_commit(version, binary, request):
     with services.service(request.config, binary.name) as service:
         health = service.fetch("/healthz").json()
-    assert health == {"status": "ok", "version": told["version"], "commit": told["commit"], "built": told["built"]}
+    assert health == {"status": "ok", **{name: version[name] for name in ("version", "commit", "built")}}
     # The image reads it out of the binary, without running it.
-    assert oci.revision(binary.read_bytes())[oci.REVISION] == told["commit"]
+    assert oci.revision(binary.read_bytes())[oci.REVISION] == version["commit"]
 
 
-def test_the_commit_is_one_of_this_repository_with_its_date(binary):
-    if commit.git(ROOT, "rev-parse", "HEAD") is None or commit.cut_off():
-        pytest.skip("there is no history here that the commit could come from")
-    told = TOLD.fullmatch(version(binary))
+def test_the_commit_is_one_of_this_repository_with_its_date(version):
     date = ["log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"]
-    assert commit.git(ROOT, *date, told["commit"].split("-")[0]) == told["built"]
+    assert commit.git(ROOT, *date, version["commit"].split("-")[0]) == version["built"]
 
 
 def test_everything_that_cargo_read_counts_as_an_input_of_the_service(binary):
@@ -90,13 +89,10 @@ def test_the_binary_contains_no_build_paths(binary):
 
 
 @pytest.fixture(scope="session")
-def bills(request, tmp_path_factory):
+def bills(binaries):
     """The bills of materials of all services, as `make sbom` writes them."""
-    folder = request.config.getoption("binaries")
-    if not folder:
-        pytest.skip("needs --binaries with the folder of the release binaries")
     known = sbom.Crates.of_workspace()
-    return {name: sbom.sbom(name, (Path(folder) / name).read_bytes(), known) for name in SERVICES}
+    return {name: sbom.sbom(name, (binaries / name).read_bytes(), known) for name in SERVICES}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -111,9 +107,8 @@ def test_the_bill_of_materials_is_valid_cyclonedx(bills, name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_bill_fits_its_binary_and_no_other(bills, name, request):
-    folder = Path(request.config.getoption("binaries"))
-    binary = (folder / name).read_bytes()
+def test_the_bill_fits_its_binary_and_no_other(bills, name, binaries):
+    binary = (binaries / name).read_bytes()
     assert sbom.differences(name, bills[name], binary) == []
     assert sbom.differences(name, bills[name], binary + b"\0") == ["it is of a binary with another checksum"]
     components = bills[name]["components"]

@@ -61,11 +61,11 @@ def run(
         # Those that take long begin first.
         order = sorted(numbers, key=lambda number: not CASES[number].stalls)
         tried = [pool.submit(attempt, host, port, number, pieces, seconds) for number in order]
-        outcomes = dict(one.result() for one in tried)
+        outcomes = dict(attempted.result() for attempted in tried)
     seen: dict[bytes, list[Seen]] = {}
     for origin in origins:
-        for one in origin.seen:
-            seen.setdefault(one.tag, []).append(one)
+        for request in origin.seen:
+            seen.setdefault(request.tag, []).append(request)
     return [Result(CASES[number], number, outcomes[number], tuple(seen.get(tag(number), ()))) for number in numbers]
 
 

@@ -6,22 +6,18 @@ anything: the issue is p99 under 100 ms for everyone else, and an end within a s
 
 import contextlib
 import re
-import resource
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from conftest import raise_file_limit
 from load import Load, outcomes, p99_seconds
 from upstream import Upstream
 
 import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from tools.common import debian_program
 
 SLOW_CLIENTS = 1000
@@ -49,15 +45,15 @@ def gateway(pytestconfig):
 
 
 class Single(threading.Thread):
-    """One slow client on a thread of its own; `told` is the time of the response, `ended` that of the close."""
+    """One slow client on a thread of its own; `answered` is the time of the response, `ended` that of the close."""
 
     def __init__(self, gateway, first, then):
         super().__init__(daemon=True)
         self._address = (gateway.host, gateway.port)
         self._first, self._then = first, then
-        self.said = b""
+        self.received = b""
         # Until the first byte of an answer, and until the end of the connection.
-        self.told = self.ended = None
+        self.answered = self.ended = None
         self.start()
 
     def run(self):
@@ -67,13 +63,13 @@ class Single(threading.Thread):
             with contextlib.suppress(OSError):
                 stream.sendall(self._first)
                 while self.ended is None and time.monotonic() < begun + 2 * TRICKLE_SECONDS:
-                    if self._then and time.monotonic() > due and not self.said:
+                    if self._then and time.monotonic() > due and not self.received:
                         stream.sendall(self._then)
                         due += 1
                     with contextlib.suppress(TimeoutError, socket.timeout):
                         part = stream.recv(4096)
-                        self.said += part
-                        self.told = self.told or time.monotonic() - begun
+                        self.received += part
+                        self.answered = self.answered or time.monotonic() - begun
                         if not part:
                             self._ends(begun)
                             return
@@ -82,28 +78,29 @@ class Single(threading.Thread):
 
     def _ends(self, begun):
         self.ended = time.monotonic() - begun
-        self.told = self.told or self.ended
+        self.answered = self.answered or self.ended
+
+
+POST = b"POST /slow HTTP/1.1\r\nHost: gateway.test\r\n"
+# The bytes at first, and those of every second after them.
+TRICKLES = {
+    "request line": (b"GET /", b"a"),
+    "head": (b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\nX: ", b"a"),
+    "fields": (b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\n", b"X: y\r\n"),
+    "half a head": (b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\n", b""),
+    "body": (POST + b"Content-Length: 60000\r\n\r\n", b"a"),
+    "half a body": (POST + b"Content-Length: 60000\r\n\r\n" + b"a" * 30000, b""),
+    "chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    "chunk size": (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
+    "extension": (POST + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a"),
+    "trailers": (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+}
 
 
 @pytest.fixture(scope="module")
 def singles(gateway):
     """They begin together, and their times run while the other tests do."""
-    post = b"POST /slow HTTP/1.1\r\nHost: gateway.test\r\n"
-    return {
-        name: Single(gateway, first, then)
-        for name, first, then in [
-            ("request line", b"GET /", b"a"),
-            ("head", b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\nX: ", b"a"),
-            ("fields", b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\n", b"X: y\r\n"),
-            ("half a head", b"GET /slow HTTP/1.1\r\nHost: gateway.test\r\n", b""),
-            ("body", post + b"Content-Length: 60000\r\n\r\n", b"a"),
-            ("half a body", post + b"Content-Length: 60000\r\n\r\n" + b"a" * 30000, b""),
-            ("chunks", post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
-            ("chunk size", post + b"Transfer-Encoding: chunked\r\n\r\n", b"0"),
-            ("extension", post + b"Transfer-Encoding: chunked\r\n\r\n1;", b"a"),
-            ("trailers", post + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
-        ]
-    }
+    return {name: Single(gateway, *sent) for name, sent in TRICKLES.items()}
 
 
 MODES = {
@@ -123,17 +120,17 @@ def test_a_thousand_slow_clients_are_not_noticed_by_others(gateway, singles, mod
     rounds = []
     for _ in range(ROUNDS):
         rounds.append(beside(gateway, [*program, *MODES[mode]]))
-        p99, came, most, said = rounds[-1]
-        print(f"slow {mode}: {most} slow clients, others' p99 {p99 * 1000:.1f} ms, {came}")
-        assert set(came) == {200}, came
+        p99, statuses, most, output = rounds[-1]
+        print(f"slow {mode}: {most} slow clients, others' p99 {p99 * 1000:.1f} ms, {statuses}")
+        assert set(statuses) == {200}, statuses
         if p99 < OTHERS_P99_SECONDS and most >= SLOW_CLIENTS * 0.9:
             return
     tried = [f"p99 {p99:.3f} s beside {most} slow clients" for p99, _, most, _ in rounds]
-    pytest.fail(f"{'; '.join(tried)}; the last ones said: {said}")
+    pytest.fail(f"{'; '.join(tried)}; the output of the last ones: {output}")
 
 
 def beside(gateway, attack):
-    """How others fare during an attack: p99, outcomes, how many attackers there were, what they said."""
+    """How others fare during an attack: p99, outcomes, the number of attackers, and their output."""
     url = f"http://{gateway.host}:{gateway.port}/slow?bytes=60000"
     options = ["-c", str(SLOW_CLIENTS), "-r", "500", "-l", str(ATTACK_SECONDS), "-p", "5", "-u", url]
     process = subprocess.Popen(
@@ -155,48 +152,28 @@ def beside(gateway, attack):
     return p99_seconds(load.requests), outcomes(load.requests), most, text[-800:]
 
 
-def raise_file_limit():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < 2 * SLOW_CLIENTS:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "request line",
-        "head",
-        "fields",
-        "half a head",
-        "body",
-        "half a body",
-        "chunks",
-        "chunk size",
-        "extension",
-        "trailers",
-    ],
-)
+@pytest.mark.parametrize("name", TRICKLES)
 def test_a_trickling_client_is_disconnected_within_ten_seconds(singles, name):
     single = singles[name]
     single.join(2 * TRICKLE_SECONDS + 10)
-    print(f"trickling {name}: response after {single.told} s, ended after {single.ended} s")
-    assert single.told is not None and single.told < TRICKLE_SECONDS, single.told
+    print(f"trickling {name}: response after {single.answered} s, ended after {single.ended} s")
+    assert single.answered is not None and single.answered < TRICKLE_SECONDS, single.answered
     # Some time to take the answer is granted.
     assert single.ended is not None and single.ended < TRICKLE_SECONDS + 3, single.ended
-    assert not single.said or re.match(rb"HTTP/1.1 4(00|08|13) ", single.said), single.said[:80]
+    assert not single.received or re.match(rb"HTTP/1.1 4(00|08|13) ", single.received), single.received[:80]
 
 
 def test_a_client_that_does_not_read_costs_little_and_is_disconnected(gateway):
     raise_file_limit()
     before = resident_bytes(gateway.process.pid)
-    asked = b"GET /big?bytes=%d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % UNREAD_BYTES
+    request = b"GET /big?bytes=%d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % UNREAD_BYTES
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(UNREAD_CLIENTS):
             client = socket.socket()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.connect((gateway.host, gateway.port))
-            client.sendall(asked)
+            client.sendall(request)
             clients.append(stack.enter_context(client))
         begun, most = time.monotonic(), 0
         while time.monotonic() < begun + UNREAD_SECONDS and established(gateway, clients):

@@ -19,10 +19,10 @@ def unmeant(seen: list[Seen]) -> list[str]:
     known = {tag(number) for number in range(len(CASES))}
     known |= {b"after-%03d" % number for number in range(len(CASES))}
     return [
-        repr(one.raw[:200])
-        for one in seen
-        if one.tag not in known or one.target.startswith((b"/smuggled", b"/behind"))
-        if not _is_the_gateways_own(one)
+        repr(request.raw[:200])
+        for request in seen
+        if request.tag not in known or request.target.startswith((b"/smuggled", b"/behind"))
+        if not _is_the_gateways_own(request)
     ]
 
 
@@ -78,15 +78,15 @@ def _passed(result: Result) -> list[str]:
         [part.replace(b"case-000", tag(result.number)).lower() for part in parts]
         for parts in (result.case.present, result.case.absent)
     )
-    for one in result.seen:
-        found += faults(one.raw)
-        passed = one.raw.lower()
-        if one.target.startswith(b"/smuggled"):
-            found.append(f"a hidden request was taken for one: {one.target[:80]!r}")
+    for request in result.seen:
+        found += faults(request.raw)
+        passed = request.raw.lower()
+        if request.target.startswith(b"/smuggled"):
+            found.append(f"a hidden request was taken for one: {request.target[:80]!r}")
         found += [f"{part!r} did not reach it" for part in present if part not in passed]
         found += [f"{part!r} reached it" for part in absent if part in passed]
     return found
 
 
 def _firsts(seen: tuple) -> list[bytes]:
-    return [one.raw.split(b"\n", 1)[0][:80] for one in seen]
+    return [request.raw.split(b"\n", 1)[0][:80] for request in seen]

@@ -24,7 +24,7 @@ class NameServer:
         self.code = NO_ERROR
         # It receives and does not answer.
         self.silent = False
-        self.asked = 0
+        self.queries = 0
 
     def __enter__(self) -> NameServer:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -47,7 +47,7 @@ class NameServer:
                 question, client = self._socket.recvfrom(4096)
             except (TimeoutError, socket.timeout):
                 continue
-            self.asked += 1
+            self.queries += 1
             if not self.silent:
                 self._socket.sendto(self._answer(question), client)
 

@@ -65,20 +65,20 @@ def scenario(gateway: str, there: str) -> dict:
             wait_until(lambda: fetch("/stats")[0] == 200)
             before, _ = fetch("/stats")
             run(there + f"ip addr del {THERE}/24 dev there")
-            pulled, others = [], []
+            pulled, other_route = [], []
             for _ in range(4):
                 status, seconds = fetch("/stats")
                 pulled.append({"status": status, "seconds": round(seconds, 2)})
-                others.append(fetch("/")[0])
+                other_route.append(fetch("/")[0])
             run(there + f"ip addr add {THERE}/24 dev there")
             mended = time.monotonic()
             wait_until(lambda: fetch("/stats")[0] == 200)
             back = round(time.monotonic() - mended, 2)
-            return {"before": before, "pulled": pulled, "others": others, "back_seconds": back}
+            return {"before": before, "pulled": pulled, "other_route": other_route, "back_seconds": back}
         finally:
-            for one in (process, stats):
-                one.kill()
-                one.wait()
+            for child in (process, stats):
+                child.kill()
+                child.wait()
 
 
 def fetch(path):

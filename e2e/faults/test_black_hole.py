@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import require_namespaces
 from load import Load, outcomes
 from upstream import Upstream
 
@@ -42,30 +41,22 @@ def test_a_connection_that_is_never_accepted_is_504_in_time(pytestconfig):
     with black_hole() as hole, Upstream("frontend") as frontend:
         settings = {"GATEWAY_UPSTREAM_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS)}
         with services.gateway(pytestconfig, hole, frontend.address, **settings) as gateway:
-            with Load(gateway.host, gateway.port, "/", 100, 10) as whole:
+            with Load(gateway.host, gateway.port, "/", 100, 10) as healthy:
                 for attempt in range(3):
                     begun = time.monotonic()
                     answer = gateway.fetch("/stats")
                     seconds = time.monotonic() - begun
                     assert answer.status in ((504,) if attempt == 0 else (503, 504))
                     assert seconds < TIMEOUT_SECONDS + SLACK_SECONDS, seconds
-            assert set(outcomes(whole.requests)) == {200}
+            assert set(outcomes(healthy.requests)) == {200}
 
 
-def test_a_network_partition_is_504_in_time_and_recovers(pytestconfig):
+def test_a_network_partition_is_504_in_time_and_recovers(binaries):
     """Kept connections of a running system go dead without a word; in network namespaces."""
-    folder = pytestconfig.getoption("binaries")
-    if not folder:
-        pytest.skip("needs --binaries with the folder of the binaries")
-    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "unshare", "nsenter"))):
-        pytest.skip("needs root, iproute2 and util-linux for network namespaces")
-    if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
-        pytest.skip("needs leave to make network namespaces")
+    require_namespaces("-n", programs=["ip", "nsenter"])
     scenario = Path(__file__).with_name("partition.py")
     done = subprocess.run(
-        ["unshare", "-n", sys.executable, str(scenario), str(Path(folder) / "gateway")],
-        capture_output=True,
-        timeout=120,
+        ["unshare", "-n", sys.executable, str(scenario), str(binaries / "gateway")], capture_output=True, timeout=120
     )
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     found = json.loads(done.stdout)
@@ -75,8 +66,8 @@ def test_a_network_partition_is_504_in_time_and_recovers(pytestconfig):
     assert found["before"] == 200
     first = found["pulled"][0]
     assert first["status"] == 504
-    for one in found["pulled"]:
-        assert one["status"] in (503, 504)
-        assert one["seconds"] < TIMEOUT_SECONDS + SLACK_SECONDS, one
-    assert set(found["others"]) == {200}
+    for response in found["pulled"]:
+        assert response["status"] in (503, 504)
+        assert response["seconds"] < TIMEOUT_SECONDS + SLACK_SECONDS, response
+    assert set(found["other_route"]) == {200}
     assert found["back_seconds"] < 2 + SLACK_SECONDS

@@ -2,26 +2,18 @@
 
 import contextlib
 import os
-import resource
-import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import eventually
+from conftest import eventually, raise_file_limit, require_namespaces
 from load import TURNED_AWAY, Load, outcomes, p99_seconds
 from raw_http import Reader
 from upstream import Upstream
 
 import services
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from tools.common import debian_program
 
 PER_SECOND = 500
@@ -240,11 +232,7 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
     offsets = ("unshare", "--time", f"--monotonic={seconds}", f"--boottime={seconds}")
     # Only children are in the new namespace; this parent hands the signal on.
     parent = ("sh", "-c", '"$@" & child=$!; trap "kill $child" TERM; wait $child; wait $child', "sh")
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        pytest.skip("needs root and util-linux for a time namespace")
-    tried = subprocess.run([*offsets, "true"], capture_output=True)
-    if tried.returncode:
-        pytest.skip(f"needs leave to make time namespaces: {tried.stderr.decode().strip()}")
+    require_namespaces(*offsets[1:])
     with services.gateway(
         pytestconfig,
         *upstreams,
@@ -259,12 +247,9 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
         assert time.monotonic() - begun < 1 + SLACK_SECONDS
 
 
-def test_a_jump_of_the_wall_clock_has_no_effect(pytestconfig, upstreams, tmp_path):
+def test_a_jump_of_the_wall_clock_has_no_effect(pytestconfig, binaries, upstreams, tmp_path):
     """A day ahead, then ten years back, by libfaketime, which a static program cannot load."""
-    folder = pytestconfig.getoption("binaries")
-    if not folder:
-        pytest.skip("needs --binaries with the folder of the binaries")
-    if b"/ld-linux" not in (Path(folder) / "gateway").read_bytes()[:8192]:
+    if b"/ld-linux" not in (binaries / "gateway").read_bytes()[:8192]:
         pytest.skip(
             "needs a binary that is linked dynamically, such as a debug build: no library"
             " can give a static one another clock"
@@ -297,8 +282,3 @@ def test_a_jump_of_the_wall_clock_has_no_effect(pytestconfig, upstreams, tmp_pat
 
 def descriptors(gateway):
     return len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
-
-
-def raise_file_limit():
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65536), most))

@@ -46,8 +46,8 @@ def loads(gateway):
 
 
 def test_a_killed_upstream_is_502_or_503_and_is_back_within_two_seconds(gateway, upstreams):
-    broken, whole = loads(gateway)
-    with broken, whole:
+    broken, healthy = loads(gateway)
+    with broken, healthy:
         eventually(lambda: len(broken.requests) > 100)
         upstreams[0].kill()
         killed = time.monotonic()
@@ -62,12 +62,12 @@ def test_a_killed_upstream_is_502_or_503_and_is_back_within_two_seconds(gateway,
     late = [request for request in broken.since(back + BACK_SECONDS) if request.outcome != 200]
     assert not late, outcomes(late)
     assert set(outcomes(broken.requests)) <= {200, 502, 503}
-    assert set(outcomes(whole.requests)) == {200}, "the other route noticed"
+    assert set(outcomes(healthy.requests)) == {200}, "the other route noticed"
 
 
 def test_an_upstream_that_restarts_at_once_costs_no_more_than_what_was_under_way(gateway, upstreams):
-    broken, whole = loads(gateway)
-    with broken, whole:
+    broken, healthy = loads(gateway)
+    with broken, healthy:
         eventually(lambda: len(broken.requests) > 100)
         upstreams[0].kill()
         upstreams[0].start()
@@ -76,12 +76,12 @@ def test_an_upstream_that_restarts_at_once_costs_no_more_than_what_was_under_way
     assert set(outcomes(broken.requests)) <= {200, 502, 503}
     late = [request for request in broken.since(back + BACK_SECONDS) if request.outcome != 200]
     assert not late, outcomes(late)
-    assert set(outcomes(whole.requests)) == {200}
+    assert set(outcomes(healthy.requests)) == {200}
 
 
 def test_a_stopped_upstream_is_504_within_the_timeout_and_then_back(gateway, upstreams):
     assert gateway.fetch("/stats").status == 200
-    with Load(gateway.host, gateway.port, "/", 100, 10) as whole:
+    with Load(gateway.host, gateway.port, "/", 100, 10) as healthy:
         upstreams[0].stop()
         try:
             begun = time.monotonic()
@@ -99,7 +99,7 @@ def test_a_stopped_upstream_is_504_within_the_timeout_and_then_back(gateway, ups
         back = time.monotonic()
         eventually(lambda: gateway.fetch("/stats").status == 200, BACK_SECONDS + SLACK_SECONDS)
         print(f"stopped: 504 after {seconds:.2f} s, back after {time.monotonic() - back:.2f} s")
-    assert set(outcomes(whole.requests)) == {200}, "the other route noticed"
+    assert set(outcomes(healthy.requests)) == {200}, "the other route noticed"
 
 
 def test_many_clients_of_a_stopped_upstream_do_not_take_the_others_place(gateway, upstreams):
@@ -107,11 +107,11 @@ def test_many_clients_of_a_stopped_upstream_do_not_take_the_others_place(gateway
     upstreams[0].stop()
     try:
         with Load(gateway.host, gateway.port, "/stats", 200, 100) as waiting:
-            with Load(gateway.host, gateway.port, "/", 100, 10) as whole:
+            with Load(gateway.host, gateway.port, "/", 100, 10) as healthy:
                 eventually(lambda: len(waiting.requests) > 100, 2 * TIMEOUT_SECONDS + 10)
     finally:
         upstreams[0].go_on()
-    assert set(outcomes(whole.requests)) == {200}
+    assert set(outcomes(healthy.requests)) == {200}
     assert set(outcomes(waiting.requests)) <= {503, 504}, outcomes(waiting.requests)
     slowest = max(request.seconds for request in waiting.requests)
     assert slowest < SHARED_WAIT_SECONDS + TIMEOUT_SECONDS + SLACK_SECONDS, slowest

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree
+from pathlib import Path
 
 import figures
 import plots
 import pytest
 import report
+import scenarios
 import targets
 from scenario import Measurement
 from scenarios import ALL, BY_NAME
@@ -31,7 +33,7 @@ def result(name: str, *measurements: Measurement, noise: tuple[str, ...] = ()) -
     }
 
 
-def results(quick: bool = False, **scenarios: dict) -> dict:
+def results(quick: bool = False, **measured: dict) -> dict:
     return {
         "machine": {"processor": "P", "processors": 2, "memory_gib": 4.0, "kernel": "6", "python": "3"},
         "revision": "0123456789abcdef",
@@ -42,7 +44,7 @@ def results(quick: bool = False, **scenarios: dict) -> dict:
         "versions": {"nginx": "1.22"},
         "failed": {},
         "seconds": 1200,
-        "scenarios": {name.replace("_", "-"): one for name, one in scenarios.items()},
+        "scenarios": {name.replace("_", "-"): one for name, one in measured.items()},
     }
 
 
@@ -172,7 +174,12 @@ def test_every_target_is_of_a_scenario_that_is_usual() -> None:
 
 
 def test_names_are_unique_and_everything_is_described() -> None:
-    assert len(BY_NAME) == len(ALL)
+    def unique(pairs: list[tuple]) -> dict:
+        assert len(dict(pairs)) == len(pairs), pairs
+        return dict(pairs)
+
+    text = Path(scenarios.__file__).with_name("scenarios.json").read_text(encoding="utf-8")
+    assert len(json.loads(text, object_pairs_hook=unique)) == len(ALL)
     for scenario in ALL:
         for text in (scenario.title, scenario.work, scenario.load, scenario.warm_up, scenario.compared):
             assert text, scenario.name

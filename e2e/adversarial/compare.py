@@ -14,6 +14,7 @@ import datetime
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,21 +88,10 @@ def fate(result: Result) -> int:
 def table(results: dict[str, list[Result]]) -> list[str]:
     """A row for every family, a cell for every proxy: how many met each fate."""
     lines = ["| family | cases | " + " | ".join(results) + " |", "| --- | --- |" + " --- |" * len(results)]
-    families = [family for family in dict.fromkeys(case.attack for case in CASES) if family != WELL_FORMED]
-    total = {name: [0] * len(FATES) for name in results}
-    for family in families:
-        cells = []
-        for name, found in results.items():
-            counts = [0] * len(FATES)
-            for result in found:
-                if result.case.attack == family:
-                    counts[fate(result)] += 1
-            total[name] = [a + b for a, b in zip(total[name], counts)]
-            cells.append(shown(counts))
-        size = sum(case.attack == family for case in CASES)
-        lines.append(f"| {family} | {size} | " + " | ".join(cells) + " |")
-    size = sum(case.attack != WELL_FORMED for case in CASES)
-    lines.append(f"| **total** | {size} | " + " | ".join(map(shown, total.values())) + " |")
+    attacks = {case.attack for case in CASES} - {WELL_FORMED}
+    for family in dict.fromkeys(case.attack for case in CASES if case.attack in attacks):
+        lines.append(row(family, {family}, results))
+    lines.append(row("**total**", attacks, results))
     size = sum(case.attack == WELL_FORMED for case in CASES)
     served = [
         str(sum(result.case.attack == WELL_FORMED and not complaints(result) for result in found))
@@ -111,8 +101,12 @@ def table(results: dict[str, list[Result]]) -> list[str]:
     return lines
 
 
-def shown(counts: list[int]) -> str:
-    return " / ".join(map(str, counts))
+def row(title: str, families: set[str], results: dict[str, list[Result]]) -> str:
+    cells = [str(sum(case.attack in families for case in CASES))]
+    for found in results.values():
+        counts = Counter(fate(result) for result in found if result.case.attack in families)
+        cells.append(" / ".join(str(counts[number]) for number in range(len(FATES))))
+    return f"| {title} | {' | '.join(cells)} |"
 
 
 def page(versions, results, missing) -> str:

@@ -81,10 +81,12 @@ def attest(sandbox: Sandbox, revision: str, repository: str, altered: bool = Fal
     crates = sbom.Crates.of_workspace()
     requests, subjects = [], []
     for name in commit.INPUTS:
-        whole = image_digest(sandbox, name)
-        parts = verify.platforms(registry_of(sandbox, name).exactly(whole), whole)
-        statements = [(whole, verify.PROVENANCE, {"buildDefinition": {}})]
-        statements += [(part, verify.BILL, bill_of_materials(sandbox, name, part, crates)) for part in parts]
+        index = image_digest(sandbox, name)
+        platforms = verify.platforms(registry_of(sandbox, name).exactly(index), index)
+        statements = [(index, verify.PROVENANCE, {"buildDefinition": {}})]
+        statements += [
+            (platform, verify.BILL, bill_of_materials(sandbox, name, platform, crates)) for platform in platforms
+        ]
         for digest, kind, predicate in statements:
             statement = {"digest": digest, "type": kind, "predicate": predicate}
             requests.append({**statement, "repository": repository, "commit": revision})

@@ -126,10 +126,10 @@ class Account:
 
     def owner(self, service: str) -> Environment:
         """The environment of a service, by the service's name."""
-        found = [one for one in self.environments if service.startswith(f"system-stats-{one.name}-")]
-        if not found:
-            raise ServiceNotFoundException
-        return found[0]
+        for environment in self.environments:
+            if service.startswith(f"system-stats-{environment.name}-"):
+                return environment
+        raise ServiceNotFoundException
 
     def end(self) -> None:
         for environment in self.environments:
@@ -143,7 +143,7 @@ class Account:
         for environment in {self.owner(name) for name in request["services"]}:
             environment.reconcile()
         found = [self.owner(name).described(name) for name in request["services"]]
-        return {"services": [one for one in found if one], "failures": []}
+        return {"services": [description for description in found if description], "failures": []}
 
     def ListServiceDeployments(self, request: dict) -> dict:
         given_up = self.owner(request["service"]).services[request["service"]].given_up
@@ -166,7 +166,7 @@ class Account:
     def RunTask(self, request: dict) -> dict:
         (override,) = request["overrides"]["containerOverrides"]
         environment = self.owner(request["taskDefinition"].rpartition("/")[2])
-        task = environment.run(request["taskDefinition"], override["name"], override["command"])
+        task = environment.run(request["taskDefinition"], override["command"])
         return {"tasks": [{"taskArn": task.arn}], "failures": []}
 
     def DescribeScalableTargets(self, request: dict) -> dict:
@@ -260,12 +260,12 @@ class Environment:
             path.chmod(0o755)
         return str(path)
 
-    def run(self, definition: str, name: str, command: list[str]) -> Task:
+    def run(self, definition: str, command: list[str]) -> Task:
         """One task beside those of the services."""
         with self.lock:
-            found = [one.current for one in self.services.values() if one.current]
-            current = next(one for one in found if one["arn"] == definition)
-            task = Task(self, name, current, self.address(), command)
+            found = [service.current for service in self.services.values() if service.current]
+            current = next(current for current in found if current["arn"] == definition)
+            task = Task(self, current, self.address(), command)
             self.single.append(task)
         return task
 
@@ -316,16 +316,16 @@ class Environment:
         for resource in state["resources"]:
             for instance in resource["instances"]:
                 found.setdefault(resource["type"], []).append(instance["attributes"])
-        definitions = {one["arn"]: one for one in found.get("aws_ecs_task_definition", [])}
-        wanted = {one["name"]: one for one in found.get("aws_ecs_service", [])}
+        definitions = {definition["arn"]: definition for definition in found.get("aws_ecs_task_definition", [])}
+        expected = {service["name"]: service for service in found.get("aws_ecs_service", [])}
         for group in found.get("aws_cloudwatch_log_group", []):
             self.account.log_group(group["name"])
         with self.lock:
-            self.alarms = {one["alarm_name"]: one for one in found.get("aws_cloudwatch_metric_alarm", [])}
-            for name, one in wanted.items():
-                if one["task_definition"] in definitions:
-                    self.services.setdefault(name, Service(self, name)).want(definitions[one["task_definition"]], one)
-            for name in set(self.services) - set(wanted):
+            self.alarms = {alarm["alarm_name"]: alarm for alarm in found.get("aws_cloudwatch_metric_alarm", [])}
+            for name, fields in expected.items():
+                if definition := definitions.get(fields["task_definition"]):
+                    self.services.setdefault(name, Service(self, name)).expect(definition, fields)
+            for name in set(self.services) - set(expected):
                 self.services.pop(name).end()
             for service in self.services.values():
                 service.tick()

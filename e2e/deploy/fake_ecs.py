@@ -34,7 +34,7 @@ class Relay:
     def __init__(self, address: tuple[str, int]) -> None:
         self.targets: list[tuple[str, int]] = []
         # The tasks that traffic is shifted to, and how much of it.
-        self.others: list[tuple[str, int]] = []
+        self.shifted_targets: list[tuple[str, int]] = []
         self.percent = 0
         self.turn = 0
         # When 5xx were answered; there is one answer for each connection in most tests.
@@ -55,7 +55,7 @@ class Relay:
         self.turn += 1
         # Spread evenly: with 10 percent, each tenth connection.
         shifted = self.turn * self.percent % 100 < self.percent
-        targets = list(self.others if shifted else self.targets)
+        targets = list(self.shifted_targets if shifted else self.targets)
         try:
             if not targets:
                 client.sendall(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
@@ -92,7 +92,7 @@ def pour(source: socket.socket, goal: socket.socket, errors: list[float] | None 
 class Task:
     """One container of a task definition, as a process with an address of its own."""
 
-    def __init__(self, aws: Environment, service: str, definition: dict, address: str, command: tuple = ()) -> None:
+    def __init__(self, aws: Environment, definition: dict, address: str, command: tuple = ()) -> None:
         container = json.loads(definition["container_definitions"])[0]
         self.name = container["name"]
         self.definition = definition["arn"]
@@ -172,7 +172,7 @@ class Service:
         self.aws = aws
         self.full_name = full_name
         self.current: dict | None = None
-        self.wanted_arn = ""
+        self.expected_arn = ""
         self.coming: dict | None = None
         self.given_up: dict | None = None
         self.tasks: list[Task] = []
@@ -187,10 +187,10 @@ class Service:
         self.alarms: list[str] = []
         self.fired: list[str] = []
 
-    def want(self, definition: dict, service: dict) -> None:
+    def expect(self, definition: dict, service: dict) -> None:
         self.count = 0 if self.aws.asleep else int(service["desired_count"])
-        if definition["arn"] != self.wanted_arn:
-            self.wanted_arn = definition["arn"]
+        if definition["arn"] != self.expected_arn:
+            self.expected_arn = definition["arn"]
             self.failed, self.given_up, self.fired = 0, None, []
             self._back()
             self.coming = None if self.current and definition["arn"] == self.current["arn"] else definition
@@ -204,7 +204,7 @@ class Service:
             self._scale()
             return
         while len(self.new) < self.count:
-            self.new.append(Task(self.aws, self.full_name, self.coming, self.aws.address()))
+            self.new.append(Task(self.aws, self.coming, self.aws.address()))
         verdicts = [task.verdict() for task in self.new]
         if False in verdicts:
             broken = [task for task, verdict in zip(self.new, verdicts) if verdict is False]
@@ -227,7 +227,7 @@ class Service:
             self._drop(self.tasks[self.count :])
             del self.tasks[self.count :]
             while len(self.tasks) < self.count:
-                self.tasks.append(Task(self.aws, self.full_name, self.current, self.aws.address()))
+                self.tasks.append(Task(self.aws, self.current, self.aws.address()))
             self.relay.targets = [task.address for task in self.tasks]
 
     def _shifting(self) -> bool:
@@ -241,7 +241,7 @@ class Service:
                 self.stages.pop(0)
             if self.stages:
                 percent, minutes = self.stages[0]
-                self.relay.others, self.relay.percent = [task.address for task in self.new], percent
+                self.relay.shifted_targets, self.relay.percent = [task.address for task in self.new], percent
                 self.stage_ends = now + minutes * MINUTE_SECONDS
         return bool(self.stages) or self.coming is None
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -22,7 +20,7 @@ from pathlib import Path
 
 from attestations import rehearse_attestations
 from fake_aws import HERE
-from sandbox import Sandbox
+from sandbox import Sandbox, main
 
 from tools.supply.images import MACHINES
 
@@ -136,7 +134,6 @@ def rehearse(sandbox: Sandbox) -> None:
     while sandbox.aws.services:
         assert time.monotonic() < deadline, "tasks run although the environment is gone"
         time.sleep(0.2)
-    print(f"rehearsal: {sandbox.passed} passed, 0 failed")
 
 
 def rehearse_previews(sandbox: Sandbox) -> None:
@@ -263,31 +260,17 @@ class Visitors:
             except OSError:
                 self.statuses.append(0)
 
-    def expect_failures(self, what: str, least: int, most: int) -> None:
+    def expect_failures(self, title: str, least: int, most: int) -> None:
         """The number of requests that failed, and their share from the first to the last of them in percent."""
         failed = [number for number, status in enumerate(self.statuses) if status != 200]
         share = 100 * len(failed) // (failed[-1] - failed[0] + 1) if failed else 0
         print(
-            f"rehearsal: {what}: {len(failed)} of {len(self.statuses)} requests failed, {share} percent meanwhile",
+            f"rehearsal: {title}: {len(failed)} of {len(self.statuses)} requests failed, {share} percent meanwhile",
             flush=True,
         )
         if len(failed) < least or share > most:
-            raise SystemExit(f"rehearsal: {what}: not {least} or more, and at most {most} percent")
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: rehearse.py BINARIES", file=sys.stderr)
-        return 64
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-        sandbox = Sandbox(Path(folder), Path(arguments[0]).resolve())
-        try:
-            sandbox.build()
-            rehearse(sandbox)
-        finally:
-            sandbox.end()
-    return 0
+            raise SystemExit(f"rehearsal: {title}: not {least} or more, and at most {most} percent")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(Sandbox, rehearse)

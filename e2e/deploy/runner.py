@@ -7,16 +7,12 @@ fake_github.py.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
 from fake_aws import HERE
-from sandbox import run
-from workflow_run import ROLES, STEP_SECONDS, WorkflowRun
+from sandbox import main, run
+from workflow_run import ROLES, WorkflowRun
 from workflow_sandbox import REPOSITORY, Unexpected, WorkflowSandbox
 
 from tools.ci import policies, workflows
@@ -30,19 +26,19 @@ from tools.supply.oci import Registry
 IAM_PREFIXES = {"resourcegroupstaggingapi": "tag"}
 
 
-def expect(what: str, found: Any, wanted: Any) -> None:
-    if found != wanted:
-        raise Unexpected(f"{what}: {found!r}, and not {wanted!r}")
-    print(f"runner: {what}: as it should be", flush=True)
+def expect(title: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise Unexpected(f"{title}: {found!r}, and not {expected!r}")
+    print(f"runner: {title}: as it should be", flush=True)
 
 
-def expect_text(what: str, text: str, *needles: str) -> None:
+def expect_text(title: str, text: str, *needles: str) -> None:
     missing = [needle for needle in needles if needle not in text]
-    expect(f"{what} contains {', '.join(needles)}", missing, [])
+    expect(f"{title} contains {', '.join(needles)}", missing, [])
 
 
 def rehearse(sandbox: WorkflowSandbox) -> None:
-    staging = sandbox.base.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
+    staging = sandbox.repository / "tf" / "environments" / "staging" / "terraform.tfvars"
 
     # main, for the first time: everything is pushed for both processors, staging comes before prod.
     sandbox.github.waiting = [{"run_number": number, "id": number * 10} for number in (4, 6)]
@@ -67,7 +63,7 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     for image in sandbox.attested[::3]:
         address, _, digest = image.partition("@")
         registry = Registry(address)
-        found = {registry.manifest(digest, one)["config"]["digest"] for one in MACHINES}
+        found = {registry.manifest(digest, machine)["config"]["digest"] for machine in MACHINES}
         expect(f"{address.rpartition('/')[2]} for two processors", len(found), 2)
 
     # A pull request that changes one service: that one is pushed, apart, and all of it is seen.
@@ -75,8 +71,8 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     sandbox.github.comments.append(
         {"id": 0, "body": f"{MARKER}\nnot a workflow's", "user": {"login": "b", "type": "User"}}
     )
-    sandbox.base.touch("stats")
-    sandbox.push("topic", "another stats")
+    sandbox.touch("stats")
+    sandbox.commit("another stats", "topic")
     opened = run_pull_request(sandbox)
     expect("a pull request", set(opened.results.values()) - {"skipped"}, {"success"})
     expect(
@@ -91,11 +87,11 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
         },
     )
     made = json.loads(sandbox.environments["pr-7"].state())["resources"]
-    kinds = {one["type"] for one in made if one["mode"] == "managed"}
+    kinds = {resource["type"] for resource in made if resource["mode"] == "managed"}
     expect("what a preview makes and its role may not", kinds - policies.OF_PREVIEW, set())
-    sandbox.base.make("destroy", 64, "is used by pr-7", ENV="preview", CONFIRM="preview")
+    sandbox.make("destroy", 64, "is used by pr-7", ENV="preview", CONFIRM="preview")
     expect("where it is pushed", "/system-stats/preview/stats@" in sandbox.attested[-1], True)
-    expect("the comments", [one["user"]["type"] for one in sandbox.github.comments], ["User", "Bot"])
+    expect("the comments", [comment["user"]["type"] for comment in sandbox.github.comments], ["User", "Bot"])
     expect_text(
         "the comment",
         sandbox.github.comments[1]["body"],
@@ -106,17 +102,17 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     # At night it is stopped, and that is no failure.
     preview = sandbox.environments["pr-7"]
     preview.asleep = True
-    sandbox.base.make("status", 0, "stopped by its schedule", "pr-7 sleeps", ENV="pr-7")
+    sandbox.make("status", 0, "stopped by its schedule", "pr-7 sleeps", ENV="pr-7")
     preview.asleep = False
 
     # A further push that changes no image: the same comment, and nothing is pushed.
-    (sandbox.base.repository / "a-word").write_text("another\n")
-    sandbox.push("topic", "a word")
+    (sandbox.repository / "a-word").write_text("another\n")
+    sandbox.commit("a word", "topic")
     again = run_pull_request(sandbox)
     expect("its images", again.results["images"], "skipped")
     expect("its preview", again.results["preview"], "success")
     expect("the comments", len(sandbox.github.comments), 2)
-    sha = sandbox.base.git("rev-parse", "HEAD").strip()
+    sha = sandbox.git("rev-parse", "HEAD").strip()
     expect_text("the comment", sandbox.github.comments[1]["body"], sha)
 
     # A pull request of a fork, and of Dependabot: tests and a plan, without a role or a token.
@@ -147,13 +143,13 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     )
 
     # main with a gateway that starts and does not work: staging rolls back, and prod is unchanged.
-    sandbox.base.git("checkout", "--quiet", "-B", "main", "origin/main")
+    sandbox.git("checkout", "--quiet", "-B", "main", "origin/main")
     wrong = '\n  gateway = { environment = { GATEWAY_STATS = "127.0.0.1:9" } }\n'
     text = staging.read_text()
     staging.write_text(
         text[: text.index("services = {")] + "services = {" + wrong + "}\n" + f'architecture = "{HERE}"\n'
     )
-    sandbox.push("main", "a gateway that looks for stats in the wrong place")
+    sandbox.commit("a gateway that looks for stats in the wrong place")
     broken = run_push(sandbox)
     expect("its staging", broken.results["staging"], "failure")
     expect("its images", broken.results["images"], "skipped")
@@ -163,11 +159,13 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     expect("whether it was marked as good", "staging / apply: mark-good" in broken.logs, False)
 
     # A plan of another commit is not applied.
-    expect_text("a stale plan", apply_stale_plan(sandbox), "is checked out: `make plan` again")
+    sandbox.make("plan", 0)
+    sandbox.commit("another commit")
+    sandbox.make("apply", 64, "is checked out: `make plan` again")
 
     # prod is not reached without a reviewer.
     staging.write_text(text)
-    sandbox.push("main", "the settings that were good")
+    sandbox.commit("the settings that were good")
     sandbox.github.rules["prod"] = ["branch_policy"]
     unreviewed = run_push(sandbox)
     expect("its prod", unreviewed.results["prod / apply"], "failure")
@@ -200,10 +198,10 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     version = run(
         [sys.executable, "-c", "from tools.supply import release; print(release.version())"], cwd=ROOT
     ).strip()
-    changelog = sandbox.base.repository / "CHANGELOG.md"
+    changelog = sandbox.repository / "CHANGELOG.md"
     changelog.write_text(changelog.read_text() + f"\n## {version} - 2026-11-25\n\nThe first one.\n")
-    sandbox.push("main", "a release")
-    sandbox.push(f"v{version}", "the tag")
+    sandbox.commit("a release")
+    sandbox.commit("the tag", f"v{version}")
     released = WorkflowRun(sandbox, "push", f"v{version}", {}).execute("release.yaml")
     expect("the binaries of a tag that is not on main", released.results["binaries"], "failure")
     expect("the images of a tag that is not on main", released.results["images"], "skipped")
@@ -221,38 +219,19 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     # Three attestations of each image, and one of each archive.
     expect("attestations of a release", len(sandbox.attested) - attested, 2 + 3 * len(services))
     for service in services:
-        registry = Registry(f"{sandbox.base.registry}/{REPOSITORY}/{service}")
+        registry = Registry(f"{sandbox.registry}/{REPOSITORY}/{service}")
         expect(f"the newest {service}", registry.digest_of("latest"), registry.digest_of(version))
         expect(f"whether {service} is published", registry.digest_of(version) is None, False)
 
     # tools/ci/policies.py checks every role against what calls.tsv lists. The last call needs no permission.
     made = {
         (IAM_PREFIXES.get(service, service), action)
-        for caller, service, action in sandbox.base.account.calls
+        for caller, service, action in sandbox.account.calls
         if caller in ROLES.values()
     }
     listed = {call.action for call in policies.calls() if call.kind == "(commands)"}
     unlisted = {f"{service}:{action}" for service, action in made} - listed
     expect("calls of the roles that calls.tsv lacks", unlisted, {"sts:GetCallerIdentity"})
-
-
-def apply_stale_plan(sandbox: WorkflowSandbox) -> str:
-    """The message when a plan of another commit is applied."""
-    environment = {**sandbox.variables(), "ENV": "staging"}
-    environment.update(AWS_ACCESS_KEY_ID="rehearsal", AWS_SECRET_ACCESS_KEY="rehearsal")
-    for target in ("plan", "apply"):
-        done = subprocess.run(
-            ["make", target],
-            cwd=sandbox.base.repository,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=STEP_SECONDS,
-        )
-        expect(f"whether {target} ends well", done.returncode == 0, target == "plan")
-        sandbox.push("main", "another commit")
-    return done.stdout
 
 
 def run_push(sandbox: WorkflowSandbox) -> WorkflowRun:
@@ -262,29 +241,10 @@ def run_push(sandbox: WorkflowSandbox) -> WorkflowRun:
 def run_pull_request(
     sandbox: WorkflowSandbox, file: str = "main.yaml", head: str = REPOSITORY, login: str = "a"
 ) -> WorkflowRun:
-    sha = sandbox.base.git("rev-parse", "HEAD").strip()
+    sha = sandbox.git("rev-parse", "HEAD").strip()
     about = {"number": 7, "user": {"login": login}, "head": {"sha": sha, "repo": {"full_name": head}}}
     return WorkflowRun(sandbox, "pull_request", "topic", {"pull_request": about}).execute(file)
 
 
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: runner.py BINARIES", file=sys.stderr)
-        return 64
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="runner-") as folder:
-        sandbox = WorkflowSandbox(Path(folder), Path(arguments[0]).resolve())
-        try:
-            sandbox.build()
-            rehearse(sandbox)
-        except Unexpected as error:
-            print(f"runner: {error}", file=sys.stderr)
-            return 1
-        finally:
-            sandbox.end()
-    print(f"runner: all as it should be, after {time.monotonic() - begun:.0f} s")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(WorkflowSandbox, rehearse)

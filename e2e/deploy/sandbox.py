@@ -17,7 +17,9 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 # This one puts the root on the path.
 from fake_aws import ACCOUNT, HERE, REGION, Account, Environment
@@ -36,7 +38,7 @@ START_SECONDS = 60
 # As `make` starts the commands; this one has packages that they must not need.
 PYTHON = shutil.which("python3") or sys.executable
 # Commands that workflows need besides those of deploy.py.
-CI_COMMANDS = ("drift", "run")
+CI_COMMANDS = ("apply", "drift", "run")
 
 
 class Sandbox:
@@ -120,10 +122,7 @@ class Sandbox:
             if (ROOT / name).is_file():
                 (self.repository / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.repository / name)
-        # Tools for deployments and the crate lists, without the browser: its tests would take minutes each time.
-        (self.repository / ".tools").mkdir()
-        for name in ("aws", "bin", "requirements", "route", "sigstore", "stamp", "uv"):
-            (self.repository / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
+        link_tools(self.repository)
         for variables in (self.repository / "tf" / "environments").glob("*/terraform.tfvars"):
             variables.write_text(variables.read_text() + f'\narchitecture = "{HERE}"\n')
         self.git("remote", "add", "origin", str(origin))
@@ -158,10 +157,11 @@ class Sandbox:
         with (self.repository / catalog.ALL[service].crate / "Cargo.toml").open("a") as file:
             file.write("# Another one.\n")
 
-    def commit(self, message: str) -> str:
+    def commit(self, message: str, branch: str = "main") -> str:
+        """Commits the work tree and pushes it to a branch; the hash."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
-        self.git("push", "--quiet", "origin", "HEAD:main")
+        self.git("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
         return self.git("rev-parse", "HEAD").strip()
 
     def end(self) -> None:
@@ -219,6 +219,33 @@ class Sandbox:
         """Checks that /stats of staging has status 200."""
         with urllib.request.urlopen(f"{self.aws.url}/stats", timeout=10) as response:
             assert response.status == 200, response.status
+
+
+AnySandbox = TypeVar("AnySandbox", bound=Sandbox)
+
+
+def main(kind: type[AnySandbox], rehearse: Callable[[AnySandbox], None]) -> None:
+    """Runs a rehearsal in a sandbox; the argument of the command line is the folder of the binaries."""
+    program = Path(sys.argv[0]).name
+    if len(sys.argv) != 2:
+        print(f"usage: {program} BINARIES", file=sys.stderr)
+        sys.exit(64)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix=program) as folder:
+        sandbox = kind(Path(folder), Path(sys.argv[1]).resolve())
+        try:
+            sandbox.build()
+            rehearse(sandbox)
+        finally:
+            sandbox.end()
+    print(f"{program}: {sandbox.passed} targets passed after {time.monotonic() - begun:.0f} s")
+
+
+def link_tools(clone: Path) -> None:
+    """Tools for deployments and the crate lists, without the browser, whose tests would take minutes each time."""
+    (clone / ".tools").mkdir()
+    for name in ("aws", "bin", "requirements", "route", "sigstore", "stamp", "uv"):
+        (clone / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
 
 
 def run(command: list[str], cwd: Path = ROOT) -> str:

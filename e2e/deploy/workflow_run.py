@@ -7,7 +7,6 @@ workflow asks for one.
 from __future__ import annotations
 
 import datetime
-import fnmatch
 import itertools
 import json
 import shlex
@@ -20,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from fake_aws import ACCOUNT, REGION
-from sandbox import run
+from sandbox import link_tools, run
 from workflow_sandbox import INSTALLED_BY, REPOSITORY, Unexpected, WorkflowSandbox
 
 from tools.ci import workflows
 from tools.ci.workflows import expressions
-from tools.common import toolchain
 from tools.common.toolchain import ROOT
 from tools.supply.oci import Registry
 
@@ -58,9 +56,9 @@ class WorkflowRun:
 
     def __init__(self, sandbox: WorkflowSandbox, event_name: str, ref: str, event: dict) -> None:
         self.sandbox, self.ref = sandbox, ref
-        self.workflows = workflows.read(sandbox.base.repository / ".github" / "workflows")
+        self.workflows = workflows.read(sandbox.repository / ".github" / "workflows")
         self.sha = run(["git", "rev-parse", f"refs/heads/{ref}"], cwd=sandbox.origin).strip()
-        self.folder = Path(tempfile.mkdtemp(dir=sandbox.base.folder, prefix="run-"))
+        self.folder = Path(tempfile.mkdtemp(dir=sandbox.folder, prefix="run-"))
         self.artifacts = self.folder / "artifacts"
         self.event = self.folder / "event.json"
         self.event.write_text(json.dumps(event))
@@ -195,7 +193,7 @@ class Job:
         if "run" in step:
             env = {**self.env, **self._filled(step.get("env", {}), context)}
             # The name of AWS's registry leads nowhere.
-            env = {k: v.replace(REGISTRY, self.sandbox.base.registry) for k, v in env.items()}
+            env = {k: v.replace(REGISTRY, self.sandbox.registry) for k, v in env.items()}
             return self._run(step["run"], env, number)
         action = step["uses"].split("@")[0]
         self.installed.add(INSTALLED_BY.get(action, ""))
@@ -209,7 +207,7 @@ class Job:
             output_file, summary_file = self.workspace.parent / f"{number}.out", self.workspace.parent / f"{number}.md"
             output_file.write_text("")
             environment = {
-                **self.sandbox.variables(),
+                **self.sandbox.job_variables(),
                 **self.state,
                 **env,
                 "GITHUB_ACTIONS": "true",
@@ -220,7 +218,7 @@ class Job:
                 "GITHUB_REF_TYPE": "tag" if self.workflow_run.ref.startswith("v") else "branch",
                 "GITHUB_REPOSITORY": REPOSITORY,
                 # Replaces ghcr.io.
-                "REGISTRY": self.sandbox.base.registry,
+                "REGISTRY": self.sandbox.registry,
                 "GITHUB_RUN_NUMBER": "5",
                 "GITHUB_STEP_SUMMARY": str(summary_file),
             }
@@ -232,9 +230,9 @@ class Job:
             print(f"runner: {self.name:<34} make {target:<9} {code:>3} after {spent}", flush=True)
             self.sandbox.check(output)
             if code:
-                print("\n".join(f"    {one}" for one in output.splitlines()[-6:]), flush=True)
+                print("\n".join(f"    {printed}" for printed in output.splitlines()[-6:]), flush=True)
                 return "failure", {}
-        pairs = [one.split("=", 1) for one in output_file.read_text().splitlines()]
+        pairs = [pair.split("=", 1) for pair in output_file.read_text().splitlines()]
         return "success", dict(pairs)
 
     def _target(self, target: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
@@ -279,15 +277,12 @@ class Job:
             raise Unexpected(f"{self.name}: the token stays in the clone")
         run(["git", "init", "--quiet", str(self.workspace)])
         run(["git", "remote", "add", "origin", f"file://{self.sandbox.origin}"], cwd=self.workspace)
-        whole = settings.get("fetch-depth") == "0"
-        wanted = ["+refs/heads/*:refs/remotes/origin/*"] if whole else ["--depth", "1"]
+        full_history = settings.get("fetch-depth") == "0"
+        wanted = ["+refs/heads/*:refs/remotes/origin/*"] if full_history else ["--depth", "1"]
         reference = f"+refs/heads/{self.workflow_run.ref}:refs/remotes/origin/{self.workflow_run.ref}"
         run(["git", "fetch", "--quiet", "origin", *wanted, reference], cwd=self.workspace)
         run(["git", "checkout", "--quiet", "--detach", self.workflow_run.sha], cwd=self.workspace)
-        (self.workspace / ".tools").mkdir()
-        # Tools for deployments and the crate lists; the browser's tests would take minutes each time.
-        for name in ("aws", "bin", "requirements", "route", "sigstore", "stamp", "uv"):
-            (self.workspace / ".tools" / name).symlink_to((toolchain.TOOLS / name).resolve())
+        link_tools(self.workspace)
 
     def assume_role(self, settings: dict) -> None:
         role = settings["role-to-assume"].rpartition("/")[2]
@@ -319,15 +314,12 @@ class Job:
         wanted = settings.get("name") or settings["pattern"]
         goal = self.workspace / settings["path"]
         goal.mkdir(parents=True, exist_ok=True)
-        found = [
-            one
-            for one in self.workflow_run.artifacts.iterdir()
-            if fnmatch.fnmatchcase(one.name, wanted) and self.workflow_run.day < self.workflow_run.expires[one.name]
-        ]
+        day, expires = self.workflow_run.day, self.workflow_run.expires
+        found = [path for path in self.workflow_run.artifacts.glob(wanted) if day < expires[path.name]]
         if not found:
             raise Unexpected(f"{self.name}: there is no artifact {wanted}")
-        for one in found:
-            shutil.copytree(one, goal, dirs_exist_ok=True)
+        for artifact in found:
+            shutil.copytree(artifact, goal, dirs_exist_ok=True)
         # Time does not pass here, so the plan is made older instead.
         for file in goal.glob("**/planned.json"):
             planned = json.loads(file.read_text())
@@ -340,7 +332,7 @@ class Job:
         if not (self.can_write("id-token") and self.can_write("attestations")):
             raise Unexpected(f"{self.name}: it attests and may not")
         if "subject-path" in settings:
-            subjects = [str(one) for one in self.workspace.glob(settings["subject-path"])]
+            subjects = [str(file) for file in self.workspace.glob(settings["subject-path"])]
         else:
             name, digest = settings["subject-name"], settings["subject-digest"]
             subjects = [f"{name}@{digest}"] if Registry(name).digest_of(digest) == digest else []

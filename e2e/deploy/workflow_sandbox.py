@@ -16,15 +16,15 @@ REVIEW_DAYS = 4
 INSTALLED_BY = {"hashicorp/setup-terraform": "terraform"}
 
 
-class Unexpected(Exception):
-    """A workflow does something else than it should."""
+class Unexpected(SystemExit):
+    """A workflow does something else than it should; the message ends the runner."""
 
 
-class WorkflowSandbox:
+class WorkflowSandbox(Sandbox):
     """A sandbox with GitHub, and a record of what the jobs did there."""
 
     def __init__(self, folder: Path, binaries: Path) -> None:
-        self.base = Sandbox(folder, binaries)
+        super().__init__(folder, binaries)
         self.github = FakeGitHub()
         self.attested: list[str] = []
         # Names of the jobs that have run.
@@ -34,23 +34,23 @@ class WorkflowSandbox:
         self.origin = folder / "origin.git"
 
     def build(self) -> None:
-        self.base.build()
-        self.environments = {"staging": self.base.aws}
-        self.environments.update({name: self.base.open_aws(name) for name in ("prod", "pr-7")})
-        self.base.make("bootstrap", 0, "the state is in the bucket now")
+        super().build()
+        self.environments = {"staging": self.aws}
+        self.environments.update({name: self.open_aws(name) for name in ("prod", "pr-7")})
+        self.make("bootstrap", 0, "the state is in the bucket now")
         # By hand, once: what previews share.
-        self.base.make("deploy", 0, "previews have a port each", ENV="preview")
+        self.make("deploy", 0, "previews have a port each", ENV="preview")
 
-    def variables(self) -> dict[str, str]:
+    def job_variables(self) -> dict[str, str]:
         """Variables that direct the targets to the fakes; only a role has credentials."""
         excluded = ("ENV", "URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        kept = {k: v for k, v in self.base.variables.items() if k not in excluded}
+        kept = {k: v for k, v in self.variables.items() if k not in excluded}
         return {k: v for k, v in kept.items() if not k.startswith("GITHUB_")}
 
     def path(self, installed: set[str]) -> str:
         """PATH without the programs that only an action installs."""
         absent = sorted(set(INSTALLED_BY.values()) - installed)
-        folder = self.base.folder / "-".join(["path", *absent])
+        folder = self.folder / "-".join(["path", *absent])
         if not folder.exists():
             folder.mkdir()
             for directory in os.environ["PATH"].split(os.pathsep):
@@ -68,14 +68,9 @@ class WorkflowSandbox:
         return REVIEW_DAYS
 
     def check(self, output: str) -> None:
-        if self.base.account.trouble:
-            raise Unexpected(f"{self.base.account.trouble[:3]}\n{output}")
-
-    def push(self, branch: str, message: str) -> None:
-        self.base.git("add", "--all")
-        self.base.git("commit", "--quiet", "--allow-empty", "--message", message)
-        self.base.git("push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
+        if self.account.trouble:
+            raise Unexpected(f"{self.account.trouble[:3]}\n{output}")
 
     def end(self) -> None:
-        self.base.end()
+        super().end()
         self.github.end()

@@ -223,12 +223,12 @@ def service(config: Object, account: Account) -> Iterator[Problem]:
 def applied(kind: str, prior: Object | None, state: Object, account: Account) -> Iterator[Problem]:
     """Refusals that depend on what is there at that moment of an apply."""
     if kind == "aws_lb_listener_rule":
-        place, before = ([one["listener_arn"], one["priority"]] if one else None for one in (state, prior))
-        taken = [[one["listener_arn"], one["priority"]] for one in account.every(kind)]
+        place, before = ([rule["listener_arn"], rule["priority"]] if rule else None for rule in (state, prior))
+        taken = [[rule["listener_arn"], rule["priority"]] for rule in account.every(kind)]
         if place != before and place in taken:
             yield Problem("priority", f"PriorityInUse: Priority '{state['priority']}' is currently in use")
     if kind == "aws_lb" and not state["internal"]:
         subnets = [one for one in account.every("aws_subnet") if one["id"] in (state["subnets"] or ())]
-        reached = {one["vpc_id"] for one in account.every("aws_internet_gateway")}
-        for network in sorted({one["vpc_id"] for one in subnets} - reached):
+        reached = {gateway["vpc_id"] for gateway in account.every("aws_internet_gateway")}
+        for network in sorted({subnet["vpc_id"] for subnet in subnets} - reached):
             yield Problem("subnets", f"InvalidSubnet: VPC {network} has no internet gateway")

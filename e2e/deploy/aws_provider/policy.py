@@ -24,7 +24,7 @@ def document(config: Object) -> str:
     for text in [*_texts(config, "source_json"), *_texts(config, "source_policy_documents")]:
         _merge(statements, _list(json.loads(text).get("Statement")))
     own = [_statement(block) for block in config["statement"]]
-    names = [one["Sid"] for one in own if "Sid" in one]
+    names = [statement["Sid"] for statement in own if "Sid" in statement]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise PolicyError(f"duplicate Sid ({', '.join(repeated)}); a Sid is unique within a policy document")
@@ -34,8 +34,8 @@ def document(config: Object) -> str:
     head = {"Version": config["version"] or VERSION}
     if config["policy_id"]:
         head["Id"] = config["policy_id"]
-    whole = {**head, **({"Statement": statements} if statements else {})}
-    text = json.dumps(whole, indent=2, ensure_ascii=False)
+    content = {**head, **({"Statement": statements} if statements else {})}
+    text = json.dumps(content, indent=2, ensure_ascii=False)
     # As Go's encoder does.
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

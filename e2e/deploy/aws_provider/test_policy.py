@@ -59,7 +59,10 @@ class Documents(unittest.TestCase):
         override = json.dumps({"Statement": [{"Sid": "B", "Effect": "Deny", "Action": "b:B", "Resource": "*"}]})
         own = statement(sid="B", actions=["b:B"], resources=["*"])
         written = document(own, source_policy_documents=[source], override_policy_documents=[override])
-        self.assertEqual([(one["Sid"], one["Effect"]) for one in written["Statement"]], [("A", "Allow"), ("B", "Deny")])
+        self.assertEqual(
+            [(statement_written["Sid"], statement_written["Effect"]) for statement_written in written["Statement"]],
+            [("A", "Allow"), ("B", "Deny")],
+        )
 
     def test_a_sid_is_unique(self) -> None:
         with self.assertRaisesRegex(policy.PolicyError, r"duplicate Sid \(A\)"):

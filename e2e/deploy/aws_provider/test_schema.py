@@ -75,10 +75,10 @@ class Stored(unittest.TestCase):
         self.path = Path(sys.prefix) / "schema.pb"
 
     def test_the_whole_provider_is_there(self) -> None:
-        whole = load(self.path, None)
-        self.assertGreater(len(whole.resource_schemas), 1500)
-        self.assertGreater(len(whole.data_source_schemas), 600)
-        self.assertIn("region", [each.name for each in whole.provider.block.attributes])
+        schema = load(self.path, None)
+        self.assertGreater(len(schema.resource_schemas), 1500)
+        self.assertGreater(len(schema.data_source_schemas), 600)
+        self.assertIn("region", [each.name for each in schema.provider.block.attributes])
 
     def test_every_type_in_tf_is_there_and_no_other_is_served(self) -> None:
         tf = Path(__file__).resolve().parents[3] / "tf"

@@ -7,7 +7,6 @@ permission boundaries, and whether AWS evaluates a call as documented.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
 import sys
@@ -15,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from tools.ci.iam import Statement, filled_in, listed, matches, same_kind, template_glob
 from tools.common.environments import TF
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -144,39 +143,6 @@ TOKEN = ("token.actions.githubusercontent.com:aud", "token.actions.githubusercon
 
 
 @dataclass(frozen=True)
-class Statement:
-    """One statement of a policy, in lists."""
-
-    where: str
-    allows: bool
-    actions: tuple[str, ...]
-    resources: tuple[str, ...]
-    not_resources: tuple[str, ...]
-    keys: tuple[str, ...]
-    principal: bool
-
-    @classmethod
-    def of(cls, where: str, given: dict) -> Statement:
-        condition = given.get("Condition") or {}
-        return cls(
-            f"{where}: {given.get('Sid') or 'statement'}",
-            given["Effect"] == "Allow",
-            tuple(listed(given.get("Action"))),
-            tuple(listed(given.get("Resource"))),
-            tuple(listed(given.get("NotResource"))),
-            tuple(key for test in condition.values() for key in test),
-            "Principal" in given,
-        )
-
-    def covers(self, action: str, resource: str) -> bool:
-        if not any(matches(action, pattern) for pattern in self.actions):
-            return False
-        if self.not_resources:
-            return not any(matches(resource, pattern) for pattern in self.not_resources)
-        return any(matches(resource, pattern) for pattern in self.resources)
-
-
-@dataclass(frozen=True)
 class Call:
     """A line of calls.tsv."""
 
@@ -246,44 +212,6 @@ class Reference:
         return [[one] for one in filled] if together else [filled or ["*"]]
 
 
-def listed(given: str | list | None) -> list:
-    return [given] if isinstance(given, str) else list(given or [])
-
-
-def matches(text: str, pattern: str) -> bool:
-    """AWS's own matching: * and ?, and nothing else is special."""
-    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
-
-
-def template_glob(template: str) -> str:
-    return re.sub(r"\$\{[^}]*\}", "*", template)
-
-
-def filled_in(template: str, environment: str, names: dict[str, str]) -> str:
-    def name(found: re.Match) -> str:
-        return names.get(found[1], "id").replace("{environment}", environment)
-
-    return re.sub(r"\$\{([^}]*)\}", name, template)
-
-
-def same_kind(one: str, other: str) -> bool:
-    """Whether two ARNs with stars can be the same, part by part: partition, service, region and so on."""
-    parts = one.split(":", 5), other.split(":", 5)
-    return len(parts[0]) == len(parts[1]) and all(overlap(*pair) for pair in zip(*parts))
-
-
-@cache
-def overlap(one: str, other: str) -> bool:
-    """Whether two patterns with stars have a text in common."""
-    if not one or not other:
-        return not (one or other).strip("*")
-    if one[0] == "*":
-        return overlap(one[1:], other) or overlap(one, other[1:])
-    if other[0] == "*":
-        return overlap(one, other[1:]) or overlap(one[1:], other)
-    return (one[0] == other[0] or "?" in (one[0], other[0])) and overlap(one[1:], other[1:])
-
-
 # Resources in a state of tf/preconfigured.
 
 
@@ -296,11 +224,7 @@ def attributes(state: dict, kind: str) -> Iterator[tuple[str, dict]]:
 
 
 def statements(where: str, text: str) -> list[Statement]:
-    return [Statement.of(where, one) for one in listed_of(json.loads(text)["Statement"])]
-
-
-def listed_of(given: Any) -> list:
-    return given if isinstance(given, list) else [given]
+    return [Statement.of(where, one) for one in listed(json.loads(text)["Statement"])]
 
 
 def documents(state: dict) -> Iterator[Statement]:

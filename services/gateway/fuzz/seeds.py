@@ -19,9 +19,8 @@ def main(folder: Path) -> None:
             path = words[1].partition(b"?")[0]
             (folder / "route" / f"{number:03}").write_bytes(path)
 
-
     (folder / "fleet").mkdir(parents=True, exist_ok=True)
-    (folder / "fleet" / "member").write_bytes(b"event: summary\ndata: {\"cpu\":1}\n\nevent: minute\r\ndata: {}\r\n\r\n")
+    (folder / "fleet" / "member").write_bytes(b'event: summary\ndata: {"cpu":1}\n\nevent: minute\r\ndata: {}\r\n\r\n')
     (folder / "fleet" / "gateway").write_bytes(
         b'event: merge\ndata: 10.0.0.7:8080 member {"state":"up","instance":"a","since_unix_ms":1}\n'
         b"data: 10.0.0.7:8080 summary {}\n\n"

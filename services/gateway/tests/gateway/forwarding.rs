@@ -331,14 +331,13 @@ fn events_are_forwarded_while_the_stream_is_open() {
 
 #[test]
 fn a_stream_counts_for_its_client_whatever_the_request_accepts() {
-    let stats = serve(move |_, stream| {
+    let events = serve(move |_, stream| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
         stream.write_all(head.as_bytes()).unwrap();
         let _ = stream.read(&mut [0]);
         false
     });
-    let stats = stats.to_string();
-    let gateway = start(&[("GATEWAY_STATS", &stats), ("GATEWAY_CLIENT_STREAMS", "1")]);
+    let gateway = start(&[("GATEWAY_STATS", &events.to_string()), ("GATEWAY_CLIENT_STREAMS", "1")]);
     let open = || {
         let mut client = gateway.connect();
         client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n");

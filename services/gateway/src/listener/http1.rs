@@ -186,6 +186,8 @@ impl ConnectionHandler {
             match Box::pin(self.handle_request(&mut client, is_first, &mut timer)).await {
                 ConnectionState::KeepAlive => {}
                 ConnectionState::Http2 => {
+                    // Only the first waiter receives a request to close, and this one waits no more.
+                    closing.set(entry.close_requested());
                     let served =
                         http2::serve_connection(&self.gateway, &self.closing, *client, entry);
                     return Box::pin(served).await;

@@ -118,6 +118,20 @@ async fn sequential_requests_share_one_connection() {
 }
 
 #[tokio::test]
+async fn idle_connections_are_closed_for_new_clients() {
+    let gateway = start(upstream(echo), &[("GATEWAY_MAX_CONNECTIONS", "2")]);
+    let mut idle = Vec::new();
+    for round in 0..5 {
+        let begun = Instant::now();
+        let (client, task) = connect(&gateway).await;
+        assert_eq!(get(&client, "/").await.status, 200, "{round}");
+        // Idle connections end by themselves after 75 s.
+        assert!(begun.elapsed() < BOUND / 2, "{round}: {:?}", begun.elapsed());
+        idle.push((client, task));
+    }
+}
+
+#[tokio::test]
 async fn stored_responses_are_served_in_both_protocols() {
     let requests = Arc::new(AtomicUsize::new(0));
     let count = requests.clone();

@@ -70,6 +70,8 @@ pub(crate) enum ReadError {
     Refused(Refused),
     /// The client has disconnected.
     Disconnected,
+    /// The connection closes for a new one.
+    Replaced,
 }
 
 impl From<Refused> for ReadError {

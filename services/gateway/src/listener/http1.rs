@@ -5,7 +5,7 @@ mod tunnel;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -181,9 +181,15 @@ impl ConnectionHandler {
                 client.close().await;
                 break;
             }
-            entry.set_active();
             // Boxed, so that an idle connection does not carry the state.
-            match Box::pin(self.handle_request(&mut client, is_first, &mut timer)).await {
+            let handled = Box::pin(self.handle_request(
+                &mut client,
+                is_first,
+                &mut timer,
+                entry,
+                closing.as_mut(),
+            ));
+            match handled.await {
                 ConnectionState::KeepAlive => {}
                 ConnectionState::Http2 => {
                     // Only the first waiter receives a request to close, and this one waits no more.
@@ -203,14 +209,34 @@ impl ConnectionHandler {
         }
     }
 
+    /// Reads a request head. Until it is complete, the connection may close for a new one, but a
+    /// shutdown waits for it.
+    async fn head(
+        &self,
+        client: &mut Connection,
+        closing: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Bytes, ReadError> {
+        let mut head = pin!(client.head());
+        tokio::select! {
+            biased;
+            read = &mut head => return read,
+            () = closing => {}
+        }
+        if self.gateway.is_closing() { head.await } else { Err(ReadError::Replaced) }
+    }
+
     /// Handles one request.
     async fn handle_request(
         &self,
         client: &mut Connection,
         is_first: bool,
         timer: &mut Timer,
+        entry: &Entry,
+        closing: Pin<&mut impl Future<Output = ()>>,
     ) -> ConnectionState {
-        let bytes = match timer.within(HEAD_TIME, client.head()).await {
+        let read = timer.within(HEAD_TIME, self.head(client, closing)).await;
+        entry.set_active();
+        let bytes = match read {
             Some(Ok(bytes)) => bytes,
             Some(Err(error)) => return self.reject(client, error).await,
             // No request has begun, so the client would match a response with its next request.

@@ -92,7 +92,13 @@ pub(crate) async fn serve_connection(
         .initial_connection_window_size(WINDOW_BYTES * STREAMS)
         .max_send_buffer_size(SEND_BYTES)
         .handshake(PrefixedSocket { ahead: ahead.freeze(), socket });
-    let Ok(Ok(connection)) = timeout(HEAD_TIME, handshake).await else {
+    // As long as the handshake is incomplete, the connection may close for a new one.
+    entry.set_idle();
+    let handshake = tokio::select! {
+        handshake = timeout(HEAD_TIME, handshake) => handshake,
+        () = entry.close_requested() => return,
+    };
+    let Ok(Ok(connection)) = handshake else {
         gateway.metrics.malformed.add();
         return;
     };
@@ -118,7 +124,6 @@ impl Session {
         entry: &Entry,
     ) {
         let mut rest = IDLE_TIME;
-        entry.set_idle();
         let mut idle = pin!(sleep(rest));
         let mut closing = pin!(until_closing(self.closing.clone()));
         let mut is_closing = false;

@@ -29,7 +29,7 @@ struct Open {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Nanoseconds since `begun`; 0 while a request is in flight.
+    /// Nanoseconds since `begun`; 0 while a request is in flight, from the end of its head.
     idle_since: AtomicU64,
     /// Whether the connection has sent a request.
     has_sent: AtomicBool,

@@ -125,6 +125,30 @@ fn silent_connections_are_closed_for_new_clients() {
 }
 
 #[test]
+fn connections_with_an_incomplete_request_are_closed_for_new_clients() {
+    let parts = ["G", "GET / HTTP/1.1\r\nHost: a\r\nX", "PRI * HTTP/2.0\r\n\r\n"];
+    let gateway = start(&[
+        ("GATEWAY_STATS", &unused_address().to_string()),
+        ("GATEWAY_FRONTEND", &unused_address().to_string()),
+        ("GATEWAY_MAX_CONNECTIONS", &parts.len().to_string()),
+        ("GATEWAY_HTTP2", "on"),
+    ]);
+    let mut open: Vec<_> = parts.iter().map(|_| gateway.connect()).collect();
+    for (client, part) in open.iter_mut().zip(parts) {
+        client.send(part);
+    }
+    for round in 0..parts.len() {
+        let begun = Instant::now();
+        let mut client = gateway.connect();
+        client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.answer().status, 200, "{round}");
+        // The time of a request head is ten seconds.
+        assert!(begun.elapsed() < BOUND / 2, "{round}: {:?}", begun.elapsed());
+        open.push(client);
+    }
+}
+
+#[test]
 fn healthz_is_served_by_the_gateway() {
     let gateway = between(unused_address(), unused_address());
     let answer = get(&gateway, "/healthz");

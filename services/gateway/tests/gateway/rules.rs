@@ -90,6 +90,34 @@ fn a_response_that_must_be_revalidated_is_304_for_a_matching_condition_and_never
 }
 
 #[test]
+fn every_event_stream_of_a_client_counts_whatever_its_request_accepts() {
+    let origin = Upstream::start(|_, _, stream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n7\r\ndata:\n\n\r\n";
+        stream.write_all(head.as_bytes()).is_ok()
+    });
+    let gateway = start(origin.address, &[("GATEWAY_CLIENT_STREAMS", "1")]);
+    let open = |head: &str| {
+        let mut client = gateway.connect();
+        client.send(&format!("{head}\r\nHost: a\r\n\r\n"));
+        let status = client.head().status;
+        (client, status)
+    };
+    let first = open("GET /events HTTP/1.1\r\nAccept: */*");
+    assert_eq!(first.1, 200);
+    for head in [
+        "GET /events HTTP/1.1",
+        "GET /events HTTP/1.1\r\nAccept: text/event-stream",
+        "GET /events HTTP/1.0",
+        "POST /events HTTP/1.1\r\nContent-Length: 0",
+    ] {
+        assert_eq!(open(head).1, 429, "{head}");
+    }
+    drop(first);
+    eventually(|| open("GET /events HTTP/1.1").1 == 200);
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let gateway = start(plain().address, &[]);
     let mut client = gateway.connect();

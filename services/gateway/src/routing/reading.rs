@@ -2,9 +2,9 @@
 //!
 //! Servers normalize more than the RFCs require: letter case (IIS, Express), path parameters
 //! (Tomcat, Jetty), trailing characters of a segment (Windows), alternate data streams (NTFS),
-//! double decoding, and compatibility characters of Unicode. If the table has protected routes, the
-//! gateway rejects a path that belongs to an open route, but would belong to a protected one after
-//! any of these normalizations.
+//! double decoding, and compatibility characters of Unicode, also of delimiters. If the table has
+//! protected routes, the gateway rejects a path that belongs to an open route, but would belong to a
+//! protected one after any of these normalizations.
 
 /// Rounds of percent-decoding that a chain of servers could apply.
 const DECODINGS: usize = 4;
@@ -21,19 +21,18 @@ impl Reading {
     pub(crate) fn of(path: &str) -> Self {
         let mut bytes = path.as_bytes().to_vec();
         for _ in 0..DECODINGS {
-            let decoded = decoded(&bytes);
-            if decoded == bytes {
+            let next = folded(&decoded(&bytes));
+            if next == bytes {
                 break;
             }
-            bytes = decoded;
+            bytes = next;
         }
         let text = String::from_utf8_lossy(&bytes);
-        // Some servers decode the path before they split off the query.
-        let text = text.split(['?', '#']).next().unwrap_or_default();
         let mut reading = Self { segments: Vec::new(), has_dots: false };
         for segment in text.split(['/', '\\']) {
-            // Path parameters and alternate data streams.
-            let name = segment.split([';', ':']).next().unwrap_or_default();
+            // Path parameters, alternate data streams, and the query: some servers decode the path
+            // before they split it off, and others have split it off before.
+            let name = segment.split([';', ':', '?', '#']).next().unwrap_or_default();
             let blank = |c: char| c.is_whitespace() || c.is_control() || c == '+';
             let name = name.trim_matches(blank);
             if name == ".." {
@@ -82,6 +81,41 @@ fn decoded(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Replaces characters that become ASCII delimiters.
+fn folded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match delimiters(c) {
+                Some(text) => out.extend_from_slice(text.as_bytes()),
+                None => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
+}
+
+/// The delimiters into which NFKC, or the best fit of a code page, converts a character.
+const fn delimiters(c: char) -> Option<&'static str> {
+    Some(match c {
+        '\u{2044}' | '\u{2215}' | '\u{ff0f}' => "/",
+        '\u{2216}' | '\u{fe68}' | '\u{ff3c}' => "\\",
+        '\u{2024}' | '\u{fe52}' | '\u{ff0e}' => ".",
+        '\u{2025}' | '\u{fe30}' => "..",
+        '\u{037e}' | '\u{fe14}' | '\u{fe54}' | '\u{ff1b}' => ";",
+        '\u{fe13}' | '\u{fe55}' | '\u{ff1a}' => ":",
+        '\u{2047}' | '\u{2048}' | '\u{fe16}' | '\u{fe56}' | '\u{ff1f}' => "?",
+        '\u{fe5f}' | '\u{ff03}' => "#",
+        '\u{fe6a}' | '\u{ff05}' => "%",
+        '\u{2100}' => "a/c",
+        '\u{2101}' => "a/s",
+        '\u{2105}' => "c/o",
+        '\u{2106}' => "c/u",
+        _ => return None,
+    })
+}
+
 /// Whether a segment could match the wanted one, where each compatibility character may stand for
 /// several others.
 fn matches(read: &[char], wanted: &[char]) -> bool {
@@ -110,13 +144,22 @@ fn matches(read: &[char], wanted: &[char]) -> bool {
 /// marks, best fit of a code page) could convert a character; an empty range if none does.
 const fn stands_for(c: char) -> (usize, usize) {
     match c as u32 {
-        // Combining marks, the soft hyphen and zero-width characters disappear.
+        // Combining marks and characters that are ignored by default, such as the soft hyphen and
+        // those without width, disappear.
         0x00ad
         | 0x0300..=0x036f
+        | 0x061c
+        | 0x115f..=0x1160
+        | 0x17b4..=0x17b5
+        | 0x180b..=0x180f
         | 0x200b..=0x200f
         | 0x202a..=0x202e
-        | 0x2060..=0x2064
-        | 0xfe00..=0xfe0f => (0, 0),
+        | 0x2060..=0x206f
+        | 0x3164
+        | 0xfe00..=0xfe0f
+        | 0xffa0
+        | 0x1bca0..=0x1bca3
+        | 0x1d173..=0x1d17a => (0, 0),
         // Latin letters with marks, ligatures, fractions.
         0x00a0..=0x024f | 0x1e00..=0x1eff => (1, 3),
         0xfeff | 0xe0000..=0xe01ef => (0, 1),
@@ -177,6 +220,17 @@ mod tests {
             "/a%E2%80%8Bdmin",
             "/ad%C2%ADmin",
             "/%F0%9D%90%9Admin",
+            "/%EF%BC%8Fadmin",
+            "/x%EF%BC%8F..%EF%BC%8Fadmin",
+            "/%E2%81%84admin%E2%88%96x",
+            "/admin%EF%BC%9Bx",
+            "/admin%CD%BEx/y",
+            "/admin%EF%BC%9Ax",
+            "/admin%EF%BC%9Fx",
+            "/admin%EF%BC%83x",
+            "/admin%EF%BC%8E/x",
+            "/%EF%BC%8561dmin",
+            "/a%E1%85%A0d%F0%9D%85%B3min",
         ] {
             let hidden = Reading::of(path).has_dots();
             assert!(hidden || may_be(path, "/admin"), "{path}");
@@ -206,7 +260,18 @@ mod tests {
 
     #[test]
     fn dots_that_appear_after_double_decoding_are_detected() {
-        for path in ["/public/%252e%252e/x", "/a/%2e%2e;x/b", "/a/..%20/b", "/a/%252e./b"] {
+        for path in [
+            "/public/%252e%252e/x",
+            "/public/%3F/%252e%252e/x",
+            "/public/%23/%252e%252e/x",
+            "/a/%2e%2e;x/b",
+            "/a/..%20/b",
+            "/a/%252e./b",
+            "/a/%EF%BC%8E%EF%BC%8E/b",
+            "/a/.%E2%80%A4/b",
+            "/a/%E2%80%A5/b",
+            "/a%EF%BC%8F..%EF%BC%8Fb",
+        ] {
             assert!(Reading::of(path).has_dots(), "{path}");
         }
         assert!(!Reading::of("/a/.../b").has_dots());

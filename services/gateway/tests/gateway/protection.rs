@@ -175,6 +175,9 @@ fn no_form_of_a_path_bypasses_authentication() {
         "/%2561dmin/area",
         "/admin/area::$DATA",
         "/Admin/Area/open/%252e%252e/x",
+        "/Admin/Area/open/%3F/%252e%252e/x",
+        "/Admin/Area/open/%EF%BC%8E%EF%BC%8E/x",
+        "/Admin%EF%BC%8FArea",
         "/Admin/../x",
         "//Admin",
     ] {

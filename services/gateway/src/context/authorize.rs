@@ -11,7 +11,7 @@ use crate::BUILD;
 use crate::fields::Fields;
 use crate::message::problem::Problem;
 use crate::request::client_info::Scheme;
-use crate::request::parse::{Head, METHODS};
+use crate::request::parse::{Head, Length, METHODS};
 use crate::request::rate_limit::{Permit, RateDecision};
 use crate::routing::route::carries_requests;
 use crate::state::Gateway;
@@ -156,8 +156,10 @@ pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
         let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
     });
-    if protocols.next().is_some() || !has_upgrade_option || head.method != Method::GET {
-        let detail = "the upgrade request is incomplete";
+    // Servers disagree whether a body precedes the new protocol or is its beginning.
+    let has_body = head.length != Length::Known(0);
+    if protocols.next().is_some() || !has_upgrade_option || head.method != Method::GET || has_body {
+        let detail = "the upgrade request is incomplete or has a body";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     Ok(Some(protocol.clone()))

@@ -232,6 +232,15 @@ fn a_protocol_upgrade_requires_a_route_that_allows_it() {
     assert_eq!(head.status, 101);
     client.send("ping");
     client.read_until("ping");
+    // Servers disagree whether a body belongs to the request.
+    let before = origin.request_count();
+    for body in ["Content-Length: 4\r\n\r\nping", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"] {
+        let mut client = gateway.connect();
+        client.send(&format!(
+            "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n{body}"
+        ));
+        assert_eq!((client.answer().status, origin.request_count()), (400, before), "{body}");
+    }
 }
 
 #[test]

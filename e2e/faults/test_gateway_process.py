@@ -139,6 +139,17 @@ def test_silent_connections_that_use_all_file_descriptors_make_room(pytestconfig
             assert time.monotonic() - begun < 5
 
 
+def test_a_lack_of_file_descriptors_is_no_fault_of_the_upstreams(pytestconfig, upstreams):
+    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    with services.gateway(pytestconfig, *upstreams, prefix=limited, LOG_LEVEL="error") as gateway:
+        with contextlib.ExitStack() as stack:
+            # Each needs a second descriptor for its upstream.
+            slow = [stack.enter_context(asking(gateway, b"/?seconds=1.5")) for _ in range(60)]
+            statuses = {Reader(client, 20).answer().status for client in slow}
+        assert statuses == {200, 503}, statuses
+        assert gateway.fetch("/readyz").status == 200
+
+
 def test_connections_that_come_and_go_leave_nothing_behind(pytestconfig, upstreams):
     """Two thousand: closed at once, reset at once, or left in the middle of a request."""
     parts = [

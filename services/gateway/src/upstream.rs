@@ -21,6 +21,7 @@ use std::io;
 use std::time::Duration;
 
 use http::StatusCode;
+use rustix::io::Errno;
 
 use crate::message::problem::Problem;
 
@@ -99,6 +100,8 @@ pub(crate) enum Failure {
     Certificate,
     /// Another TLS error.
     Tls,
+    /// The gateway has no file descriptor or memory for a connection. No fault of the address.
+    Resources,
     /// Response with an error status.
     Status(u16),
 }
@@ -106,6 +109,11 @@ pub(crate) enum Failure {
 impl Failure {
     /// Classifies a socket error.
     pub(crate) fn of(error: &io::Error) -> Self {
+        // Of `socket(2)`.
+        let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        if Errno::from_io_error(error).is_some_and(|number| own.contains(&number)) {
+            return Self::Resources;
+        }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
             io::ErrorKind::TimedOut => Self::Timeout,
@@ -126,6 +134,7 @@ impl Failure {
             Self::Invalid => "invalid",
             Self::Certificate => "certificate",
             Self::Tls => "tls",
+            Self::Resources => "resources",
             Self::Status(_) => "status",
         }
     }
@@ -133,6 +142,7 @@ impl Failure {
     /// Problem for the client after this failure of an upstream of `route`.
     pub(crate) fn problem(self, route: &str) -> Problem {
         let (status, what) = match self {
+            Self::Resources => return Problem::no_resources(route),
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "did not respond in time"),
             Self::Refused | Self::Unreachable => (StatusCode::BAD_GATEWAY, "cannot be reached"),
             Self::Certificate => (StatusCode::BAD_GATEWAY, "has no valid certificate"),

@@ -62,6 +62,13 @@ impl Problem {
             .with(RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// The gateway has no file descriptor or memory for a connection to an upstream.
+    pub(crate) fn no_resources(route: &str) -> Self {
+        let detail = format!("the gateway cannot open a connection for route {route}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// Fields and body of the response to a request with this `Accept` field.
     pub(crate) fn render(&self, accept: &str, request_id: &str) -> (Fields, Bytes) {
         let Self { status, detail, fields } = self;

@@ -75,7 +75,11 @@ impl Connection {
             ErrorType::ConnectRefused => Failure::Refused,
             ErrorType::ConnectTimedout => Failure::Timeout,
             ErrorType::ConnectNoRoute => Failure::Unreachable,
-            _ => Failure::Reset,
+            // A lack of file descriptors has no type of its own.
+            _ => error
+                .root_cause()
+                .downcast_ref::<std::io::Error>()
+                .map_or(Failure::Reset, Failure::of),
         })?;
         let stream = match tls {
             Some(tls) => tls.secure(address, stream).await?,

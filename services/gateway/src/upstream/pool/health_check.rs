@@ -29,7 +29,8 @@ pub(super) async fn run_checks(
         sleep(wait).await;
         let (tls, host) = (endpoint.tls(), host.as_deref());
         let outcome = check(endpoint.address(), tls, &path, host, settings.bound).await;
-        if !endpoint.checked(outcome) {
+        // Without resources for a connection, nothing is known about the address.
+        if outcome != Err(Failure::Resources) && !endpoint.checked(outcome) {
             return;
         }
         let jitter = u32::from(jitter::next_byte(&mut seed));

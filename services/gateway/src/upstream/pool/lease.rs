@@ -144,9 +144,10 @@ impl Lease {
         }
     }
 
-    /// Reports a failure, also after `succeeded` if the response is truncated.
+    /// Reports a failure, also after `succeeded` if the response is truncated. A lack of resources
+    /// of the gateway says nothing about the address.
     pub(crate) fn failed(&mut self, failure: Failure) {
-        if self.reported == Reported::Failure {
+        if self.reported == Reported::Failure || failure == Failure::Resources {
             return;
         }
         self.reported = Reported::Failure;

@@ -49,6 +49,21 @@ async fn a_probe_whose_client_disconnected_is_followed_by_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lack_of_file_descriptors_is_no_failure_of_an_address() {
+    let failure = Failure::of(&io::Error::from_raw_os_error(24));
+    assert_eq!((failure, failure.problem("/").status.as_u16()), (Failure::Resources, 503));
+    let pool = fixed(2);
+    for _ in 0..20 {
+        pool.select(&[]).unwrap().failed(failure);
+    }
+    assert_eq!(used(&pool), [1, 2]);
+    refuse(&pool, 1, 5);
+    advance(SECOND).await;
+    pool.select(&[]).unwrap().failed(failure);
+    assert_eq!(number(&pool.select(&[]).unwrap()), 1, "its probe is repeated");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_retry_is_never_a_probe() {
     let pool = fixed(3);
     refuse(&pool, 1, 5);

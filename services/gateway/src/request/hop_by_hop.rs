@@ -141,8 +141,9 @@ pub(crate) fn strip(fields: &mut Fields, status: StatusCode) {
     let hop = HopByHop::of(fields).unwrap_or_default();
     fields.retain(|name| !hop.removes(name));
     // RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length. RFC 9110, section 8.6: no
-    // length with 204.
-    if fields.remove(TRANSFER_ENCODING).is_some() || status == StatusCode::NO_CONTENT {
+    // length with 1xx and 204.
+    let has_no_length = status.is_informational() || status == StatusCode::NO_CONTENT;
+    if fields.remove(TRANSFER_ENCODING).is_some() || has_no_length {
         fields.remove(CONTENT_LENGTH);
     }
 }
@@ -281,7 +282,11 @@ mod tests {
         let fields = [("content-length", "5")];
         assert_eq!(stripped(StatusCode::OK, &fields), ["content-length: 5"]);
         assert_eq!(stripped(StatusCode::NOT_MODIFIED, &fields), ["content-length: 5"]);
-        assert!(stripped(StatusCode::NO_CONTENT, &fields).is_empty());
+        for status in
+            [StatusCode::NO_CONTENT, StatusCode::SWITCHING_PROTOCOLS, StatusCode::PROCESSING]
+        {
+            assert!(stripped(status, &fields).is_empty(), "{status}");
+        }
     }
 
     proptest! {

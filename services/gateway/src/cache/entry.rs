@@ -10,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use super::freshness::{Freshness, Moment, date};
+use super::freshness::{Freshness, Moment, Refusal, date};
 use crate::fields::Fields;
 use crate::request::field_rules::FieldRules;
 
@@ -300,4 +300,24 @@ pub(super) fn nominated(headers: &Fields) -> Vec<HeaderName> {
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
+}
+
+/// Length of the body; `None` if chunked framing marks its end.
+pub(super) fn body_length(status: StatusCode, headers: &Fields) -> Result<Option<usize>, Refusal> {
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Some(0));
+    }
+    let number = |line: &HeaderValue| {
+        let text = line.to_str().ok()?;
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    };
+    let mut codings = headers.get_all(TRANSFER_ENCODING);
+    let mut lengths = headers.get_all(CONTENT_LENGTH);
+    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
+        (None, _, Some(length), None) => Ok(Some(number(length).ok_or(Refusal::Framing)?)),
+        (Some(coding), None, None, _) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok(None)
+        }
+        _ => Err(Refusal::Framing),
+    }
 }

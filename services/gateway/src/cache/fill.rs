@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use tokio::sync::watch;
 use super::answer::CachedResponse;
 use super::cache_status::{Forwarded, ResponseSource};
 use super::conditional::is_not_modified;
-use super::entry::{CacheEntry, Head};
-use super::freshness::{Freshness, Moment, Refusal, date};
+use super::entry::{CacheEntry, Head, body_length};
+use super::freshness::{Freshness, Moment, Refusal, date, shows_outdated};
 use super::revalidation;
 use super::shard::{Class, FetchPlan, Key, ShardQuery};
 use super::vary::{Codings, Vary};
@@ -185,6 +184,7 @@ impl Fill {
             Err(refusal) => {
                 let error = status.is_client_error() || status.is_server_error();
                 self.refuse(refusal, error, now.instant);
+                self.withdraw_stale(shows_outdated(status, refusal));
                 FillDecision::Forward(refusal)
             }
         }
@@ -235,6 +235,7 @@ impl Fill {
             return Ok(());
         };
         self.refuse(refusal, false, now);
+        self.withdraw_stale(refusal == Refusal::TooLarge);
         let Storing { body, permit, transfer_permit, .. } = *storing;
         Err(Leftover { bytes: body.into(), _permit: permit, _transfer_permit: transfer_permit })
     }
@@ -422,6 +423,14 @@ impl Fill {
         Some(CachedResponse::new(stale, source, &self.request, false, now))
     }
 
+    /// Removes the stored response if the upstream sends another one that is not stored. Otherwise
+    /// clients would get it for as long as it may be stale.
+    fn withdraw_stale(&mut self, is_outdated: bool) {
+        if is_outdated && !self.class.authorised && self.stale.take().is_some() {
+            write(self.inner.shard(self.key.hash)).invalidate(self.key.hash);
+        }
+    }
+
     /// Marks the response as not stored: neither waiting nor later requests wait for it.
     fn refuse(&mut self, refusal: Refusal, error: bool, now: Instant) {
         self.state = State::Over;
@@ -472,25 +481,5 @@ impl Fill {
 impl Drop for Fill {
     fn drop(&mut self) {
         self.end_flight();
-    }
-}
-
-/// Length of the body; `None` if chunked framing marks its end.
-fn body_length(status: StatusCode, headers: &Fields) -> Result<Option<usize>, Refusal> {
-    if status == StatusCode::NO_CONTENT {
-        return Ok(Some(0));
-    }
-    let number = |line: &HeaderValue| {
-        let text = line.to_str().ok()?;
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-    };
-    let mut codings = headers.get_all(TRANSFER_ENCODING);
-    let mut lengths = headers.get_all(CONTENT_LENGTH);
-    match (codings.next(), codings.next(), lengths.next(), lengths.next()) {
-        (None, _, Some(length), None) => Ok(Some(number(length).ok_or(Refusal::Framing)?)),
-        (Some(coding), None, None, _) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Ok(None)
-        }
-        _ => Err(Refusal::Framing),
     }
 }

@@ -185,6 +185,14 @@ fn is_for_one_request(status: StatusCode) -> bool {
     )
 }
 
+/// Whether a response that is not stored shows that the stored one is outdated (RFC 9111, section
+/// 4.3.3). Other errors, and a cookie, may concern one client only. A client may provoke 401 and 403
+/// as well, but they may also mean that the resource is no longer public, and the price is one fetch.
+pub(super) fn shows_outdated(status: StatusCode, refusal: Refusal) -> bool {
+    matches!(status.as_u16(), 200..400 | 401 | 403 | 404 | 410 | 451)
+        && !matches!(refusal, Refusal::Superseded | Refusal::Cookie | Refusal::Authorization)
+}
+
 /// Whether the status is known, for `must-understand` (RFC 9111, section 5.2.2.3).
 fn is_understood(status: StatusCode) -> bool {
     status.canonical_reason().is_some()

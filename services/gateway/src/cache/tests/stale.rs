@@ -66,6 +66,35 @@ fn while_the_upstream_fails_the_stale_response_is_used_where_allowed() {
 }
 
 #[test]
+fn a_stale_response_is_removed_when_the_upstream_sends_another_one() {
+    const LINE: &str = "cache-control: max-age=10, stale-while-revalidate=100, stale-if-error=100";
+    for (status, lines, is_removed) in [
+        (302, &["location: /b"][..], true),
+        (404, &[], true),
+        (410, &[], true),
+        (403, &[], true),
+        (200, &["cache-control: no-store"], true),
+        (200, &["cache-control: private"], true),
+        (200, &[TEN, "vary: *"], true),
+        (200, &[TEN, "set-cookie: a=b"], false),
+        (400, &[], false),
+        (429, &[], false),
+        (500, &[], false),
+    ] {
+        let mut world = World::new();
+        assert!(world.fetch("/a", &[], &[LINE], "abc"));
+        world.seconds = 12;
+        let mut fill = world.fill("/a", &[]);
+        world.respond(&mut fill, status, lines, 3);
+        drop(fill);
+        let lookup = world.get("/a", &[]);
+        assert_eq!(matches!(lookup, Lookup::Fill(_)), is_removed, "{status} {lines:?}");
+        assert_eq!(world.cache.snapshot().entries, usize::from(!is_removed));
+        world.check();
+    }
+}
+
+#[test]
 fn must_revalidate_forbids_stale_responses() {
     for directives in
         ["max-age=10, must-revalidate", "max-age=10, proxy-revalidate", "s-maxage=10", "max-age=10"]

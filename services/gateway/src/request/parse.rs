@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::message::problem::Problem;
 
 pub(crate) use body::{Body, Progress};
-pub(crate) use head::{Head, Length, METHODS, end_of_head, is_of_no_protocol, read};
+pub(crate) use head::{Head, Length, METHODS, end_of_head, is_authority, is_of_no_protocol, read};
 
 /// Maximum size of a request head in bytes. Browsers send less than one KiB, plus cookies of other
 /// services on the same host.

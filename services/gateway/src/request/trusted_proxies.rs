@@ -11,13 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderValue;
 use http::header::{FORWARDED, HOST, HeaderName};
-use http::uri::Authority;
 
 use super::cidr::Networks;
 use super::client_info::{Client, ClientInfo, Scheme};
 use crate::fields::Fields;
 use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
 use crate::request::identifier::new_request_id;
+use crate::request::parse;
 
 /// Maximum proxies in a chain. A longer one is a loop or forged.
 const MAX_HOPS: usize = 16;
@@ -266,9 +266,9 @@ fn unquoted(text: &str) -> Option<(Cow<'_, str>, &str)> {
     Some((plain.into(), after))
 }
 
-/// Whether the value is a host with an optional port and without user information.
+/// Whether the value would be accepted in `Host`. Many proxies pass on what their client sent there.
 fn is_host(value: &HeaderValue) -> bool {
-    value.to_str().is_ok_and(|text| !text.contains('@') && text.parse::<Authority>().is_ok())
+    parse::is_authority(value.as_bytes())
 }
 
 fn is_request_id(text: &str) -> bool {

@@ -296,7 +296,7 @@ fn split_once<'a>(text: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 /// Whether the text is a host with an optional port (RFC 3986, section 3.2) and without user
 /// information. The allowed characters are those of names and addresses, and those that Docker and
 /// tests use in names.
-fn is_authority(text: &[u8]) -> bool {
+pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.strip_prefix(b"[") {
         Some(rest) => {
             let Some((address, rest)) = split_once(rest, b"]") else { return false };

@@ -225,6 +225,28 @@ impl ConnectionHandler {
         if self.gateway.is_closing() { head.await } else { Err(ReadError::Replaced) }
     }
 
+    /// Closes a connection after a response. Meanwhile it may close at once for a new one.
+    async fn linger(
+        &self,
+        client: &mut Connection,
+        entry: &Entry,
+        closing: Pin<&mut impl Future<Output = ()>>,
+    ) {
+        let mut lingering = pin!(client.lingering_close());
+        // During a shutdown, `closing` may have resolved before.
+        if !self.gateway.is_closing() {
+            entry.set_idle();
+            tokio::select! {
+                biased;
+                () = &mut lingering => return,
+                () = closing => {}
+            }
+        }
+        if self.gateway.is_closing() {
+            lingering.await;
+        }
+    }
+
     /// Handles one request.
     async fn handle_request(
         &self,
@@ -232,16 +254,19 @@ impl ConnectionHandler {
         is_first: bool,
         timer: &mut Timer,
         entry: &Entry,
-        closing: Pin<&mut impl Future<Output = ()>>,
+        mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> ConnectionState {
-        let read = timer.within(HEAD_TIME, self.head(client, closing)).await;
+        let read = timer.within(HEAD_TIME, self.head(client, closing.as_mut())).await;
         entry.set_active();
         let bytes = match read {
             Some(Ok(bytes)) => bytes,
-            Some(Err(error)) => return self.reject(client, error).await,
+            Some(Err(error)) => return self.reject(client, error, entry, closing).await,
             // No request has begun, so the client would match a response with its next request.
             None if client.has_received_nothing() => return ConnectionState::Close,
-            None => return self.reject(client, Problem::too_slow("head").into()).await,
+            None => {
+                let error = Problem::too_slow("head").into();
+                return self.reject(client, error, entry, closing).await;
+            }
         };
         // Later on a connection, `PRI` is just an unknown method.
         if is_first && self.gateway.config.http2 && bytes == http2::PREFACE {
@@ -253,7 +278,7 @@ impl ConnectionHandler {
         }
         let head = match parse::read(&bytes) {
             Ok(head) => head,
-            Err(refused) => return self.reject(client, refused.into()).await,
+            Err(refused) => return self.reject(client, refused.into(), entry, closing).await,
         };
         drop(bytes);
         let mut request_context =
@@ -269,7 +294,7 @@ impl ConnectionHandler {
         match handle(&mut request_context, head, &mut http1, timer, &self.closing).await {
             Outcome::Complete if !request_context.close_after => ConnectionState::KeepAlive,
             Outcome::Complete => {
-                http1.client.lingering_close().await;
+                self.linger(http1.client, entry, closing).await;
                 ConnectionState::Close
             }
             Outcome::Broken => {
@@ -283,7 +308,13 @@ impl ConnectionHandler {
     }
 
     /// Rejects a malformed or incomplete request, and closes the connection.
-    async fn reject(&self, client: &mut Connection, error: ReadError) -> ConnectionState {
+    async fn reject(
+        &self,
+        client: &mut Connection,
+        error: ReadError,
+        entry: &Entry,
+        closing: Pin<&mut impl Future<Output = ()>>,
+    ) -> ConnectionState {
         let ReadError::Refused(problem) = error else { return ConnectionState::Close };
         let id = new_request_id();
         let peer = client.peer();
@@ -306,7 +337,7 @@ impl ConnectionHandler {
             if sent { length as u64 } else { 0 },
         );
         if sent {
-            client.lingering_close().await;
+            self.linger(client, entry, closing).await;
         }
         ConnectionState::Close
     }

@@ -149,6 +149,31 @@ fn connections_with_an_incomplete_request_are_closed_for_new_clients() {
 }
 
 #[test]
+fn connections_that_linger_after_their_response_are_closed_for_new_clients() {
+    let gateway = start(&[
+        ("GATEWAY_STATS", &unused_address().to_string()),
+        ("GATEWAY_FRONTEND", &unused_address().to_string()),
+        ("GATEWAY_MAX_CONNECTIONS", "1"),
+    ]);
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut first = gateway.connect();
+    first.send(request);
+    assert_eq!(first.answer().status, 200);
+    let mut stream = first.reader.get_ref().try_clone().unwrap();
+    thread::spawn(move || {
+        while stream.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let begun = Instant::now();
+    let mut second = gateway.connect();
+    second.send(request);
+    assert_eq!(second.answer().status, 200);
+    // The time of a lingering close is ten seconds.
+    assert!(begun.elapsed() < BOUND / 2, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn healthz_is_served_by_the_gateway() {
     let gateway = between(unused_address(), unused_address());
     let answer = get(&gateway, "/healthz");

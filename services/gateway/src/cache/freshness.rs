@@ -189,7 +189,7 @@ fn is_for_one_request(status: StatusCode) -> bool {
 /// 4.3.3). Other errors, and a cookie, may concern one client only. A client may provoke 401 and 403
 /// as well, but they may also mean that the resource is no longer public, and the price is one fetch.
 pub(super) fn shows_outdated(status: StatusCode, refusal: Refusal) -> bool {
-    matches!(status.as_u16(), 200..400 | 401 | 403 | 404 | 410 | 451)
+    matches!(status.as_u16(), 200..=399 | 401 | 403 | 404 | 410 | 451)
         && !matches!(refusal, Refusal::Superseded | Refusal::Cookie | Refusal::Authorization)
 }
 

@@ -7,9 +7,12 @@ import io
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
+from pathlib import Path
 from unittest import mock
 
 import tools
@@ -59,6 +62,21 @@ class With(unittest.TestCase):
             command, cwd=ROOT.parent, env={**os.environ, "CDPATH": ".:/tmp"}, capture_output=True, timeout=60
         )
         self.assertNotIn(b"ModuleNotFoundError", done.stderr)
+
+
+@unittest.skipIf(shutil.which("git") is None, "git is not installed")
+class LineEnds(unittest.TestCase):
+    def test_git_for_windows_checks_out_scripts_that_linux_runs(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("tools/with", ".gitattributes"):
+                shutil.copy(ROOT / name, folder)
+            script = Path(folder) / "with"
+            git = ["git", "-C", folder, "-c", "core.autocrlf=true"]
+            for words in (["init"], ["add", "."]):
+                subprocess.run([*git, *words], check=True, capture_output=True, timeout=60)
+            script.unlink()
+            subprocess.run([*git, "checkout", "with"], check=True, capture_output=True, timeout=60)
+            self.assertNotIn(b"\r", script.read_bytes())
 
 
 class Versions(unittest.TestCase):

@@ -153,7 +153,8 @@ def unsaved(service: Service, root: Path) -> Iterator[str]:
         folder = root / service.crate
         changed = [str(file.relative_to(root)) for file in folder.rglob("*") if file.is_file()]
     else:
-        changed = [entry[3:] for entry in answer.split("\0") if entry]
+        # Two letters stand before a path, or one if the first is a space, and the path of a repository around this one.
+        changed = [entry[entry.index(service.crate) :] for entry in answer.split("\0") if service.crate in entry]
     for path in sorted(changed):
         file = root / path
         if file.is_file() and file.read_text(encoding="utf-8", errors="replace") != template.get(path):

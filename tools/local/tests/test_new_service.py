@@ -119,6 +119,27 @@ class AddAndRemove(InACopy):
         self.assertEqual(self.make("remove", "hello")[0], 0)
         self.assertFalse(routes.exists())
 
+    def test_a_change_of_one_committed_file_is_not_deleted(self) -> None:
+        self.make("new", "hello")
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message", "hello")
+        main = self.root / "services/hello/src/main.rs"
+        main.write_text(main.read_text() + "// more\n")
+        code, said = self.make("remove", "hello")
+        self.assertEqual(code, 64)
+        self.assertIn("lost: services/hello/src/main.rs. Commit", said)
+
+    def test_a_change_in_a_copy_below_another_repository_is_not_deleted(self) -> None:
+        self.make("new", "hello")
+        git(self.root, "add", "--all")
+        (self.root / "services/hello/src/main.rs").write_text("// mine\n")
+        above = self.root.parent / "above"
+        self.addCleanup(shutil.rmtree, above)
+        shutil.copytree(self.root / "services", above / "copy" / "services")
+        git(above, "init", "--quiet")
+        service = service_files.new_service("hello", 8081)
+        self.assertEqual(list(new_service.unsaved(service, above / "copy")), ["services/hello/src/main.rs"])
+
     def test_a_new_service_is_tried_out_by_default(self) -> None:
         for variables, calls in (({"TRY": ""}, 1), ({"TRY": "no"}, 0)):
             with mock.patch.object(new_service, "tried", return_value=1) as tried:

@@ -180,8 +180,7 @@ def commit_variable(name: str) -> dict[str, str]:
         raise BuildError(f"BUILT_FROM is {override!r}, but must be a commit, a space and a date in UTC")
     found = override or commit.made_from(name)
     if found is None:
-        reason = "this clone has no history: `git fetch --unshallow`" if commit.cut_off() else "no git"
-        print(f"build: {name} will not know its commit ({reason})")
+        print(f"build: {name} will not know its commit ({commit.unknown()})")
         return {}
     return {"BUILT_FROM": found}
 

@@ -7,6 +7,7 @@ commit, and a change of the README would deploy three services again.
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from tools.common import catalog, toolchain, versions
@@ -62,7 +63,7 @@ def made_from(service: str, root: Path = ROOT) -> str | None:
 
 def changed_wheels(root: Path) -> bool:
     """Whether the wheels that compile differ from those of the commit that is checked out."""
-    texts = (git(root, "show", f"HEAD:{MANIFEST}"), (root / MANIFEST).read_text(encoding="utf-8"))
+    texts = (git(root, "show", f"HEAD:./{MANIFEST}"), (root / MANIFEST).read_text(encoding="utf-8"))
     before, now = (versions.dependency_groups(text or "").get("build") for text in texts)
     return before != now
 
@@ -74,6 +75,19 @@ def cut_off(root: Path = ROOT) -> list[str]:
         return (root / place).read_text(encoding="ascii").split() if place else []
     except FileNotFoundError:
         return []
+
+
+def unknown(root: Path = ROOT) -> str:
+    """The reason why git does not know the commit."""
+    if cut_off(root):
+        return "this clone has no history: `git fetch --unshallow`"
+    command = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "no git"
+    # Such as that the folder belongs to another user.
+    return done.stderr.decode("utf-8", "replace").partition("\n")[0] or "no git"
 
 
 def git(root: Path, *arguments: str) -> str | None:

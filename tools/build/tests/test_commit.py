@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import unittest
+from unittest import mock
 
 from tools.build import commit
 from tools.common.tests.case import Case, git
@@ -63,6 +64,13 @@ class MadeFrom(Case):
         self.git("config", "status.showUntrackedFiles", "no")
         self.assertIn(f"{self.first}-dirty ", self.of("stats"))
 
+    def test_a_copy_below_another_repository_is_not_changed(self):
+        for name in self.git("ls-files").splitlines():
+            (self.root / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / name).rename(self.root / "copy" / name)
+        below = self.commit("copy/services/stats/src/main.rs")
+        self.assertIn(f"{below} ", self.of("stats", self.root / "copy"))
+
     def test_of_the_wheels_only_those_that_compile_are_an_input(self):
         self.pin("1.0", test="2.0")
         self.assertIn(f"{self.first} ", self.of("stats"))
@@ -94,6 +102,18 @@ class MadeFrom(Case):
             self.git("config", *setting.split("="))
         newest = self.commit("services/stats/src/main.rs")
         self.assertEqual(self.of("stats"), f"{newest} 2026-11-24T23:02:03Z")
+
+    def test_the_reason_is_that_of_git(self):
+        (self.root / ".git").rename(self.root / "git")
+        self.assertIn("not a git repository", commit.unknown(self.root))
+
+    @unittest.skipIf(os.geteuid() != 0, "only root can give a folder away")
+    def test_a_folder_of_another_user_is_the_reason(self):
+        os.chown(self.root, 65534, 65534)
+        os.chown(self.root / ".git", 65534, 65534)
+        with mock.patch.dict(os.environ, {"GIT_CONFIG_GLOBAL": "/dev/null"}):
+            self.assertIsNone(self.of("stats"))
+            self.assertIn("dubious ownership", commit.unknown(self.root))
 
     def test_outside_of_git_there_is_none(self):
         self.assertIsNone(self.of("stats", self.root.parent))

@@ -1,5 +1,9 @@
 # One line a command; what it does is in the packages of tools/. `###` lists a command in `make`, `##` in `make help-all` only.
-PYTHON := $(or $(shell command -v python3),$(error python3 is missing: install Python 3.9 or newer, with its venv module))
+# Its name and not its path, which may have spaces. The redirection makes make before 4.3 ask a shell, which has `command`.
+PYTHON := $(if $(shell command -v python3 2>/dev/null),python3,$(error python3 is missing: install Python 3.9 or newer, with its venv module))
+
+# `make down clean` with -j in MAKEFLAGS must not remove what still runs.
+.NOTPARALLEL:
 
 # Python would not find the scripts in this folder.
 unexport PYTHONSAFEPATH

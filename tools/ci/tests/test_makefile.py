@@ -6,7 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 from tools.ci.workflows import rules
 from tools.common.toolchain import ROOT
@@ -38,6 +41,22 @@ class Surroundings(unittest.TestCase):
 
     def test_the_scripts_are_found_with_a_safe_path(self) -> None:
         self.assertIn("OWNERS has 'team'", run("codeowners", OWNERS="team", PYTHONSAFEPATH="1").stderr)
+
+    def test_python_may_be_in_a_folder_with_a_space(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="a b") as folder:
+            (Path(folder) / "python3").symlink_to(sys.executable)
+            path = f"{folder}:{os.environ['PATH']}"
+            self.assertIn("OWNERS has 'team'", run("codeowners", OWNERS="team", PATH=path).stderr)
+
+    def test_python_is_found_by_a_shell(self) -> None:
+        """make before 4.3 starts a command without special characters itself, and `command` is no program."""
+        [words] = re.findall(r"\$\(shell ([^)]*)\)", MAKEFILE)
+        self.assertIn(">", words)
+
+    def test_commands_run_one_after_the_other(self) -> None:
+        slow = "PYTHON=sleep 0.2; echo begin; sleep 0.2; echo"
+        done = run("-j8", "down", "clean", slow)
+        self.assertEqual([line[:5] for line in done.stdout.splitlines()], ["begin", "-m to", "begin", "-m to"])
 
 
 @unittest.skipIf(shutil.which("make") is None, "make is not installed")

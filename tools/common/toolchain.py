@@ -36,6 +36,8 @@ PAGE_FLAGS = ("-Zunstable-options", "-Cpanic=immediate-abort")
 PAGE_TARGET = ROOT / "target" / "page" / "cargo"
 # Where Cargo keeps the sources that come from crates.io.
 CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
+# Variables for other projects. The first two would replace the flags of a single target that environment_for() sets.
+FOREIGN = re.compile(r"(CARGO_ENCODED_)?RUSTFLAGS|RUSTUP_TOOLCHAIN")
 # The sources of Rust.
 ROUTES = ("rustup", "debian")
 
@@ -142,10 +144,10 @@ def program(name: str, route: str | None = None) -> str | None:
 
 def environment_for(chosen: str) -> dict[str, str]:
     """The environment of one route, for the installer, which builds before a route is recorded."""
-    variables = dict(os.environ)
-    # They would replace the flags of a single target that are set below.
-    for name in ("RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN"):
-        variables.pop(name, None)
+    variables = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+    if variables.pop("NO_COLOR", ""):
+        # Trunk 0.21 takes no other value.
+        variables["NO_COLOR"] = "true"
     # Relative to the workspace, where the linker runs, so that no path gets into what is built.
     flags = ["-C link-arg=-Wl,-T,tools/no-unwind.ld"]
     cargo_bin = str(cargo_home() / "bin")

@@ -50,6 +50,18 @@ class Places(Case):
         self.assertEqual(len(self.flags(home="a home")), 1)
 
 
+class TheCaller(unittest.TestCase):
+    """Variables and files that a user has for other projects."""
+
+    def environment(self, **given):
+        with mock.patch.dict(os.environ, given):
+            return toolchain.environment_for("rustup")
+
+    def test_trunk_starts_without_color(self):
+        for given, expected in (("1", "true"), ("false", "true"), ("", None)):
+            self.assertEqual(self.environment(NO_COLOR=given).get("NO_COLOR"), expected)
+
+
 class TheTools(unittest.TestCase):
     def test_a_linked_folder_is_the_folder_itself(self):
         with tempfile.TemporaryDirectory() as folder:

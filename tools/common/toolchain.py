@@ -36,8 +36,8 @@ PAGE_FLAGS = ("-Zunstable-options", "-Cpanic=immediate-abort")
 PAGE_TARGET = ROOT / "target" / "page" / "cargo"
 # Where Cargo keeps the sources that come from crates.io.
 CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
-# Variables for other projects. The first two would replace the flags of a single target that environment_for() sets.
-FOREIGN = re.compile(r"(CARGO_ENCODED_)?RUSTFLAGS|RUSTUP_TOOLCHAIN")
+# Variables for other projects. The first three would replace the flags of a single target that environment_for() sets.
+FOREIGN = re.compile(r"((CARGO_ENCODED_|CARGO_BUILD_)?RUSTFLAGS|CARGO_BUILD_TARGET|RUSTUP_TOOLCHAIN)")
 # The sources of Rust.
 ROUTES = ("rustup", "debian")
 
@@ -163,8 +163,10 @@ def environment_for(chosen: str) -> dict[str, str]:
         flags.append("-C link-self-contained=no")
         variables[_target_variable(WASM_TARGET, "LINKER")] = str(BIN / "wasm-ld")
     variables["PATH"] = os.pathsep.join([str(BIN), str(PYTHON / "bin"), *path])
-    flags += remap_path_flags(variables)
-    variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join(flags)
+    remapped = remap_path_flags(variables)
+    variables[_target_variable(musl_target(), "RUSTFLAGS")] = " ".join([*flags, *remapped])
+    # Any flag of the target keeps out those of `build.rustflags` in ~/.cargo/config.toml, such as another linker's.
+    variables[_target_variable(WASM_TARGET, "RUSTFLAGS")] = " ".join(remapped) or "-Cpanic=abort"
     # The gateway's allocator would take memory in pages of 2 MiB: 7 MB more of it, for 2 % of speed.
     flag = "-DMI_DEFAULT_ALLOW_THP=0"
     variables[f"CFLAGS_{musl_target().replace('-', '_')}"] = flag

@@ -57,6 +57,18 @@ class TheCaller(unittest.TestCase):
         with mock.patch.dict(os.environ, given):
             return toolchain.environment_for("rustup")
 
+    def test_another_target_and_its_flags_are_for_other_projects(self):
+        flags = "-Clink-arg=-fuse-ld=mold"
+        found = self.environment(CARGO_BUILD_TARGET="wasm32-wasip1", CARGO_BUILD_RUSTFLAGS=flags, RUSTFLAGS=flags)
+        self.assertEqual([name for name, value in found.items() if flags in value or value == "wasm32-wasip1"], [])
+
+    def test_flags_for_all_programs_do_not_reach_the_page(self):
+        """Cargo takes `build.rustflags` only for a target that has no flags of its own."""
+        name = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"
+        self.assertIn("-", self.environment(**{name: ""})[name])
+        with mock.patch.object(toolchain, "places_nowhere", return_value=[]):
+            self.assertIn("-", self.environment()[name])
+
     def test_trunk_starts_without_color(self):
         for given, expected in (("1", "true"), ("false", "true"), ("", None)):
             self.assertEqual(self.environment(NO_COLOR=given).get("NO_COLOR"), expected)

@@ -37,7 +37,11 @@ PAGE_TARGET = ROOT / "target" / "page" / "cargo"
 # Where Cargo keeps the sources that come from crates.io.
 CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
 # Variables for other projects. The first three would replace the flags of a single target that environment_for() sets.
-FOREIGN = re.compile(r"((CARGO_ENCODED_|CARGO_BUILD_)?RUSTFLAGS|CARGO_BUILD_TARGET|RUSTUP_TOOLCHAIN)")
+FOREIGN = re.compile(
+    r"(CARGO_ENCODED_|CARGO_BUILD_)?RUSTFLAGS|CARGO_BUILD_TARGET|RUSTUP_TOOLCHAIN"
+    # pip would take packages there for installed, or install into other places than a virtual environment.
+    r"|PYTHONPATH|PIP_(DRY_RUN|PREFIX|ROOT|TARGET)"
+)
 # The sources of Rust.
 ROUTES = ("rustup", "debian")
 
@@ -179,6 +183,8 @@ def environment_for(chosen: str) -> dict[str, str]:
     variables["CARGO_ZIGBUILD_PYTHON_PATH"] = "false"
     variables["CARGO_ZIGBUILD_ZIG_PATH"] = str(BIN / "zig")
     variables["CARGO_ZIGBUILD_CACHE_DIR"] = str(TOOLS / "cache" / "zigbuild")
+    # pip.conf may have `user = true`, which pip rejects in a virtual environment.
+    variables["PIP_USER"] = "0"
     variables["PLAYWRIGHT_BROWSERS_PATH"] = str(TOOLS / "browser")
     return variables
 

@@ -69,6 +69,12 @@ class TheCaller(unittest.TestCase):
         with mock.patch.object(toolchain, "places_nowhere", return_value=[]):
             self.assertIn("-", self.environment()[name])
 
+    def test_pip_installs_into_the_virtual_environment(self):
+        given = {"PYTHONPATH": "/opt/ros", "PIP_TARGET": "/opt", "PIP_PREFIX": "/opt", "PIP_USER": "yes"}
+        found = self.environment(PIP_INDEX_URL="https://mirror.example", **given)
+        self.assertEqual({name: found.get(name) for name in given}, {**dict.fromkeys(given), "PIP_USER": "0"})
+        self.assertEqual(found["PIP_INDEX_URL"], "https://mirror.example")
+
     def test_trunk_starts_without_color(self):
         for given, expected in (("1", "true"), ("false", "true"), ("", None)):
             self.assertEqual(self.environment(NO_COLOR=given).get("NO_COLOR"), expected)

@@ -41,6 +41,8 @@ FOREIGN = re.compile(
     r"(CARGO_ENCODED_|CARGO_BUILD_)?RUSTFLAGS|CARGO_BUILD_TARGET|RUSTUP_TOOLCHAIN"
     # pip would take packages there for installed, or install into other places than a virtual environment.
     r"|PYTHONPATH|PIP_(DRY_RUN|PREFIX|ROOT|TARGET)"
+    # Another index, time or group makes uv reject uv.lock.
+    r"|UV_(?!CACHE_DIR).*"
 )
 # The sources of Rust.
 ROUTES = ("rustup", "debian")

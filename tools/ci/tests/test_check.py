@@ -1,7 +1,15 @@
 """The check of the arrows must be able to fail."""
 
+import subprocess
+import unittest
+
 from tools.ci import check
+from tools.common import toolchain
+from tools.common.files import write
 from tools.common.tests.case import Case
+from tools.common.toolchain import ROOT
+
+UV = toolchain.TOOLS / "uv" / "bin" / "uv"
 
 
 def package(name, *dependencies, kind=None):
@@ -57,3 +65,18 @@ class Arrows(Case):
             (self.root / "crates/http/src" / f"{name}.rs").write_text(f"use crate::{other}::T;")
         (message,) = self.broken()
         self.assertTrue(message.startswith("crates/http/src: crate has a cycle"))
+
+@unittest.skipUnless(UV.exists(), "uv is not installed")
+class PythonLock(Case):
+    def test_it_does_not_depend_on_the_index_of_the_user(self):
+        mirror = 'index = [{ url = "https://mirror.example/simple", default = true }]\n'
+        config = self.temporary_folder()
+        write(config / "uv" / "uv.toml", mirror)
+        done = subprocess.run(
+            [str(UV), "lock", "--check", "--offline", "--quiet"],
+            cwd=ROOT,
+            env={**toolchain.environment_for("rustup"), "XDG_CONFIG_HOME": str(config)},
+            capture_output=True,
+            timeout=60,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, b""))

@@ -66,7 +66,7 @@ class TheCaller(unittest.TestCase):
         """Cargo takes `build.rustflags` only for a target that has no flags of its own."""
         name = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"
         self.assertIn("-", self.environment(**{name: ""})[name])
-        with mock.patch.object(toolchain, "places_nowhere", return_value=[]):
+        with mock.patch.object(toolchain, "remap_path_flags", return_value=[]):
             self.assertIn("-", self.environment()[name])
 
     def test_pip_installs_into_the_virtual_environment(self):
@@ -74,6 +74,11 @@ class TheCaller(unittest.TestCase):
         found = self.environment(PIP_INDEX_URL="https://mirror.example", **given)
         self.assertEqual({name: found.get(name) for name in given}, {**dict.fromkeys(given), "PIP_USER": "0"})
         self.assertEqual(found["PIP_INDEX_URL"], "https://mirror.example")
+
+    def test_uv_reads_its_lock_without_the_settings_of_other_projects(self):
+        given = {"UV_DEFAULT_INDEX": "https://mirror.example", "UV_EXCLUDE_NEWER": "2025-01-01", "UV_CACHE_DIR": "/c"}
+        found = self.environment(**given)
+        self.assertEqual({name: found[name] for name in found if name.startswith("UV_")}, {"UV_CACHE_DIR": "/c"})
 
     def test_trunk_starts_without_color(self):
         for given, expected in (("1", "true"), ("false", "true"), ("", None)):

@@ -67,7 +67,9 @@ def rustup(job: Job) -> None:
         return job.run(["rustup", *words], RUSTUP, route="rustup")
 
     if not re.search(rf"^{re.escape(CHANNEL)}(-|\s|$)", run("toolchain", "list"), re.MULTILINE):
-        run("toolchain", "install", CHANNEL, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt")
+        run(
+            "toolchain", "install", CHANNEL, "--profile", "minimal", "-c", "clippy", "-c", "rustfmt", "--no-self-update"
+        )
     installed = run("component", "list", "--toolchain", CHANNEL, "--installed")
     components = [name for name in ("clippy", "rustfmt") if name not in installed]
     targets = [name for name in targets_to_add() if f"rust-std-{name}" not in installed]
@@ -115,7 +117,7 @@ def rust_packages(job: Job) -> None:
     archive = toolchain.TOOLS / "cache" / "apt"
     options = debian_program.apt_options(archive, without_rust(dpkg_status()))
     job.run(["apt-get", *options, "update"], DOWNLOAD)
-    policy = job.run(["apt-cache", *options, "policy", versions.DEBIAN_RUST[0]], LOCAL)
+    policy = job.run(["apt-cache", *options, "policy", versions.DEBIAN_RUST[0]], LOCAL, variables={"LC_ALL": "C"})
     candidate = re.search(r"Candidate: (\S+)", policy)
     version = candidate.group(1) if candidate else "(none)"
     if not versions.at_least(version, versions.DEBIAN_RUST_MINIMUM):

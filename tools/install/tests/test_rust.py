@@ -86,6 +86,21 @@ class TheRoute(BareClone):
             failure = self.install_rust()
         self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", failure)
 
+    def test_apt_is_read_in_english(self) -> None:
+        self.provide("apt-get", "exit 0")
+        self.provide("dpkg-deb", "exit 0")
+        self.provide(
+            "apt-cache", '[ "$LC_ALL" = C ] && echo "  Candidate: 1.85.0" || echo "  Installationskandidat: 1.85.0"'
+        )
+        os.environ["LC_ALL"] = "de_DE.UTF-8"
+        with mock.patch.object(rust_debian, "dpkg_status", return_value=""):
+            self.assertIn("the archive has rustc-web 1.85.0", self.install_rust())
+
+    def test_rustup_itself_stays_as_it_is(self) -> None:
+        self.provide_rustup(toolchains="stable-host (default)")
+        self.install_rust()
+        self.assertIn("--no-self-update", self.asked())
+
     def test_a_forced_route_is_the_only_one_tried(self) -> None:
         os.environ["RUST_ROUTE"] = "debian"
         self.provide_rustup(toolchains=f"{toolchain.CHANNEL}-host")

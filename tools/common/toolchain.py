@@ -236,7 +236,15 @@ def browser_record(name: str) -> Path:
 
 
 def cargo_home() -> Path:
-    return Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    return Path(os.environ.get("CARGO_HOME") or home() / ".cargo")
+
+
+def home() -> Path:
+    """The user's folder. A container's user may have none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise SystemExit("tools: this user has no home folder: set HOME to one that can be written to") from None
 
 
 def answer(command: list[str], variables: dict[str, str] | None = None) -> str | None:

@@ -87,7 +87,7 @@ def add_sources(job: Job) -> None:
 
 def rustup_sysroot() -> Path:
     """Where rustup keeps the toolchain; some folder without targets while there is none."""
-    home = Path(os.environ.get("RUSTUP_HOME") or Path.home() / ".rustup")
+    home = Path(os.environ.get("RUSTUP_HOME") or toolchain.home() / ".rustup")
     return next(iter(sorted(home.glob(f"toolchains/{CHANNEL}-*"))), home)
 
 

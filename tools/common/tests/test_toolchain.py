@@ -80,6 +80,11 @@ class TheCaller(unittest.TestCase):
         found = self.environment(**given)
         self.assertEqual({name: found[name] for name in found if name.startswith("UV_")}, {"UV_CACHE_DIR": "/c"})
 
+    def test_a_user_without_a_home_is_one_sentence(self):
+        with mock.patch.dict(os.environ, {"CARGO_HOME": ""}), mock.patch.object(Path, "home", side_effect=RuntimeError):
+            with self.assertRaisesRegex(SystemExit, "set HOME"):
+                toolchain.environment_for("rustup")
+
     def test_trunk_starts_without_color(self):
         for given, expected in (("1", "true"), ("false", "true"), ("", None)):
             self.assertEqual(self.environment(NO_COLOR=given).get("NO_COLOR"), expected)

@@ -93,7 +93,7 @@ class TheRoute(BareClone):
             "apt-cache", '[ "$LC_ALL" = C ] && echo "  Candidate: 1.85.0" || echo "  Installationskandidat: 1.85.0"'
         )
         os.environ["LC_ALL"] = "de_DE.UTF-8"
-        with mock.patch.object(rust_debian, "dpkg_status", return_value=""):
+        with mock.patch.object(rust, "dpkg_status", return_value=""):
             self.assertIn("the archive has rustc-web 1.85.0", self.install_rust())
 
     def test_rustup_itself_stays_as_it_is(self) -> None:

@@ -202,7 +202,7 @@ def with_system(name: str, profile: str) -> None:
     try:
         system.start()
         system.wait_until_ready()
-        url = f"{stack.url()}{catalog.ALL[name].route}"
+        url = f"{stack.asked()}{catalog.ALL[name].route}"
         with urllib.request.urlopen(url, timeout=2) as response:
             print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
     finally:

@@ -83,6 +83,11 @@ def url() -> str:
     return f"http://{f'[{address}]' if address.version == 6 else address}:{port()}"
 
 
+def asked() -> str:
+    """The same address for this script: /etc/hosts may lead localhost to ::1, or nowhere. Browsers do without it."""
+    return url().replace("localhost", "127.0.0.1")
+
+
 def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None:
     """One sentence instead of the container engine's message about a taken port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -101,15 +106,14 @@ def wait_until_ready(still_running: Callable[[], object]) -> None:
     """Wait for the first response of each service through the gateway, and print the address."""
     routes = {name: service.route for name, service in catalog.ALL.items() if service.route}
     deadline = time.monotonic() + READY_SECONDS
-    base = url()
-    last = "no answer"
+    base, last = asked(), "no answer"
     while time.monotonic() < deadline:
         still_running()
         try:
             answers = {name: answer(base + route) for name, route in routes.items()}
             sample = json.loads(answers["stats"])
             sample["cpu"] + sample["ram"]  # Both are numbers.
-            print(f"ready: {base}", flush=True)
+            print(f"ready: {url()}", flush=True)
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
             last = str(error)

@@ -51,6 +51,11 @@ class Settings(Case):
             with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
                 self.assertEqual(stack.url(), url)
 
+    def test_the_address_that_is_asked_needs_no_name(self):
+        for bind, url in (("", "http://127.0.0.1:3050"), ("::", "http://127.0.0.1:3050"), ("::1", "http://[::1]:3050")):
+            with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
+                self.assertEqual(stack.asked(), url)
+
     def test_a_wrong_listening_address_is_one_sentence(self):
         for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
             with mock.patch.dict(os.environ, {"STATS_LISTEN": wrong}):

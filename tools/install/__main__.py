@@ -40,6 +40,9 @@ def main(arguments: list[str]) -> int:
     if forced_route() not in (None, *ROUTES):
         say(f"RUST_ROUTE is {forced_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
         return 64
+    if os.pathsep in str(toolchain.TOOLS):
+        say(f"{toolchain.TOOLS} would be two entries of PATH: clone into a folder without {os.pathsep!r}")
+        return 64
     end_on_signals()
     try:
         if pending(groups):

@@ -152,7 +152,7 @@ class Job:
         return lines
 
     def _show(self, now: float) -> None:
-        terminal = sys.stderr.isatty()
+        terminal = is_terminal()
         if now - self._shown < (self.TERMINAL_SECONDS if terminal else self.LOG_SECONDS):
             return
         self._shown = now
@@ -166,7 +166,7 @@ class Job:
             say(text)
 
     def _clear(self) -> None:
-        if sys.stderr.isatty():
+        if is_terminal():
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
@@ -202,6 +202,11 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _frame: sys.exit(128 + received))
+
+
+def is_terminal() -> bool:
+    """Whether a line can be written again: the shell of Emacs shows the codes for that as they are."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def say(text: str) -> None:

@@ -64,6 +64,19 @@ class ARun(BareClone):
         self.assertEqual(install.main([]), 64)
         self.assertEqual(len(self.stderr.getvalue().splitlines()), 1)
 
+    def test_a_folder_that_would_be_two_entries_of_path_is_refused(self) -> None:
+        with mock.patch.object(toolchain, "TOOLS", self.place / "a:b" / ".tools"):
+            self.assertEqual(install.main([]), 64)
+        self.assertIn("without ':'", self.stderr.getvalue())
+
+    def test_a_dumb_terminal_gets_whole_lines(self) -> None:
+        for name, codes in (("xterm", True), ("dumb", False)):
+            os.environ["TERM"] = name
+            with mock.patch.object(self.stderr, "isatty", return_value=True), Job.open("x", "x") as job:
+                job.say(name)
+            self.assertEqual("\x1b[K" in self.stderr.getvalue(), codes, name)
+            self.stderr.truncate(0)
+
     def test_a_run_does_not_wait_for_ever_for_another(self) -> None:
         toolchain.TOOLS.mkdir()
         with (toolchain.TOOLS / "lock").open("w", encoding="utf-8") as lock:

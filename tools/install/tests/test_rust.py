@@ -99,7 +99,7 @@ class TheRoute(BareClone):
     def test_rustup_itself_stays_as_it_is(self) -> None:
         self.provide_rustup(toolchains="stable-host (default)")
         self.install_rust()
-        self.assertIn("--no-self-update", self.asked())
+        self.assertIn("--no-self-update", self.calls())
 
     def test_a_forced_route_is_the_only_one_tried(self) -> None:
         os.environ["RUST_ROUTE"] = "debian"

@@ -186,6 +186,13 @@ class Refusals(InACopy):
         git(self.root, "commit", "--quiet", "--message", "hello")
         self.refused("new", "hello", "has this service already")
 
+    def test_a_file_that_a_sparse_clone_leaves_out_is_one_sentence(self) -> None:
+        (self.root / "docs/architecture.md").unlink()
+        code, said = self.make("new", "hello")
+        self.assertEqual((code, len(said.splitlines())), (1, 1))
+        self.assertIn("docs/architecture.md", said)
+        self.assertFalse((self.root / "services/hello").exists())
+
     def test_a_folder_in_the_way_is_kept(self) -> None:
         (self.root / "services/hello").mkdir()
         (self.root / "services/hello/notes").write_text("mine")

@@ -42,6 +42,11 @@ RESERVED = {
     *("unsized", "use", "virtual", "where", "while", "yield"),
     *("aws", "backend", "cargo", "compose", "docker", "drain", "ecs", "log", "preview", "rust"),
     *("no", "null", "off", "on", "yes"),
+    # Prefixes of variables that desktops, shells, languages and GitHub set: the service would refuse them.
+    *("ci", "conda", "dbus", "desktop", "git", "github", "gnome", "gtk", "java", "kde", "lc", "node"),
+    *("qt", "runner", "session", "ssh", "sudo", "term", "virtual", "vscode", "wsl", "xdg"),
+    # Devices of Windows, where a clone could not have such a folder.
+    *("aux", "con", "nul", "prn", *(f"{name}{number}" for name in ("com", "lpt") for number in range(10))),
 }
 # Stages of the Dockerfile that are no services.
 STAGES = re.compile(r"^FROM .* AS (\S+)$", re.MULTILINE)

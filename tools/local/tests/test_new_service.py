@@ -176,6 +176,10 @@ class Refusals(InACopy):
             ("fn", "reserved"),
             # Not a text in YAML.
             *((name, "reserved") for name in ("no", "null", "off", "on", "yes")),
+            # No folder of Windows has these names.
+            *((name, "reserved") for name in ("aux", "con", "nul", "prn", "com1", "lpt9")),
+            # Their settings would begin like variables of desktops, SSH, git and GitHub.
+            *((name, "reserved") for name in ("session", "ssh", "git", "github", "runner", "xdg", "lc", "term")),
             ("stats-2", "its settings would begin like those of stats"),
         ):
             self.refused("new", name, reason)

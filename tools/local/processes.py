@@ -111,7 +111,8 @@ class Processes:
         lines = "100" if from_start else "+1"
         files = [str(self._log(name)) for name in self._names()]
         return subprocess.Popen(
-            ["tail", "--quiet", f"--lines={lines}", "--follow=name", *files],
+            # As BusyBox has them, too.
+            ["tail", "-q", "-n", lines, "-F", *files],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

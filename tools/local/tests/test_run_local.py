@@ -143,6 +143,11 @@ class Pids(Case):
         self.assertEqual(len(children), 4)
         self.assertFalse({child.poll() for child in children} & {None, -signal.SIGKILL})
 
+    def test_logs_are_followed_with_the_options_that_every_tail_has(self):
+        script(self.place / "path" / "tail", 'case "$*" in *--*) exit 1 ;; esac\n')
+        with mock.patch.dict(os.environ, {"PATH": f"{self.place / 'path'}:{os.environ['PATH']}"}):
+            self.assertEqual(processes.Processes(build.RELEASE).stream_logs().wait(10), 0)
+
     def test_processes_end_although_their_files_are_gone(self):
         system = self.started()
         shutil.rmtree(self.place / "run")

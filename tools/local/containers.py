@@ -26,7 +26,9 @@ class Containers:
             files.append("docker-compose.dev.yaml")
         self.command = [*compose, *(part for file in files for part in ("--file", file))]
         self.scale = ["--scale", f"{SCALED}={scale()}"]
-        self.environment = {**os.environ, "TAG": self.tag, **for_compose()}
+        # Whatever `.env` has for published images: those that are packed here.
+        own = {"TAG": self.tag, "IMAGES": "system-stats", "PULL_POLICY": "never"}
+        self.environment = {**os.environ, **own, **for_compose()}
 
     def check_ports(self) -> None:
         if not self.is_running():

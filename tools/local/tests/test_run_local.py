@@ -16,7 +16,7 @@ from tools.build import build
 from tools.common import catalog, toolchain
 from tools.common.files import script
 from tools.common.tests.case import Case
-from tools.local import processes, run_local, service_files, stack
+from tools.local import containers, processes, run_local, service_files, stack
 
 
 class Settings(Case):
@@ -113,6 +113,13 @@ class Scale(unittest.TestCase):
             routes = running._upstreams()["GATEWAY_ROUTES"].split("; ")
         own = running.listen["stats"]
         self.assertEqual(routes, [f"/stats {own},127.0.0.1:2,127.0.0.1:3 check=/healthz", "/mine mine:1"])
+
+
+class Engines(unittest.TestCase):
+    def test_the_images_are_those_that_are_packed_here(self):
+        """A file `.env` may name published ones, and what the environment has comes before it."""
+        environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
+        self.assertEqual([environment[name] for name in ("IMAGES", "PULL_POLICY")], ["system-stats", "never"])
 
 
 class Pids(Case):

@@ -122,6 +122,12 @@ def engine() -> str | None:
     return answer(["docker", "version", "--format", "{{.Server.Version}}"]) or None
 
 
+def distant_engine() -> str | None:
+    """The address of an engine on another machine, which publishes ports there and mounts its own folders."""
+    address = answer(["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]) or ""
+    return address if re.match(r"ssh:|tcp://(?!localhost|127\.|\[::1)", address) else None
+
+
 def browser(name: str = "chromium") -> str | None:
     """The `chromium` or `firefox` that the installer found or installed, or None."""
     try:

@@ -47,9 +47,10 @@ class Containers:
     def wait_until_ready(self) -> None:
         try:
             wait_until_ready(lambda: None)
-        except StackError:
+        except StackError as error:
             self.print_logs()
-            raise
+            hint = "if the Docker engine is outside of this machine or container, set STACK=processes"
+            raise StackError(f"{error}; {hint}") from None
 
     def down(self) -> None:
         print("stack: stopping the containers", flush=True)

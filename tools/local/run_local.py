@@ -62,7 +62,8 @@ def choose(profile: str) -> Containers | Processes:
         raise StackError(f"STACK is {requested!r}, but must be containers or processes")
     url()
     engine = toolchain.engine() if requested != "processes" else None
-    compose = toolchain.compose() if engine else None
+    elsewhere = toolchain.distant_engine() if engine and not requested else None
+    compose = toolchain.compose() if engine and not elsewhere else None
     if compose:
         print(f"stack: containers (Docker engine {engine})", flush=True)
         check_settings("containers")
@@ -70,7 +71,9 @@ def choose(profile: str) -> Containers | Processes:
     missing = "Compose of version 2 or later" if engine else "a Docker engine"
     if requested == "containers":
         raise StackError(f"STACK is containers, but there is no sign of {missing}")
-    if not requested:
+    if elsewhere:
+        print(f"stack: the Docker engine is on another machine ({elsewhere}): ", end="")
+    elif not requested:
         print(f"stack: there is no sign of {missing}: ", end="")
     else:
         print("stack: ", end="")

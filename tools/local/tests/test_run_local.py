@@ -121,6 +121,39 @@ class Engines(unittest.TestCase):
         environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
         self.assertEqual([environment[name] for name in ("IMAGES", "PULL_POLICY")], ["system-stats", "never"])
 
+    def chosen(self, endpoint, wanted=""):
+        with (
+            mock.patch.object(toolchain, "engine", return_value="28"),
+            mock.patch.object(toolchain, "compose", return_value=["docker", "compose"]),
+            mock.patch.object(toolchain, "answer", return_value=endpoint),
+            mock.patch.dict(os.environ, {"STACK": wanted}),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            return type(run_local.choose(build.RELEASE)).__name__, said.getvalue()
+
+    def test_an_engine_on_another_machine_does_not_see_the_page_and_publishes_elsewhere(self):
+        for endpoint, expected in (
+            ("unix:///run/user/1000/docker.sock", "Containers"),
+            ("tcp://localhost:2375", "Containers"),
+            ("tcp://127.0.0.1:2375", "Containers"),
+            ("tcp://[::1]:2375", "Containers"),
+            (None, "Containers"),
+            ("tcp://docker:2376", "Processes"),
+            ("ssh://user@server", "Processes"),
+        ):
+            self.assertEqual(self.chosen(endpoint)[0], expected, endpoint)
+        self.assertIn("ssh://user@server", self.chosen("ssh://user@server")[1])
+        self.assertEqual(self.chosen("ssh://user@server", "containers")[0], "Containers")
+
+    def test_containers_that_do_not_answer_may_be_elsewhere(self):
+        system = containers.Containers(build.RELEASE, ["docker", "compose"])
+        with (
+            mock.patch.object(containers, "wait_until_ready", side_effect=stack.StackError("no real answer")),
+            mock.patch.object(system, "tell_why"),
+            self.assertRaisesRegex(stack.StackError, "no real answer.*STACK=processes"),
+        ):
+            system.wait_until_ready()
+
 
 class Pids(Case):
     def setUp(self):

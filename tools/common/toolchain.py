@@ -29,6 +29,7 @@ PYTHON = TOOLS / "python"
 DEBIAN = TOOLS / "debian"
 CHANNEL = versions.rust_channel(ROOT)
 WASM_TARGET = "wasm32-unknown-unknown"
+MUSL_TARGETS = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
 # A panic becomes one trap; with the std of page_std.py nothing is left of its message.
 PAGE_FLAGS = ("-Zunstable-options", "-Cpanic=immediate-abort")
 # Where Cargo works on the small page: its flags must not make the other programs' crates be

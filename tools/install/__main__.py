@@ -40,6 +40,9 @@ def main(arguments: list[str]) -> int:
     if forced_route() not in (None, *ROUTES):
         say(f"RUST_ROUTE is {forced_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
         return 64
+    if toolchain.musl_target() not in toolchain.MUSL_TARGETS and not {"deploy", "browser"}.issuperset(groups):
+        say(f"{toolchain.musl_target()} is not supported: there are {' and '.join(toolchain.MUSL_TARGETS)}")
+        return 64
     if os.pathsep in str(toolchain.TOOLS):
         say(f"{toolchain.TOOLS} would be two entries of PATH: clone into a folder without {os.pathsep!r}")
         return 64

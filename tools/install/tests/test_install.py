@@ -64,6 +64,12 @@ class ARun(BareClone):
         self.assertEqual(install.main([]), 64)
         self.assertEqual(len(self.stderr.getvalue().splitlines()), 1)
 
+    def test_another_processor_is_refused_before_anything_is_downloaded(self) -> None:
+        os.environ["ARCHITECTURE"] = "armv7l"
+        with mock.patch.object(install, "pending", side_effect=AssertionError("it begins")):
+            self.assertEqual(install.main(["dev"]), 64)
+        self.assertIn("armv7l-unknown-linux-musl", self.stderr.getvalue())
+
     def test_a_folder_that_would_be_two_entries_of_path_is_refused(self) -> None:
         with mock.patch.object(toolchain, "TOOLS", self.place / "a:b" / ".tools"):
             self.assertEqual(install.main([]), 64)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tools.build import build
@@ -31,6 +33,8 @@ from tools.local.stack import (
 STATE = ROOT / ".run"
 # Longer than DRAIN_SECONDS, as in docker-compose.yaml.
 STOP_SECONDS = 15
+# Only there may a handler of signals be set.
+MAIN = threading.main_thread()
 
 
 class Processes:
@@ -146,7 +150,7 @@ class Processes:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
                 environment["FRONTEND_PAGE_FOLDER"] = str(build.PAGE / "dist")
-        with self._log(name).open("wb") as log:
+        with self._log(name).open("wb") as log, undisturbed():
             # A session of its own: Ctrl-C on the terminal is for this script, which stops the
             # services in order.
             child = subprocess.Popen(
@@ -157,8 +161,8 @@ class Processes:
                 stderr=log,
                 start_new_session=True,
             )
-        self.children[name] = child
-        self._pid_file(name).write_text(f"{child.pid} {_start_time(child.pid)}\n")
+            self.children[name] = child
+            self._pid_file(name).write_text(f"{child.pid} {_start_time(child.pid)}\n")
 
     def _upstreams(self) -> dict[str, str]:
         """The gateway's settings for the addresses of the services, unless the environment has others."""
@@ -211,6 +215,24 @@ class Processes:
     @staticmethod
     def _pid_file(name: str) -> Path:
         return STATE / f"{name}.pid"
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Delays Ctrl-C and the like until a started process is recorded, so that it can be stopped."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is MAIN else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda got, _frame: received.append(got))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _signal(name: str, pid: int, number: signal.Signals) -> None:

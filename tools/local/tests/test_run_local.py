@@ -200,6 +200,24 @@ class Pids(Case):
             system.restart("frontend")
         self.ends(system)
 
+    def test_ctrl_c_during_a_start_leaves_no_process_that_nothing_knows(self):
+        with mock.patch.dict(os.environ, {"SCALE": "1"}):
+            system = processes.Processes(build.RELEASE)
+        start, started = subprocess.Popen, []
+
+        def interrupted(*arguments, **options):
+            started.append(start(*arguments, **options))
+            signal.raise_signal(signal.SIGINT)
+            return started[0]
+
+        with mock.patch.object(subprocess, "Popen", interrupted), self.assertRaises(KeyboardInterrupt):
+            system.start()
+        self.addCleanup(lambda: started[0].kill() or started[0].wait())
+        self.assertEqual([*system.children.values()], started)
+        with contextlib.redirect_stdout(io.StringIO()):
+            system.down()
+        self.assertIsNotNone(started[0].poll())
+
     def test_processes_of_another_user_are_one_sentence(self):
         system = self.started()
         with mock.patch.object(os, "kill", side_effect=PermissionError):

@@ -140,7 +140,9 @@ def steps(groups: list[str]) -> list[Step]:
         return [lists, *build, *check, *test, *deploy, *rehearsal]
     # A picture needs a browser and Playwright, and no compiler.
     looking = [step for step in [*build, *test] if step.name in ("python", "python-test", "browser")]
-    chosen = {"dev": dev, "build": build, "check": check, "deploy": deploy, "browser": looking, "fuzz": fuzz}
+    # cargo-deny is compiled where its release cannot be downloaded, and asks Cargo.
+    cargo = [step for step in dev if step.name in ("compiler", "python") or step.name.startswith("rust-")]
+    chosen = {"dev": dev, "build": build, "check": [*cargo, *check], "deploy": deploy, "browser": looking, "fuzz": fuzz}
     selected = [step for group, steps in chosen.items() if group in groups for step in steps]
     return list({step.name: step for step in [lists, *selected]}.values())
 

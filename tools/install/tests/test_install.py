@@ -120,6 +120,13 @@ class AnEnvironment(BareClone):
 
 
 class TheSteps(BareClone):
+    def test_the_checks_bring_the_cargo_that_they_ask(self) -> None:
+        names = [each.name for each in install.steps(["check"])]
+        rust = names.index(f"rust-{toolchain.musl_target()}")
+        self.assertLess(rust, names.index("deny"))
+        self.assertEqual(len(names), len(set(names)))
+        self.assertNotIn("trunk", names)
+
     def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:
         """Compose lives beside other packages of Python, whose folder is cleared when one changes."""
         place = toolchain.PYTHON / "bin" / "docker-compose"

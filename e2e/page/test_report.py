@@ -159,6 +159,19 @@ def test_names_are_text_in_the_file(opened, backend, saved):
     assert file.title() == path.name
 
 
+def test_a_style_sheet_of_an_extension_does_not_hold_a_file_back(opened, saved):
+    page = opened(bypass_csp=True)
+    css = {"content_type": "text/css", "body": ".figure { color: rebeccapurple }"}
+    page.route("https://extension.example/*", lambda route: route.fulfill(**css))
+    page.evaluate("""() => new Promise((done) => {
+      const link = document.createElement("link");
+      Object.assign(link, { rel: "stylesheet", href: "https://extension.example/a.css", onload: done });
+      document.head.append(link); })""")
+    file, path = saved(page)
+    assert "rebeccapurple" not in path.read_text(encoding="utf-8")
+    assert file.locator(".tiles").evaluate("(box) => getComputedStyle(box).display") == "grid"
+
+
 def test_range_tables_and_units_are_those_of_the_page(opened, backend, saved):
     page = opened("/#range=1h")
     page.wait_for_selector('[data-panel="load"] path.line[d^="M"]', state="attached")

@@ -29,5 +29,15 @@ def test_what_is_shown_can_be_taken_away(chromium, opened):
 def test_the_figures_can_be_copied(opened):
     page = opened(permissions=["clipboard-read", "clipboard-write"])
     button(page, "copy-json").click()
-    page.wait_for_timeout(300)
+    page.get_by_role("button", name="Copied", exact=True).wait_for()
     assert json.loads(page.evaluate("navigator.clipboard.readText()"))
+    page.get_by_role("button", name="Copy", exact=True).wait_for()
+
+
+def test_figures_that_a_browser_does_not_copy_are_saved(chromium, opened):
+    page = opened(accept_downloads=True)
+    page.evaluate("() => void (navigator.clipboard.writeText = () => Promise.reject(new Error('denied')))")
+    with page.expect_download() as download:
+        button(page, "copy-json").click()
+    assert download.value.suggested_filename.endswith(".json")
+    assert page.get_by_role("button", name="Copied").count() == 0

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import eventually
 from dashboard import (
     SIZES,
     TILES,
@@ -31,6 +32,25 @@ def test_it_fits_every_screen(opened, backend, scheme, size):
         # The page uses most of a wall screen.
         assert page.locator("main").bounding_box()["width"] > 0.6 * width
     picture(page, f"{scheme}-{width}")
+
+
+def test_two_fingers_enlarge_a_chart(chromium, opened):
+    page = opened(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    box = plot(page, "cpu")
+    box.scroll_into_view_if_needed()
+    edges = box.bounding_box()
+    x, y = edges["x"] + edges["width"] / 2, edges["y"] + edges["height"] / 2
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        fingers = [{"x": x + place, "y": y, "id": number} for number, place in enumerate(places)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    touch("touchStart", -20, 20)
+    for distance in range(25, 120, 8):
+        touch("touchMove", -distance, distance)
+    touch("touchEnd")
+    eventually(lambda: page.evaluate("visualViewport.scale") > 1.5)
 
 
 def test_paper_is_white_and_has_no_buttons(chromium, opened):

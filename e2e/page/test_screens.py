@@ -53,6 +53,15 @@ def test_two_fingers_enlarge_a_chart(chromium, opened):
     eventually(lambda: page.evaluate("visualViewport.scale") > 1.5)
 
 
+def test_fields_and_buttons_are_large_enough_for_a_finger(chromium, opened):
+    page = opened(viewport={"width": 320, "height": 640}, is_mobile=True, has_touch=True)
+    button(page, "settings").click()
+    sizes = page.locator("input").evaluate_all("(all) => all.map((one) => parseFloat(getComputedStyle(one).fontSize))")
+    assert len(sizes) == 12 and min(sizes) >= 16
+    assert page.locator("details.settings .sheet").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    assert button(page, "table-cpu").bounding_box()["height"] >= 30
+
+
 def test_paper_is_white_and_has_no_buttons(chromium, opened):
     page = opened(color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")

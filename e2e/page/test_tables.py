@@ -204,6 +204,18 @@ def test_escape_and_a_click_elsewhere_close_the_settings(opened):
     assert page.locator("details[open]").count() == 0
 
 
+def test_one_sheet_is_open_and_escape_closes_it(opened, backend):
+    alert = {"subject": "filesystem", "state": "warning", "value": 91.0, "unit": "percent"}
+    alerts = [{**alert, "target": mount} for mount in ("/a", "/b", "/c")]
+    backend.scene.change = lambda sample: {**sample, "state": "warning", "alerts": alerts}
+    page = opened()
+    for name in ("others", "settings"):
+        page.locator(f"details.{name} summary").click()
+        assert page.locator("details[open]").count() == 1, name
+    page.keyboard.press("Escape")
+    assert page.locator("details[open]").count() == 0
+
+
 def test_the_page_is_not_for_translators(opened):
     """A translation replaces text nodes, which would never change again."""
     page = opened()

@@ -6,7 +6,7 @@ use crate::panels::TILES;
 use crate::preferences::{RANGES, ViewState};
 use crate::state::Dashboard;
 
-const CONTROLS: &str = r#"<div class="controls"><nav class="ranges" aria-label="Time">{}</nav>{}<details class="settings" data-testid="settings"><summary>Settings</summary><div class="sheet"><div class="row">{}{}{}</div>{}<div class="row">{}{}{}{}</div></div></details></div>"#;
+const CONTROLS: &str = r#"<div class="controls"><nav class="ranges" aria-label="Time">{}</nav>{}<details class="settings" name="sheet" data-testid="settings"><summary>Settings</summary><div class="sheet"><div class="row">{}{}{}</div>{}<div class="row">{}{}{}{}</div></div></details></div>"#;
 
 /// Renders the bar above the charts.
 pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {

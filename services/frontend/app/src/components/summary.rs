@@ -61,7 +61,7 @@ fn others(page: &mut Page, dashboard: &Dashboard, format: Format) {
     }
     page.list(begin);
     page.fill(
-        r#"<details class="others" data-testid="others"><summary>{}</summary><ul class="sheet">{}</ul></details>"#,
+        r#"<details class="others" name="sheet" data-testid="others"><summary>{}</summary><ul class="sheet">{}</ul></details>"#,
     );
 }
 

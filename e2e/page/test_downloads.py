@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree
 
 from dashboard import backend, button, frontend, opened
@@ -32,6 +33,15 @@ def test_the_figures_can_be_copied(opened):
     page.get_by_role("button", name="Copied", exact=True).wait_for()
     assert json.loads(page.evaluate("navigator.clipboard.readText()"))
     page.get_by_role("button", name="Copy", exact=True).wait_for()
+
+
+def test_texts_that_are_selected_are_copied_with_their_spaces(opened):
+    page = opened()
+    selected = "() => { getSelection().selectAllChildren(document.body); return getSelection().toString(); }"
+    text = page.evaluate(selected)
+    # A double click selects the instance as a word.
+    assert re.search(r"\s0123456789abcdef\s+up\s", text), text
+    assert re.search(r"5\smin\s1[.,]50\s+15\smin\s0[.,]75", text), text
 
 
 def test_figures_that_a_browser_does_not_copy_are_saved(chromium, opened):

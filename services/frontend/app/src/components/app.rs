@@ -84,7 +84,7 @@ impl Component for App {
 const PAGE: &str = r#"<div class="page" data-state=? data-sequence=? data-theme=? data-kiosk=?><header class="top"><h1>System stats</h1>{}<p class="scope" data-testid="scope" title=?>{}</p>{}</header><main>{}<section class="tiles" aria-label="Now">{}</section>{}</main><footer><p>{}</p><a href=?>Raw figures</a></footer></div>"#;
 
 const INSTANCE: &str =
-    r#"Instance <code data-testid="instance">{}</code><span class="uptime">{}</span>"#;
+    r#"Instance <code data-testid="instance">{}</code> <span class="uptime">{}</span>"#;
 
 const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}</div>"#;
 

@@ -86,7 +86,8 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, index: usize, format:
     }
     for part in words {
         page.put(part);
-        page.fill(r#"<span class="part">{}</span>"#);
+        // A copied text needs the space.
+        page.fill(r#"<span class="part">{}</span> "#);
     }
     page.list(begin);
     let line = draw(&ChartInput {

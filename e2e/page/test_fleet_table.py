@@ -159,6 +159,18 @@ def test_only_rows_in_the_window_are_elements(fleets, opened):
     assert abs(height - 1000 * one) < 4
 
 
+def test_a_changed_height_of_the_window_moves_no_row(fleets, opened):
+    """A phone changes it whenever the bar of its browser appears."""
+    page = opened(fleets(*(host(number) for number in range(400))), viewport={"width": 390, "height": 664})
+    page.evaluate("scrollTo(0, 6000)")
+    until(page, "document.querySelector('tr[data-key]').ariaRowIndex > 30")
+    for height in (720, 664):
+        page.set_viewport_size({"width": 390, "height": height})
+        until(page, f"innerHeight === {height}")
+        settled(page)
+        assert page.evaluate("scrollY") == 6000
+
+
 def test_hostile_blocks_are_text_and_bounded(fleets, opened):
     evil = "<img src=x onerror=window.hit=1>"
     labels = {f"k{number}": "x" * 10_000 for number in range(50)}

@@ -241,8 +241,12 @@ impl FleetController {
                 }
             }
             "resize" => {
+                // A phone resizes the viewport whenever the bar of its browser appears. The rows
+                // keep their place unless their height has changed.
+                let row = self.element("[data-key]");
+                let height = row.map_or(0.0, |row| row.get_bounding_client_rect().height());
                 let (first, count, _) = self.rows.get();
-                self.rows.set((first, count, 0.0));
+                self.rows.set((first, count, height));
                 self.update();
                 self.update_viewport();
             }

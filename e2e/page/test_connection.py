@@ -253,6 +253,19 @@ def test_an_open_page_notices_a_new_version(opened, backend):
     page.get_by_role("button", name="New version").wait_for()
 
 
+def test_a_wall_display_reloads_itself_for_a_new_version(opened, backend):
+    page = opened("/?kiosk")
+    page.route(
+        re.compile(r"/$"),
+        lambda route: route.fulfill(
+            body='<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
+        ),
+    )
+    backend.restart("fedcba9876543210")
+    eventually(lambda: backend.asked.count("/?kiosk") == 2)
+    wait_until_live(page)
+
+
 def test_the_reason_of_a_lost_connection_is_shown(opened, backend):
     page = opened(trouble=True)
     backend.scene.is_down = True

@@ -128,6 +128,10 @@ impl Controller {
                 && contains(&text, "backend-service-url")
                 && !contains(&text, &own)
             {
+                // A wall display has no viewer who would press the button.
+                if self.element("[data-kiosk]").is_some() {
+                    return self.press("reload".to_owned());
+                }
                 self.apply(Event::Outdated);
             }
             return;

@@ -22,6 +22,8 @@ def test_the_theme_is_the_viewers_and_survives_a_reload(opened):
             break
     assert page.evaluate(theme) == "dark"
     eventually(lambda: page.evaluate(ground) != light)
+    # Safari colors its bar like the page, unless the page has a color for it by the system's theme.
+    assert page.locator("meta[name=theme-color]").count() == 0
     page.reload()
     wait_until_live(page)
     assert page.evaluate(theme) == "dark"

@@ -115,6 +115,17 @@ def test_a_link_carries_the_view(opened, backend):
     )
 
 
+def test_a_panel_that_is_small_again_stays_in_the_viewport(opened):
+    page = opened(viewport={"width": 1280, "height": 800})
+    link = panel(page, "disk").locator("h2 a")
+    link.focus()
+    for count in (1, 0):
+        page.keyboard.press("Enter")
+        eventually(lambda count=count: page.locator("[data-focus]").count() == count)
+        settled(page)
+        assert 0 <= link.bounding_box()["y"] < 800
+
+
 def test_an_empty_history_is_no_fault(opened, backend):
     backend.scene.change_history = lambda history: {**history, "time_unix_ms": [], "series": {}}
     page = opened()

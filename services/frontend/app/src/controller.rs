@@ -406,10 +406,12 @@ impl Controller {
         context.put_image_data(&image, 0.0, 0.0).ok()
     }
 
-    /// Scrolls to the panel that the address names, once per address.
+    /// Scrolls to the panel that the address names, once per address. A panel that is no longer
+    /// named leaves the top of the page, with the focus in it.
     pub(crate) fn scroll_to_panel(&self, is_first: bool) {
         if (self.needs_scroll.replace(false) || is_first)
-            && let Some(panel) = self.element("[data-focus]")
+            && let Some(panel) =
+                self.element("[data-focus]").or_else(|| self.element(".panel:has(:focus)"))
         {
             panel.scroll_into_view();
         }

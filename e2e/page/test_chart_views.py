@@ -156,5 +156,7 @@ def test_behind_every_chart_is_a_table(opened, name):
     table.wait_for(state="visible")
     assert table.locator("tr").count() > 5
     assert table.locator("th").count() >= 2
+    # A screen reader reads the time of a row before each of its values.
+    assert table.locator("tbody tr").count() == table.locator("tbody th[scope=row]").count()
     button(page, f"table-{name}").click()
     table.wait_for(state="hidden")

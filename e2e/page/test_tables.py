@@ -31,7 +31,7 @@ def many_interfaces(sample):
 
 
 def names(page, name):
-    return panel(page, name).locator(".things tbody td:first-child").all_inner_texts()
+    return panel(page, name).locator(".things tbody th:first-child").all_inner_texts()
 
 
 def test_the_busiest_of_300_interfaces_is_first_and_the_others_are_searched(opened, backend):

@@ -123,7 +123,7 @@ pub(super) fn events(page: &mut Page, dashboard: &Dashboard) {
     for annotation in dashboard.annotations.iter().rev().take(MAX_EVENTS) {
         page.put(full_text(annotation.time_ms));
         page.put(annotation.text.clone());
-        page.fill(r#"<tr><td class="name">{}</td><td class="name">{}</td></tr>"#);
+        page.fill(r#"<tr><th scope="row" class="name">{}</th><td class="name">{}</td></tr>"#);
     }
     page.list(begin);
     table::end(page);

@@ -53,7 +53,7 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, index: usize, format:
             if column.unit == Unit::Text {
                 page.put(content.clone());
                 page.put(content);
-                page.fill(r#"<td class="name" title=?>{}</td>"#);
+                page.fill(r#"<th scope="row" class="name" title=?>{}</th>"#);
                 continue;
             }
             match cell {
@@ -104,7 +104,7 @@ pub(super) fn chart_table(
             page.fill("<td>{}</td>");
         }
         page.list(begin);
-        page.fill(r#"<tr><td class="name">{}</td>{}</tr>"#);
+        page.fill(r#"<tr><th scope="row" class="name">{}</th>{}</tr>"#);
     };
     for (side, name) in ["Minimum", "Mean", "Maximum"].into_iter().enumerate() {
         line(name.to_owned(), &mut totals.iter().map(|total| total[side]));

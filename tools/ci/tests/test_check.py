@@ -66,6 +66,7 @@ class Arrows(Case):
         (message,) = self.broken()
         self.assertTrue(message.startswith("crates/http/src: crate has a cycle"))
 
+
 @unittest.skipUnless(UV.exists(), "uv is not installed")
 class PythonLock(Case):
     def test_it_does_not_depend_on_the_index_of_the_user(self):

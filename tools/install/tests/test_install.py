@@ -123,7 +123,7 @@ class TheSteps(BareClone):
     def test_the_checks_bring_the_cargo_that_they_ask(self) -> None:
         names = [each.name for each in install.steps(["check"])]
         rust = names.index(f"rust-{toolchain.musl_target()}")
-        self.assertLess(rust, names.index("deny"))
+        self.assertLess(rust, names.index("cargo-deny"))
         self.assertEqual(len(names), len(set(names)))
         self.assertNotIn("trunk", names)
 

@@ -149,7 +149,7 @@ class Engines(unittest.TestCase):
         system = containers.Containers(build.RELEASE, ["docker", "compose"])
         with (
             mock.patch.object(containers, "wait_until_ready", side_effect=stack.StackError("no real answer")),
-            mock.patch.object(system, "tell_why"),
+            mock.patch.object(system, "print_logs"),
             self.assertRaisesRegex(stack.StackError, "no real answer.*STACK=processes"),
         ):
             system.wait_until_ready()

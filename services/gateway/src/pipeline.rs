@@ -81,7 +81,7 @@ async fn answer<D: Downstream>(
     if let Some(pending_refill) = request_context.refill.take() {
         tokio::spawn(refill(*pending_refill));
     }
-    let UpstreamRequest { head: text, protocol, permit } = match decision {
+    let UpstreamRequest { head: text, protocol, mut permit } = match decision {
         Decision::Respond(reply) => {
             skip_body(request_context, &head, client, timer).await;
             return Ok(respond(request_context, reply, client, timer).await);
@@ -131,14 +131,19 @@ async fn answer<D: Downstream>(
             return Ok(respond(request_context, reply, client, timer).await);
         }
     };
-    let permit = match stream_permit(request_context, &upstream_response, permit) {
-        Ok(permit) => permit,
-        Err(problem) => {
-            drop(upstream_response);
-            let reply = request_context.reject_with(&problem);
-            return Ok(respond(request_context, reply, client, timer).await);
-        }
-    };
+    // A request that lists the media type in `Accept` has a permit already; many clients do not list it.
+    if permit.is_none() && upstream_response.is_event_stream() {
+        permit = match request_context.stream_permit() {
+            Ok(permit) => permit,
+            Err(problem) => {
+                drop(upstream_response);
+                // The cache must know that there is no response to store.
+                request_context.fill = None;
+                let reply = request_context.reject_with(&problem);
+                return Ok(respond(request_context, reply, client, timer).await);
+            }
+        };
+    }
     let is_event_stream = client.can_tunnel()
         && head.version == Version::HTTP_11
         && head.method == Method::GET
@@ -173,24 +178,6 @@ async fn answer<D: Downstream>(
         return Ok(respond(request_context, reply, client, timer).await);
     }
     Ok(end)
-}
-
-/// Permit for the response if it is an event stream. A request that lists the media type in `Accept`
-/// has one already; many clients do not list it.
-fn stream_permit(
-    request_context: &mut RequestContext,
-    upstream_response: &UpstreamResponse,
-    permit: Option<Permit>,
-) -> Result<Option<Permit>, Problem> {
-    if permit.is_some() || !upstream_response.is_event_stream() {
-        return Ok(permit);
-    }
-    let permit = request_context.stream_permit();
-    if permit.is_err() {
-        // The cache must know that there is no response to store.
-        request_context.fill = None;
-    }
-    permit
 }
 
 /// Reads the body, or its beginning.

@@ -141,19 +141,25 @@ impl Connection {
         self.read_buffer.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
     }
 
+    /// Takes a request head that is complete; its end is not in the first `seen` bytes.
+    pub(crate) fn take_head(&mut self, seen: usize) -> Result<Option<Bytes>, Refused> {
+        let Some(end) = parse::end_of_head(&self.read_buffer, seen)? else { return Ok(None) };
+        // A split-off part shares its memory with the rest.
+        let is_all = end == self.read_buffer.len();
+        let head = if is_all {
+            std::mem::take(&mut self.read_buffer)
+        } else {
+            self.read_buffer.split_to(end)
+        };
+        Ok(Some(head.freeze()))
+    }
+
     /// Reads a complete request head.
     pub(crate) async fn head(&mut self) -> Result<Bytes, ReadError> {
         let mut seen = 0;
         loop {
-            if let Some(end) = parse::end_of_head(&self.read_buffer, seen)? {
-                // A split-off part shares its memory with the rest.
-                let is_all = end == self.read_buffer.len();
-                let head = if is_all {
-                    std::mem::take(&mut self.read_buffer)
-                } else {
-                    self.read_buffer.split_to(end)
-                };
-                return Ok(head.freeze());
+            if let Some(head) = self.take_head(seen)? {
+                return Ok(head);
             }
             seen = self.read_buffer.len();
             match poll_fn(|context| self.poll_more(context)).await {

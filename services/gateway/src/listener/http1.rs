@@ -214,15 +214,18 @@ impl ConnectionHandler {
     async fn head(
         &self,
         client: &mut Connection,
-        closing: Pin<&mut impl Future<Output = ()>>,
+        mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Bytes, ReadError> {
         let mut head = pin!(client.head());
-        tokio::select! {
-            biased;
-            read = &mut head => return read,
-            () = closing => {}
+        let read = poll_fn(|context| match head.as_mut().poll(context) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => closing.as_mut().poll(context).map(|()| None),
+        });
+        match read.await {
+            Some(read) => read,
+            None if self.gateway.is_closing() => head.await,
+            None => Err(ReadError::Replaced),
         }
-        if self.gateway.is_closing() { head.await } else { Err(ReadError::Replaced) }
     }
 
     /// Closes a connection after a response. Meanwhile it may close at once for a new one.
@@ -256,7 +259,12 @@ impl ConnectionHandler {
         entry: &Entry,
         mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> ConnectionState {
-        let read = timer.within(HEAD_TIME, self.head(client, closing.as_mut())).await;
+        // Most heads arrive in one piece.
+        let read = match client.take_head(0) {
+            Ok(Some(head)) => Some(Ok(head)),
+            Ok(None) => timer.within(HEAD_TIME, self.head(client, closing.as_mut())).await,
+            Err(refused) => Some(Err(refused.into())),
+        };
         entry.set_active();
         let bytes = match read {
             Some(Ok(bytes)) => bytes,

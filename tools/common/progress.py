@@ -44,7 +44,8 @@ def output(command: list[str], seconds: int, *, with_errors: bool = False) -> st
             env=toolchain.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if with_errors else None,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=seconds,
         )
     except subprocess.TimeoutExpired:

@@ -135,9 +135,12 @@ async fn answer<D: Downstream>(
     if permit.is_none() && upstream_response.is_event_stream() {
         permit = match request_context.stream_permit() {
             Ok(permit) => permit,
+            // The request has taken effect, and 429 would invite the client to repeat it.
+            Err(_) if !head.method.is_safe() => None,
             Err(problem) => {
-                drop(upstream_response);
+                let UpstreamResponse { status, fields, .. } = upstream_response;
                 // The cache must know that there is no response to store.
+                drop(request_context.on_response_head(status, &fields));
                 request_context.fill = None;
                 let reply = request_context.reject_with(&problem);
                 return Ok(respond(request_context, reply, client, timer).await);

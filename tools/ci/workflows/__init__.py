@@ -62,8 +62,14 @@ def needs(job: dict) -> list[str]:
 
 
 def ancestors(jobs: dict[str, dict], name: str) -> set[str]:
-    direct = {other for other in needs(jobs[name]) if other in jobs}
-    return direct.union(*(ancestors(jobs, other) for other in direct))
+    found: set[str] = set()
+    rest = list(needs(jobs[name]))
+    while rest:
+        other = rest.pop()
+        if other in jobs and other not in found:
+            found.add(other)
+            rest += needs(jobs[other])
+    return found
 
 
 def run_order(jobs: dict[str, dict]) -> list[str]:

@@ -221,7 +221,7 @@ impl Fill {
             let capacity = length.max(2 * storing.body.capacity()).max(FIRST_BYTES).min(most);
             let more = capacity - storing.body.capacity();
             if !storing.transfer_permit.grow(more) || !self.inner.grow(&mut storing.permit, more) {
-                return self.give_up(Refusal::TooLarge, now);
+                return self.give_up(Refusal::NoMemory, now);
             }
             storing.body.reserve_exact(capacity - storing.body.len());
         }
@@ -295,7 +295,7 @@ impl Fill {
         if !transfer_permit.grow(bytes)
             || !self.inner.grow(&mut permit, overhead + head.bytes() + bytes)
         {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::NoMemory);
         }
         self.state = State::Storing(Box::new(Storing {
             head,
@@ -363,7 +363,7 @@ impl Fill {
         self.begin_flight(&class, now)?;
         let mut permit = self.inner.memory.permit();
         if !self.inner.grow(&mut permit, self.key.slot_bytes(&class) + fresh.bytes()) {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::NoMemory);
         }
         self.store(fresh.clone(), &vary, &class, permit, now);
         Ok(())

@@ -49,8 +49,10 @@ pub(crate) enum Refusal {
     /// The end of the body cannot be distinguished from a broken connection, or its length is
     /// invalid.
     Framing,
-    /// Larger than the limit for an entry, or than the available memory.
+    /// Larger than the limit for an entry.
     TooLarge,
+    /// Larger than the available memory.
+    NoMemory,
     /// Another request stores the same response, or the target was invalidated.
     Superseded,
     /// The target has too many variants that are in use.
@@ -190,7 +192,10 @@ fn is_for_one_request(status: StatusCode) -> bool {
 /// as well, but they may also mean that the resource is no longer public, and the price is one fetch.
 pub(super) fn shows_outdated(status: StatusCode, refusal: Refusal) -> bool {
     matches!(status.as_u16(), 200..=399 | 401 | 403 | 404 | 410 | 451)
-        && !matches!(refusal, Refusal::Superseded | Refusal::Cookie | Refusal::Authorization)
+        && !matches!(
+            refusal,
+            Refusal::Superseded | Refusal::Cookie | Refusal::Authorization | Refusal::NoMemory
+        )
 }
 
 /// Whether the status is known, for `must-understand` (RFC 9111, section 5.2.2.3).

@@ -141,6 +141,8 @@ impl Session {
                 }
                 () = &mut closing, if !is_closing => is_closing = true,
                 () = entry.close_requested(), if streams.is_empty() && !is_closing => {
+                    // At once: during a graceful shutdown, more connections would be closed.
+                    connection.abrupt_shutdown(Reason::NO_ERROR);
                     is_closing = true;
                 }
                 () = &mut idle, if streams.is_empty() => {

@@ -242,7 +242,9 @@ pub(crate) async fn send_request(
             Err(failure) => (failure, upload.can_be_replayed()),
         };
         attempts.lease = Some(lease);
-        call.failures.add();
+        if failure != Failure::Resources {
+            call.failures.add();
+        }
         attempts.fail(failure);
         if !(may_replay && attempts.may_retry(pool)) {
             return Err(UpstreamError::Problem(failure.problem(route)));

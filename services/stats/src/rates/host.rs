@@ -19,6 +19,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// is accounted for late, but not by an hour.
 const MAX_LATE_TICKS: u64 = 60 * 60 * 100;
 
+/// Idle time of ages, which some versions of lxcfs report: 10,000 processors have less in a century.
+const IMPLAUSIBLE_TICKS: u64 = 1 << 52;
+
 /// Number of entries in each list of top processes.
 const TOP_ENTRIES: usize = 10;
 
@@ -93,13 +96,12 @@ impl Ticks {
         if not_idle.saturating_add(ticks.idle) > clock.saturating_add(MAX_LATE_TICKS) {
             return None;
         }
-        // A processor that was hardly busy was idle for the rest of the time, unless nothing is
-        // counted. A starved virtual machine, whose ticks are lost, is busier.
-        let stands_still = before.idle > 0 && ticks.idle == 0 && not_idle > 0;
+        // Only for a value that no uptime explains: in a starved virtual machine, ticks are lost.
+        let stands_still = before.idle > IMPLAUSIBLE_TICKS && ticks.idle == 0;
         if after.idle_was_clamped
             || after.idle < before.idle
             || after.iowait < before.iowait
-            || (stands_still && not_idle < clock / 4)
+            || stands_still
         {
             ticks.idle = ticks.idle.max(clock.saturating_sub(not_idle));
         }

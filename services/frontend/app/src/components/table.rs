@@ -48,12 +48,16 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, index: usize, format:
     let begin = page.begin();
     for row in found {
         let begin = page.begin();
-        for (column, cell) in table.columns.iter().zip(row) {
+        for (place, (column, cell)) in table.columns.iter().zip(row).enumerate() {
             let content = format.cell(cell, column.unit);
             if column.unit == Unit::Text {
                 page.put(content.clone());
                 page.put(content);
-                page.fill(r#"<th scope="row" class="name" title=?>{}</th>"#);
+                page.fill(if place == 0 {
+                    r#"<th scope="row" class="name" title=?>{}</th>"#
+                } else {
+                    r#"<td class="name" title=?>{}</td>"#
+                });
                 continue;
             }
             match cell {

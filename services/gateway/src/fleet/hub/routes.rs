@@ -56,7 +56,11 @@ impl Routes {
                 || now.duration_since(host.listed) < LISTING_TIME
         });
         for address in addresses {
-            if self.hosts.get(address).is_none_or(|host| place <= host.place) {
+            // A name whose lookups fail does not keep its addresses.
+            let is_free = |host: &Host| {
+                place <= host.place || now.duration_since(host.listed) >= LISTING_TIME
+            };
+            if self.hosts.get(address).is_none_or(is_free) {
                 let host = Host { name: name.to_owned(), place, listed: now };
                 self.hosts.insert(*address, host);
             }
@@ -166,5 +170,9 @@ mod tests {
         // The address belongs to the other name now.
         assert_eq!(list("first", 0, &[], LISTING_TIME), None);
         assert_eq!(list("second", 1, &[address()], LISTING_TIME).as_deref(), Some("second"));
+        // The lookups of the second name fail.
+        let later = LISTING_TIME * 2;
+        assert_eq!(list("third", 2, &[address()], later - soon).as_deref(), Some("second"));
+        assert_eq!(list("third", 2, &[address()], later).as_deref(), Some("third"));
     }
 }

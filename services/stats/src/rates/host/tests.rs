@@ -100,7 +100,8 @@ fn idle_time_that_stands_still_or_jumps_is_not_busy_time() {
     assert_eq!(busy(&[(0, 100, stuck)], &[(0, 105, stuck)]), Some(5.0));
     assert_eq!(busy(&[(0, 100, 0)], &[(0, 105, stuck)]), None);
     assert_eq!(busy(&[(0, 100, stuck)], &[(0, 105, 1000)]), None);
-    // A processor that is busy has no idle time.
+    // A processor that is busy has no idle time, nor has one whose virtual machine is starved.
+    assert_eq!(busy(&[(0, 100, 1000)], &[(0, 105, 1000)]), Some(100.0));
     assert_eq!(busy(&[(0, 100, 1000)], &[(0, 198, 1000)]), Some(100.0));
     assert_eq!(busy(&[(0, 100, 1000)], &[(0, 150, 1000)]), Some(100.0));
     // Neither counts: the sandbox of gVisor.

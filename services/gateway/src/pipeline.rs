@@ -138,10 +138,8 @@ async fn answer<D: Downstream>(
             // The request has taken effect, and 429 would invite the client to repeat it.
             Err(_) if !head.method.is_safe() => None,
             Err(problem) => {
-                let UpstreamResponse { status, fields, .. } = upstream_response;
-                // The cache must know that there is no response to store.
-                drop(request_context.on_response_head(status, &fields));
-                request_context.fill = None;
+                store_nothing(request_context, &upstream_response);
+                drop(upstream_response);
                 let reply = request_context.reject_with(&problem);
                 return Ok(respond(request_context, reply, client, timer).await);
             }
@@ -153,13 +151,8 @@ async fn answer<D: Downstream>(
         && upstream_response.sending.is_none()
         && upstream_response.is_event_stream();
     if upstream_response.changes_protocol() || is_event_stream {
-        // The cache must know that there is no response to store.
         if upstream_response.status == StatusCode::OK {
-            drop(
-                request_context
-                    .on_response_head(upstream_response.status, &upstream_response.fields),
-            );
-            request_context.fill = None;
+            store_nothing(request_context, &upstream_response);
         }
         return Err(Outcome::Tunnel(Box::new(upstream_response), permit));
     }
@@ -181,6 +174,12 @@ async fn answer<D: Downstream>(
         return Ok(respond(request_context, reply, client, timer).await);
     }
     Ok(end)
+}
+
+/// Informs the cache that there is no response to store.
+fn store_nothing(request_context: &mut RequestContext, response: &UpstreamResponse) {
+    drop(request_context.on_response_head(response.status, &response.fields));
+    request_context.fill = None;
 }
 
 /// Reads the body, or its beginning.

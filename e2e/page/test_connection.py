@@ -261,9 +261,10 @@ def test_a_wall_display_reloads_itself_for_a_new_version(opened, backend):
             body='<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
         ),
     )
-    backend.restart("fedcba9876543210")
-    eventually(lambda: backend.asked.count("/?kiosk") == 2)
+    with page.expect_navigation():
+        backend.restart("fedcba9876543210")
     wait_until_live(page)
+    assert backend.asked.count("/?kiosk") == 2
 
 
 def test_the_reason_of_a_lost_connection_is_shown(opened, backend):

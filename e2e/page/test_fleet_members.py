@@ -90,7 +90,7 @@ def test_a_member_opens_and_back_keeps_position_sort_and_filter(fleets, opened):
     page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
     until(page, f"Math.abs(scrollY - {before}) < 3")
     settled(page)
-    assert shown[8:12] == [one for one in names(page) if one in shown[8:12]]
+    eventually(lambda: shown[8:12] == [one for one in names(page) if one in shown[8:12]])
     assert page.locator("thead th.m-name").get_attribute("aria-sort") == "ascending"
     assert page.locator('[data-field="label"]').input_value() == "az=eu-1"
     assert page.locator('[data-field="search"]').input_value() == "-"

@@ -44,8 +44,8 @@ def test_something_is_seen_before_the_program_is_there(opened, backend):
 
 
 def test_true_figures_are_seen_before_the_program_is_there(opened, backend):
-    backend.scene.delays["_bg.wasm"] = 2.0
-    backend.scene.delays["/stats/stream"] = 2.0
+    backend.scene.delays["_bg.wasm"] = 4.0
+    backend.scene.delays["/stats/stream"] = 4.0
     # The browser and Python round half of a last digit differently; these values have none.
     backend.scene.change = lambda sample: {**sample, "cpu": 12.34, "ram": 56.78}
     page = opened("/", live=False, wait_until="commit")

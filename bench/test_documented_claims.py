@@ -31,11 +31,11 @@ def test_the_documents_contain_the_sentences() -> None:
 
 def test_a_claim_without_support_is_reported() -> None:
     claims = [claim for claim in CLAIMS if claim["scenario"] == "sizes"]
-    assert budgets.unsupported(claims, sizes(7_900_000)) == []
-    assert budgets.unsupported(claims, sizes(8_100_000)) == [
-        "README.md: less than 8 MB: 8,100,000 measured, 8,000,000 claimed"
+    assert budgets.unsupported(claims, sizes(5_900_000)) == []
+    assert budgets.unsupported(claims, sizes(6_100_000)) == [
+        "README.md: less than 6 MB: 6,100,000 measured, 6,000,000 claimed"
     ]
-    assert budgets.unsupported(claims, {}) == ["README.md: less than 8 MB: not measured"]
+    assert budgets.unsupported(claims, {}) == ["README.md: less than 6 MB: not measured"]
 
 
 def test_the_summary_has_every_target_and_is_of_a_complete_run() -> None:

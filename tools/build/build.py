@@ -22,7 +22,7 @@ from tools.supply import oci
 
 SERVICES = catalog.NAMES
 PAGE = ROOT / "services" / "frontend" / "app"
-TARGET = ROOT / "target"
+TARGET = toolchain.TARGET
 # For each image that is packed: the finished binary and the Dockerfile of its stage, nothing else.
 CONTEXTS = TARGET / "images"
 
@@ -166,9 +166,12 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
         packages = [argument for name in names for argument in ("--package", name)]
         run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"])
     else:
+        small = toolchain.small_services() if profile == RELEASE else {}
+        if small is None:
+            print("build: with the ordinary std, each service is about 300 kB larger; see `make tools`")
         for name in names:
             command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
-            run(f"binary {name}", command, variables=commit_variable(name))
+            run(f"binary {name}", command, variables={**(small or {}), **commit_variable(name)})
     return {name: TARGET / target / profile / name for name in names}
 
 

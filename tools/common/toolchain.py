@@ -30,11 +30,14 @@ DEBIAN = TOOLS / "debian"
 CHANNEL = versions.rust_channel(ROOT)
 WASM_TARGET = "wasm32-unknown-unknown"
 MUSL_TARGETS = ("x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl")
-# A panic becomes one trap; with the std of page_std.py nothing is left of its message.
+# A panic becomes one trap; with the std of small_std.py nothing is left of its message.
 PAGE_FLAGS = ("-Zunstable-options", "-Cpanic=immediate-abort")
+# A release aborts at a panic, so the tables that unwind its stack are left out.
+NO_TABLES = "-Cforce-unwind-tables=no"
+TARGET = ROOT / "target"
 # Where Cargo works on the small page: its flags must not make the other programs' crates be
 # compiled again.
-PAGE_TARGET = ROOT / "target" / "page" / "cargo"
+PAGE_TARGET = TARGET / "page" / "cargo"
 # Where Cargo keeps the sources that come from crates.io.
 CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
 # Variables for other projects. The first three would replace the flags of a single target that environment_for() sets.
@@ -90,14 +93,25 @@ def environment() -> dict[str, str]:
     return environment_for(route())
 
 
-def page_std_root() -> Path:
-    """The sysroot that page_std.py makes."""
-    return TOOLS / "page-std"
+def small_std_root(target: str) -> Path:
+    """The sysroot that small_std.py makes."""
+    return TOOLS / f"small-std-{target}"
+
+
+def small_services() -> dict[str, str] | None:
+    """Variables that make Cargo build the services with their small std; None where that std is missing."""
+    root = small_std_root(musl_target())
+    if not root.is_dir():
+        return None
+    flags = environment()[_target_variable(musl_target(), "RUSTFLAGS")].replace("-C ", "-C").split()
+    # zig has the C library and its start files.
+    flags += [f"--sysroot={root}", NO_TABLES, "-Clink-self-contained=no"]
+    return {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags)}
 
 
 def small_page() -> dict[str, str] | None:
     """Variables that make Cargo build the page with the small std; None where that std is missing."""
-    root = page_std_root()
+    root = small_std_root(WASM_TARGET)
     if not root.is_dir():
         return None
     return {

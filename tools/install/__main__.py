@@ -20,9 +20,9 @@ from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
 from tools.install.cargo_tools import cargo_install, wasm_bindgen
 from tools.install.debian_packages import c_compiler, docker_registry, promtool
-from tools.install.page_std import page_std, page_std_inputs
 from tools.install.progress import Failed, Job, end_on_signals, say
 from tools.install.rust import rust, rust_inputs
+from tools.install.small_std import SmallStd
 from tools.install.step import Step, installer_lock, perform
 
 LISTS = "lists"
@@ -74,7 +74,7 @@ def steps(groups: list[str]) -> list[Step]:
     python = toolchain.PYTHON / "bin" / "python"
     bindgen = versions.wasm_bindgen(ROOT)
     lists = Step(LISTS, "uv, and the wheels that uv.lock pins", "seconds", pypi.lists_inputs, pypi.lists)
-    # Tools of the edit loop; a release also needs a small std and the list of its crates.
+    # Tools of the edit loop; a release also needs small stds and the list of its crates.
     dev = [
         Step("compiler", "a C compiler for build scripts", "seconds", lambda: shutil.which("cc"), c_compiler),
         Step(
@@ -99,7 +99,8 @@ def steps(groups: list[str]) -> list[Step]:
     ]
     build = [
         *dev,
-        Step("page-std", "a small std for the page", "about 1 min", page_std_inputs, page_std),
+        small_std(toolchain.WASM_TARGET, "the page"),
+        small_std(toolchain.musl_target(), "the services"),
         cargo_program("cargo-auditable", versions.CARGO_AUDITABLE, "about 1 min"),
     ]
     check = [
@@ -157,6 +158,12 @@ def cargo_program(binary: str, version: str, duration: str, *options: str) -> St
     return program(
         binary, binary, version, duration, lambda job: cargo_install(job, binary, version, "--locked", *options)
     )
+
+
+def small_std(target: str, what: str) -> Step:
+    """The step of a std for releases."""
+    std = SmallStd.of(target)
+    return Step(std.name, f"a small std for {what}", "about 1 min", std.inputs, std.install)
 
 
 def venv(

@@ -31,7 +31,9 @@ class BareClone(Case):
         }
         self.enter(
             mock.patch.dict(os.environ, environment, clear=True),
-            mock.patch.multiple(toolchain, TOOLS=tools, **folders),
+            mock.patch.multiple(
+                toolchain, TOOLS=tools, TARGET=self.place / "target", PAGE_TARGET=self.place / "page", **folders
+            ),
             contextlib.redirect_stderr(self.stderr),
         )
 

@@ -1,8 +1,8 @@
-"""The page's own std, with programs that only pretend to be rustup and Cargo."""
+"""The stds of releases, with programs that only pretend to be rustup and Cargo."""
 
 from __future__ import annotations
 
-from unittest import mock
+from pathlib import Path
 
 from tools.common import toolchain
 from tools.common.files import write
@@ -12,51 +12,59 @@ from tools.install.tests.bare_clone import BareClone
 
 # What Cargo leaves behind, to be found in the folder in which it is started.
 CARGO = (
-    'deps="$CARGO_TARGET_DIR/wasm32-unknown-unknown/release/deps"\n'
+    'while [ "$1" != --target ]; do shift; done\n'
+    'deps="$CARGO_TARGET_DIR/$2/release/deps"\n'
     '/bin/mkdir -p "$deps"\n'
     'for crate in core std empty; do echo > "$deps/lib$crate-1.rlib"; done'
 )
 
 
-class ThePagesStd(BareClone):
+class OfThePage(BareClone):
     def setUp(self) -> None:
         super().setUp()
-        self.page_target = self.place / "target" / "page" / "cargo"
-        self.enter(mock.patch.object(toolchain, "PAGE_TARGET", self.page_target))
         write(toolchain.TOOLS / "route", "rustup")
+        self.target = toolchain.WASM_TARGET
+        self.built = toolchain.PAGE_TARGET
+
+    def variables(self) -> dict[str, str] | None:
+        return toolchain.small_page()
+
+    def root(self) -> Path:
+        return toolchain.small_std_root(self.target)
 
     def perform(self) -> None:
         step.perform([self.step()])
 
     def step(self) -> step.Step:
-        return next(candidate for candidate in install.steps(["build"]) if candidate.name == "page-std")
+        return next(candidate for candidate in install.steps(["build"]) if candidate.name == self.root().name)
 
-    def test_it_is_compiled_once_and_the_page_is_built_with_it(self) -> None:
+    def test_it_is_compiled_once_and_releases_are_built_with_it(self) -> None:
         self.provide("rustup", "exit 0")
         self.provide("cargo", CARGO)
-        write(self.page_target / "mixed", "")
-        self.assertIsNone(toolchain.small_page())
+        write(self.built / "mixed", "")
+        self.assertIsNone(self.variables())
         self.perform()
         self.assertIn("component add", self.calls())
-        root = toolchain.page_std_root()
-        library = root / "lib" / "rustlib" / toolchain.WASM_TARGET / "lib"
+        library = self.root() / "lib" / "rustlib" / self.target / "lib"
         self.assertEqual(sorted(path.name for path in library.iterdir()), ["libcore-1.rlib", "libstd-1.rlib"])
-        self.assertIn(f"--sysroot={root}", toolchain.small_page()["CARGO_ENCODED_RUSTFLAGS"])
-        self.assertFalse(self.page_target.exists(), "what the old std was part of is forgotten")
+        flags = (self.variables() or {})["CARGO_ENCODED_RUSTFLAGS"].split("\x1f")
+        self.assertIn(f"--sysroot={self.root()}", flags)
+        self.assertFalse([flag for flag in flags if " " in flag], "each is one argument of rustc")
+        self.assertFalse(self.built.exists(), "what the old std was part of is forgotten")
         self.assertTrue(self.step().is_done())
 
     def test_without_its_sources_the_ordinary_std_serves(self) -> None:
         self.provide("rustup", "echo no route; exit 1")
         self.perform()
-        self.assertIsNone(toolchain.small_page())
+        self.assertIsNone(self.variables())
         self.assertIn("SKIPPED: `rustup component add` ended with exit code 1", self.stderr.getvalue())
         self.assertTrue(self.step().is_done(), "it is not tried again by every build")
 
-    def test_a_std_that_does_not_compile_is_no_reason_to_have_no_page(self) -> None:
+    def test_a_std_that_does_not_compile_is_no_reason_to_have_no_release(self) -> None:
         self.provide("rustup", "exit 0")
         self.provide("cargo", "exit 101")
         self.perform()
-        self.assertIsNone(toolchain.small_page())
+        self.assertIsNone(self.variables())
         self.assertIn("SKIPPED: `cargo build` ended with exit code 101", self.stderr.getvalue())
 
     def test_debians_sources_are_there_already(self) -> None:
@@ -64,12 +72,22 @@ class ThePagesStd(BareClone):
         self.provide("rustup", "exit 1")
         self.provide("cargo", CARGO)
         self.perform()
-        self.assertTrue(toolchain.page_std_root().is_dir())
+        self.assertTrue(self.root().is_dir())
         self.assertNotIn("rustup", self.calls())
 
     def test_it_is_made_again_when_it_vanishes(self) -> None:
         self.provide("rustup", "exit 0")
         self.provide("cargo", CARGO)
         self.perform()
-        toolchain.page_std_root().rename(self.place / "away")
+        self.root().rename(self.place / "away")
         self.assertFalse(self.step().is_done())
+
+
+class OfTheServices(OfThePage):
+    def setUp(self) -> None:
+        super().setUp()
+        self.target = toolchain.musl_target()
+        self.built = toolchain.TARGET / self.target / "release"
+
+    def variables(self) -> dict[str, str] | None:
+        return toolchain.small_services()

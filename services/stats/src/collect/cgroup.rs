@@ -144,7 +144,7 @@ pub(crate) struct MemoryStat {
 }
 
 /// Limits from 4 EiB mean that there is no limit, because no machine has as much.
-const UNLIMITED: u64 = 1 << 62;
+pub(super) const UNLIMITED: u64 = 1 << 62;
 
 /// Maximum number of ancestors that are read; the kernel's path lengths allow 2000.
 const MAX_ANCESTORS: usize = 64;

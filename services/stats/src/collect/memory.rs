@@ -4,6 +4,7 @@
 //! for one that is missing. gVisor and small kernels leave out some of them.
 
 use super::ParseError;
+use super::cgroup::UNLIMITED;
 
 /// Memory of the system, bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +21,8 @@ pub(crate) struct Memory {
     pub(crate) swap_total_bytes: Option<u64>,
     pub(crate) swap_free_bytes: Option<u64>,
     pub(crate) shared_bytes: Option<u64>,
+    /// Memory of programs that no file backs.
+    pub(crate) anonymous_bytes: Option<u64>,
 }
 
 /// Parses the text of `/proc/meminfo`.
@@ -39,14 +42,16 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
             "SwapTotal" => &mut memory.swap_total_bytes,
             "SwapFree" => &mut memory.swap_free_bytes,
             "Shmem" => &mut memory.shared_bytes,
+            "AnonPages" => &mut memory.anonymous_bytes,
             _ => continue,
         };
         *field = bytes(value);
     }
-    memory.total_bytes = total.ok_or(ParseError::Missing("MemTotal"))?;
+    memory.total_bytes = total.filter(|&total| total > 0).ok_or(ParseError::Missing("MemTotal"))?;
     // A larger value belongs to another system: some containers see the limit of their control
-    // group as the total, and other fields of the host.
-    let available = available.filter(|&available| available <= memory.total_bytes);
+    // group as the total, and other fields of the host. Some kernels report zero while most of the
+    // memory is free.
+    let available = available.filter(|available| (1..=memory.total_bytes).contains(available));
     let available = available.or_else(|| estimate(&memory));
     let available = available.ok_or(ParseError::Missing("MemAvailable"))?;
     memory.available_bytes = available.min(memory.total_bytes);
@@ -79,7 +84,8 @@ fn estimate(memory: &Memory) -> Option<u64> {
 
 fn bytes(value: &str) -> Option<u64> {
     let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    kibibytes.checked_mul(1024)
+    // Some versions of lxcfs report 2^53 kB for swap without a limit.
+    kibibytes.checked_mul(1024).filter(|&bytes| bytes < UNLIMITED)
 }
 
 #[cfg(test)]
@@ -108,7 +114,8 @@ mod tests {
     #[test]
     fn every_field_is_parsed() {
         let named = "MemTotal: 1 kB\nMemAvailable: 1 kB\nMemFree: 2 kB\nBuffers: 3 kB\n\
-                     Cached: 4 kB\nSReclaimable: 5 kB\nSwapTotal: 6 kB\nSwapFree: 7 kB\nShmem: 8 kB\n";
+                     Cached: 4 kB\nSReclaimable: 5 kB\nSwapTotal: 6 kB\nSwapFree: 7 kB\nShmem: 8 kB\n\
+                     AnonPages: 9 kB\n";
         let expected = Memory {
             total_bytes: 1024,
             available_bytes: 1024,
@@ -119,6 +126,7 @@ mod tests {
             swap_total_bytes: Some(6 * 1024),
             swap_free_bytes: Some(7 * 1024),
             shared_bytes: Some(8 * 1024),
+            anonymous_bytes: Some(9 * 1024),
         };
         assert_eq!(parse(named), Ok(expected));
     }
@@ -129,6 +137,25 @@ mod tests {
         assert_eq!(parse(text).unwrap().available_bytes, 262_144 * 1024);
         let unknown = parse("MemTotal: 10 kB\nMemAvailable: 20 kB\n");
         assert_eq!(unknown, Err(ParseError::Missing("MemAvailable")));
+    }
+
+    #[test]
+    fn an_available_value_of_zero_beside_free_memory_is_ignored() {
+        // https://github.com/giampaolo/psutil/issues/1915
+        let text = "MemTotal: 1000 kB\nMemFree: 600 kB\nMemAvailable: 0 kB\nCached: 100 kB\n";
+        assert_eq!(parse(text).unwrap().available_bytes, 700 * 1024);
+    }
+
+    #[test]
+    fn sizes_that_no_machine_has_are_unknown() {
+        // https://github.com/lxc/lxcfs/issues/60 and 389
+        let huge = 9_007_199_254_740_991_u64;
+        let text = format!("MemTotal: 9 kB\nMemAvailable: 5 kB\nSwapTotal: {huge} kB\n");
+        assert_eq!(parse(&text).unwrap().swap_total_bytes, None);
+        for total in [0, huge] {
+            let text = format!("MemTotal: {total} kB\nMemAvailable: 5 kB\n");
+            assert_eq!(parse(&text), Err(ParseError::Missing("MemTotal")));
+        }
     }
 
     #[test]

@@ -149,8 +149,13 @@ impl Ticks {
 pub(super) fn memory(memory: &Memory, zfs_reclaimable_bytes: Option<u64>) -> wire::Memory {
     let swap_used = memory.swap_total_bytes.zip(memory.swap_free_bytes);
     let unavailable = memory.total_bytes.saturating_sub(memory.available_bytes);
-    // A cache of more than that is not in this memory.
-    let zfs_reclaimable_bytes = zfs_reclaimable_bytes.filter(|&bytes| bytes <= unavailable);
+    // The memory of programs is in use, whatever the cache reports: the kernel already counts a part
+    // of the cache as available. A cache larger than the memory belongs to another system.
+    let of_programs = [memory.anonymous_bytes, memory.shared_bytes].into_iter().flatten();
+    let most = of_programs.fold(unavailable, u64::saturating_sub);
+    let zfs_reclaimable_bytes = zfs_reclaimable_bytes
+        .filter(|&bytes| bytes <= memory.total_bytes)
+        .map(|bytes| bytes.min(most));
     let used_bytes = unavailable - zfs_reclaimable_bytes.unwrap_or_default();
     wire::Memory {
         total_bytes: memory.total_bytes,

@@ -196,16 +196,23 @@ fn the_source_of_a_mount_is_reported_only_if_exposed() {
 }
 
 #[test]
-fn the_cache_of_zfs_is_available_if_it_fits_into_the_memory_in_use() {
-    let kernel = Memory { total_bytes: 100, available_bytes: 30, ..Memory::default() };
+fn the_cache_of_zfs_is_available_and_the_memory_of_programs_is_not() {
+    let kernel = Memory {
+        total_bytes: 100,
+        available_bytes: 30,
+        anonymous_bytes: Some(8),
+        shared_bytes: Some(2),
+        ..Memory::default()
+    };
     let figures = |zfs| {
         let memory = memory(&kernel, zfs);
         (memory.used_bytes, memory.available_bytes, memory.zfs_reclaimable_bytes)
     };
     assert_eq!(figures(None), (70, 30, None));
     assert_eq!(figures(Some(50)), (20, 80, Some(50)));
-    assert_eq!(figures(Some(70)), (0, 100, Some(70)));
-    assert_eq!(figures(Some(71)), (70, 30, None));
+    assert_eq!(figures(Some(60)), (10, 90, Some(60)));
+    assert_eq!(figures(Some(100)), (10, 90, Some(60)));
+    assert_eq!(figures(Some(101)), (70, 30, None));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::ParseError;
 use super::filesystem::Mount;
 
 /// Values of one reading of the group's files. Limits are the tightest ones of the group and its
-/// ancestors; counters are the group's own.
+/// ancestors; counters are the group's own, except those of the CPU limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Container {
     /// cgroup version, 1 or 2.
@@ -25,11 +25,11 @@ pub(crate) struct Container {
     pub(crate) cpu_user_us: Option<u64>,
     /// System part of the CPU time, microseconds.
     pub(crate) cpu_system_us: Option<u64>,
-    /// Enforcement periods with runnable tasks.
+    /// Enforcement periods with runnable tasks, of the group that has the CPU limit.
     pub(crate) periods: Option<u64>,
-    /// Throttled periods.
+    /// Throttled periods of that group.
     pub(crate) throttled_periods: Option<u64>,
-    /// Throttled time, microseconds.
+    /// Throttled time of that group, microseconds.
     pub(crate) throttled_us: Option<u64>,
     /// Memory limit, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,

@@ -6,7 +6,7 @@ use super::bounded_reader::SourceState;
 use super::source::Source;
 use crate::collect::ParseError;
 use crate::collect::cgroup::{self, Container, ControllerPath, UsageInLimit, Version};
-use crate::collect::filesystem;
+use crate::collect::{cpu, filesystem};
 
 /// Readings between two searches for the groups. A process is rarely moved, and a controller rarely
 /// enabled; a search costs about forty system calls.
@@ -18,6 +18,7 @@ pub(crate) struct CgroupReader {
     root: PathBuf,
     membership: Source,
     mountinfo: Source,
+    stat: PathBuf,
     layout: Layout,
     /// Number of the layout, which increases with each change.
     layouts: u32,
@@ -33,6 +34,7 @@ impl CgroupReader {
             root: root.to_owned(),
             membership: Source::at(proc_root.join("self/cgroup")),
             mountinfo: Source::at(proc_root.join("self/mountinfo")),
+            stat: proc_root.join("stat"),
             layout: Layout::default(),
             layouts: 0,
             files: Files::default(),
@@ -91,13 +93,18 @@ impl CgroupReader {
         let resource = |path, names| ResourceLayout::of(&self.root, path, names);
         let online = Source::at(self.root.join("sys/devices/system/cpu/online"))
             .read_optional(cgroup::processors);
+        // In a container, lxcfs reports the processors of the cpuset as online, while the other
+        // files have those of the host.
+        let listed =
+            Source::at(self.stat.clone()).read_optional(|text| Ok(cpu::parse(text)?.cores.len()));
+        let listed = listed.and_then(|cores| u32::try_from(cores).ok());
         Layout {
             cpu: resource(controller_paths.cpu, CPU),
             cpuacct: resource(controller_paths.cpuacct, CPUACCT),
             memory: resource(controller_paths.memory, MEMORY),
             pids: resource(controller_paths.pids, PIDS),
             cpuset: resource(controller_paths.cpuset, CPUSET),
-            online,
+            online: online.max(listed),
         }
     }
 }
@@ -121,7 +128,7 @@ const QUOTA: &str = "cpu.cfs_quota_us";
 const PERIOD: &str = "cpu.cfs_period_us";
 const NONE: VersionNames = VersionNames { limits: &[], used: &[], own: &[] };
 const CPU: &Names = &Names {
-    v1: VersionNames { limits: &[QUOTA, PERIOD], used: &[], own: &["cpu.stat"] },
+    v1: VersionNames { limits: &[QUOTA, PERIOD], used: &["cpu.stat"], own: &[] },
     v2: VersionNames { limits: &["cpu.max"], used: &["cpu.stat"], own: &[] },
 };
 const CPUACCT: &Names = &Names {
@@ -262,29 +269,33 @@ fn read_cpu(cpu: &mut Resource, container: &mut Container) {
         Version::V2 => cpu.tightest(|group| group.read("cpu.max", cgroup::cpu_max)?),
     };
     container.cpu_limit_cores = tightest.map(|(_, limit)| limit);
-    container.groups.1 = tightest.map_or(0, |(group, _)| group);
-    container.cpu_us_in_limit = match (cpu.version, tightest) {
-        (_, None | Some((0, _))) => UsageInLimit::Own,
+    let group = tightest.map_or(0, |(group, _)| group);
+    container.groups.1 = group;
+    let limiting = cpu.in_group(group, "cpu.stat", |text| Ok(cgroup::cpu_stat(text)));
+    let limiting = limiting.unwrap_or_default();
+    container.cpu_us_in_limit = match (cpu.version, group) {
+        (_, 0) => UsageInLimit::Own,
         // The use is in another hierarchy, `cpuacct`, which is usually mounted together with this
         // one.
-        (Version::V1, Some((ancestor, _))) => {
+        (Version::V1, ancestor) => {
             let folder = cpu.folder(ancestor);
             let usage = folder.map(|folder| Source::at(folder.join("cpuacct.usage")));
             let usage_ns = usage.and_then(|mut usage| usage.read_optional(cgroup::number));
             UsageInLimit::Ancestor(usage_ns.map(|nanoseconds| nanoseconds / 1000))
         }
-        (Version::V2, Some((ancestor, _))) => {
-            let stat = cpu.in_group(ancestor, "cpu.stat", |text| Ok(cgroup::cpu_stat(text)));
-            UsageInLimit::Ancestor(stat.and_then(|stat| stat.usage_us))
-        }
+        (Version::V2, _) => UsageInLimit::Ancestor(limiting.usage_us),
     };
-    let stat = cpu.own("cpu.stat", |text| Ok(cgroup::cpu_stat(text))).unwrap_or_default();
+    let stat = match group {
+        0 => limiting,
+        _ => cpu.own("cpu.stat", |text| Ok(cgroup::cpu_stat(text))).unwrap_or_default(),
+    };
     container.cpu_us = stat.usage_us;
     container.cpu_user_us = stat.user_us;
     container.cpu_system_us = stat.system_us;
-    container.periods = stat.periods;
-    container.throttled_periods = stat.throttled_periods;
-    container.throttled_us = stat.throttled_us;
+    // A group without a limit counts no periods.
+    container.periods = limiting.periods;
+    container.throttled_periods = limiting.throttled_periods;
+    container.throttled_us = limiting.throttled_us;
 }
 
 fn read_cpuacct(cpuacct: &mut Resource, container: &mut Container) {

@@ -86,14 +86,42 @@ fn containers_without_limits_have_counters() {
 }
 
 #[test]
-fn the_limits_of_ancestors_apply_and_their_counters_do_not() {
+fn the_limits_of_ancestors_apply_and_only_their_throttling_counts() {
     let container = container("cgroup-v2-nested").unwrap();
     assert_eq!(container.cpu_limit_cores, Some(2.0));
     assert_eq!(container.memory_limit_bytes, Some(256 << 20));
     assert_eq!(container.pids_limit, Some(1024));
     assert_eq!(container.cpu_us, Some(2_500_000));
     assert_eq!(container.memory_usage_bytes, Some(9_437_184));
-    assert_eq!(container.periods, Some(0));
+    let throttling = (container.periods, container.throttled_periods, container.throttled_us);
+    assert_eq!(throttling, (Some(5000), Some(100), Some(2_000_000)));
+}
+
+#[test]
+fn a_version_one_limit_of_an_ancestor_is_throttled_there() {
+    let tree = Tree::of("throttled-v1");
+    tree.write("proc/self/cgroup", "4:cpu,cpuacct:/pod/own\n");
+    let mount = "31 23 0:28 / /cpu ro - cgroup cgroup rw,cpu,cpuacct\n";
+    tree.write("proc/self/mountinfo", mount);
+    for (group, quota, throttled) in [("pod", 200_000, 7), ("pod/own", -1, 0)] {
+        tree.write(&format!("cpu/{group}/cpu.cfs_quota_us"), &format!("{quota}\n"));
+        tree.write(&format!("cpu/{group}/cpu.cfs_period_us"), "100000\n");
+        let stat = format!("nr_periods 9\nnr_throttled {throttled}\nthrottled_time 5000\n");
+        tree.write(&format!("cpu/{group}/cpu.stat"), &stat);
+    }
+    let container = tree.groups().read().unwrap();
+    assert_eq!((container.cpu_limit_cores, container.throttled_periods), (Some(2.0), Some(7)));
+}
+
+#[test]
+fn a_cpuset_is_compared_with_the_processors_of_the_host() {
+    // https://github.com/lxc/lxcfs/issues/628
+    let tree = Tree::of("cpuset");
+    tree.write("cgroup/cpuset.cpus.effective", "0-1\n");
+    tree.write("sys/devices/system/cpu/online", "0-1\n");
+    assert_eq!(tree.groups().read().unwrap().cpuset_cores, None);
+    tree.write("proc/stat", "cpu0 1 1 1 1\ncpu1 1 1 1 1\ncpu2 1 1 1 1\n");
+    assert_eq!(tree.groups().read().unwrap().cpuset_cores, Some(2));
 }
 
 #[test]

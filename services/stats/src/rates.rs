@@ -4,8 +4,10 @@ mod container;
 mod host;
 mod task;
 
+pub(crate) use host::remove_resets;
+
 use crate::reading::Reading;
-use crate::rounding::hundredths;
+use crate::rounding::{hundredths, ten_thousandths};
 use crate::scope::{self, Capacity, ScopePreference, Unknown};
 
 /// Optional content of a sample (`STATS_EXPOSE`).
@@ -41,9 +43,9 @@ pub(crate) fn sample(
     };
     let container = after.container.as_ref().map(|now| {
         let seconds = elapsed_seconds(before.times.container, after.times.container, seconds);
-        container::container(before.container.as_ref(), now, seconds)
+        container::container(before.container.as_ref(), now, seconds, capacity.processors)
     });
-    let task = after.task.as_ref().map(task::task);
+    let task = after.task.as_ref().map(|reading| task::task(reading, capacity.processors));
     let unknown = Unknown {
         task_is_pending: after.task_is_pending,
         task: after.task_is_unknown,
@@ -102,6 +104,19 @@ fn per_second(before: u64, after: u64, seconds: f64) -> Option<f64> {
     (rate < MAX_PER_SECOND).then_some(rate)
 }
 
+/// Processors used between two values of a counter of CPU time; `None` after a counter reset or a
+/// jump. On some hypervisors, the kernel adds up the times of the processors while they change. The
+/// limit has room for a delay between a read and its time.
+fn cores_used(
+    [before, after]: [u64; 2],
+    per_second: f64,
+    seconds: f64,
+    processors: Option<u32>,
+) -> Option<f64> {
+    let cores = ten_thousandths(after.checked_sub(before)? as f64 / per_second / seconds);
+    processors.is_none_or(|all| cores <= 2.0 * f64::from(all)).then_some(cores)
+}
+
 /// Increase of a counter that wraps at 32 bits (the milliseconds of `/proc/diskstats`). A decrease
 /// from the last quarter of the range to the first one is a wrap; any other decrease is a counter
 /// reset, which yields `None`.
@@ -120,6 +135,8 @@ mod tests {
     use super::*;
     use crate::collect::cgroup::Container;
     use crate::collect::cpu::{self, Stat};
+    use crate::collect::disk::Disk;
+    use crate::collect::network::{Counters, Interface};
     use crate::reading::Times;
 
     #[test]
@@ -136,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn cpu_time_that_the_processors_cannot_provide_is_unknown() {
+        // https://github.com/livekit/agents/pull/7113
+        let used = |after, processors| cores_used([1_000_000, after], 1e6, 0.5, processors);
+        assert_eq!(used(1_250_000, Some(2)), Some(0.5));
+        assert_eq!(used(1_002_100, Some(2)), Some(0.0042));
+        assert_eq!(used(3_000_000, Some(2)), Some(4.0));
+        assert_eq!(used(3_100_000, Some(2)), None);
+        assert_eq!(used(3_100_000, None), Some(4.2));
+        assert_eq!(used(900_000, Some(2)), None);
+    }
+
+    #[test]
     fn a_rate_refers_to_the_time_between_the_reads_of_its_source() {
         let reading = |at, count| Reading {
             stat: Some(Stat { context_switches: Some(count), ..Stat::default() }),
@@ -146,6 +175,34 @@ mod tests {
         let (preference, exposed) = (ScopePreference::Auto, Exposure::default());
         let sample = sample(&reading(1.0, 0), &reading(2.0, 500), 1.25, preference, exposed);
         assert_eq!(sample.processes.unwrap().context_switches_per_second, Some(500.0));
+    }
+
+    #[test]
+    fn the_return_of_a_counter_after_a_reset_is_no_traffic() {
+        // https://github.com/netdata/netdata/issues/6077
+        let reading = |bytes, writes| Reading {
+            networks: vec![Interface {
+                name: "eth0".to_owned(),
+                transmit: Counters { bytes, ..Counters::default() },
+                ..Interface::default()
+            }],
+            disks: vec![Disk { name: "sda".to_owned(), writes, ..Disk::default() }],
+            ..Reading::default()
+        };
+        let readings = [(5000, 70), (0, 0), (5100, 72), (5300, 75), (5300, 74), (5300, 74)];
+        let mut before = Reading::default();
+        let rates = readings.map(|(bytes, writes)| {
+            let mut after = reading(bytes, writes);
+            remove_resets(&before, &mut after);
+            let (preference, exposed) = (ScopePreference::Auto, Exposure::default());
+            let sample = sample(&before, &after, 1.0, preference, exposed);
+            before = after;
+            let sent = sample.networks.first().map(|one| one.transmit.bytes_per_second);
+            (sent, sample.disks.first().map(|one| one.writes_per_second))
+        });
+        let absent = (None, None);
+        let (busy, written_off) = ((Some(200.0), Some(3.0)), (Some(0.0), None));
+        assert_eq!(rates, [absent, absent, absent, busy, written_off, written_off]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Values with two decimals, which is finer than the kernel's ticks.
+//! Values with two decimals, which is finer than the kernel's ticks, and processors with four: the
+//! limit of a small container is a quarter of one.
 
 /// Share in percent with two decimals. It is at most 100, because the two clocks of a rate can
 /// differ slightly. `None` if the whole is zero.
@@ -9,6 +10,11 @@ pub(crate) fn percent(part: f64, whole: f64) -> Option<f64> {
 /// A value with two decimals.
 pub(crate) fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
+}
+
+/// A value with four decimals.
+pub(crate) fn ten_thousandths(value: f64) -> f64 {
+    (value * 10_000.0).round() / 10_000.0
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ fn sample_until_stopped(
         if let (Some(now), Some(earlier)) = (&mut reading.stat, &before.1.stat) {
             now.clamp_monotonic(earlier);
         }
+        rates::remove_resets(&before.1, &mut reading);
         let after = (Instant::now(), Arc::new(reading));
         // Both clocks are read together, because their difference is compared. A clock before 1970
         // is reported as 1970.

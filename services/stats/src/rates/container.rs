@@ -1,13 +1,15 @@
 //! Metrics of the control group that the service runs in.
 
+use super::cores_used;
 use crate::collect::cgroup::Container;
-use crate::rounding::{hundredths, percent};
+use crate::rounding::percent;
 
 /// Metrics of the group; its rates need an earlier reading.
 pub(super) fn container(
     before: Option<&Container>,
     after: &Container,
     seconds: f64,
+    processors: Option<u32>,
 ) -> wire::Container {
     let before = before.filter(|before| before.groups == after.groups);
     let advanced = |counter: fn(&Container) -> Option<u64>| {
@@ -15,12 +17,15 @@ pub(super) fn container(
     };
     let periods = advanced(|container| container.periods);
     let throttled = advanced(|container| container.throttled_periods);
+    let cpu_us = |group: &Container| group.cpu_us_in_limit.or_own(group.cpu_us);
     let limits = [after.cpu_limit_cores, after.cpuset_cores.map(f64::from)];
     wire::Container {
         cgroup_version: after.version,
         cpu_limit_cores: limits.into_iter().flatten().reduce(f64::min),
-        cpu_used_cores: advanced(|container| container.cpu_us_in_limit.or_own(container.cpu_us))
-            .map(|us| hundredths(us / 1e6 / seconds)),
+        cpu_used_cores: before
+            .and_then(cpu_us)
+            .zip(cpu_us(after))
+            .and_then(|(before, after)| cores_used([before, after], 1e6, seconds, processors)),
         throttled: periods
             .zip(throttled)
             .map(|(periods, throttled)| percent(throttled, periods).unwrap_or(0.0)),
@@ -51,7 +56,7 @@ mod tests {
             throttled_periods: Some(4),
             ..before
         };
-        let container = container(Some(&before), &after, 0.5);
+        let container = container(Some(&before), &after, 0.5, None);
         assert_eq!(container.cpu_used_cores, Some(0.5));
         assert_eq!(container.throttled, Some(30.0));
     }
@@ -60,8 +65,8 @@ mod tests {
     fn an_idle_group_was_not_throttled() {
         let still =
             Container { periods: Some(1), throttled_periods: Some(1), ..Container::default() };
-        assert_eq!(container(Some(&still), &still, 1.0).throttled, Some(0.0));
-        assert_eq!(container(None, &still, 1.0).throttled, None);
+        assert_eq!(container(Some(&still), &still, 1.0, None).throttled, Some(0.0));
+        assert_eq!(container(None, &still, 1.0, None).throttled, None);
     }
 
     #[test]
@@ -71,11 +76,11 @@ mod tests {
             memory_inactive_file_bytes: Some(30),
             ..Container::default()
         };
-        assert_eq!(container(None, &group, 1.0).memory_used_bytes, Some(70));
+        assert_eq!(container(None, &group, 1.0, None).memory_used_bytes, Some(70));
         let late = Container { memory_inactive_file_bytes: Some(110), ..group };
-        assert_eq!(container(None, &late, 1.0).memory_used_bytes, None);
+        assert_eq!(container(None, &late, 1.0, None).memory_used_bytes, None);
         let late = Container { memory_rss_bytes: Some(60), ..late };
-        assert_eq!(container(None, &late, 1.0).memory_used_bytes, Some(60));
+        assert_eq!(container(None, &late, 1.0, None).memory_used_bytes, Some(60));
     }
 
     #[test]
@@ -91,7 +96,7 @@ mod tests {
             pids_in_limit: UsageInLimit::Ancestor(None),
             ..Container::default()
         };
-        let container = container(Some(&group(0)), &group(1_900_000), 1.0);
+        let container = container(Some(&group(0)), &group(1_900_000), 1.0, None);
         assert_eq!(container.cpu_used_cores, Some(1.9));
         assert_eq!((container.memory_used_bytes, container.pids), (Some(250), None));
     }
@@ -105,8 +110,8 @@ mod tests {
             ..Container::default()
         };
         let moved = Container { groups: (1, 0), cpu_us: Some(9_000_000_000), ..own };
-        assert_eq!(container(Some(&own), &moved, 1.0).cpu_used_cores, None);
-        assert_eq!(container(Some(&own), &moved, 1.0).throttled, None);
+        assert_eq!(container(Some(&own), &moved, 1.0, None).cpu_used_cores, None);
+        assert_eq!(container(Some(&own), &moved, 1.0, None).throttled, None);
         // A limit was set for a parent, which has used more.
         let limited = Container {
             groups: (0, 1),
@@ -114,14 +119,14 @@ mod tests {
             cpu_us_in_limit: UsageInLimit::Ancestor(Some(9_000_000_000)),
             ..own
         };
-        assert_eq!(container(Some(&own), &limited, 1.0).cpu_used_cores, None);
-        assert_eq!(container(Some(&limited), &limited, 1.0).cpu_used_cores, Some(0.0));
+        assert_eq!(container(Some(&own), &limited, 1.0, None).cpu_used_cores, None);
+        assert_eq!(container(Some(&limited), &limited, 1.0, None).cpu_used_cores, Some(0.0));
     }
 
     #[test]
     fn the_tighter_of_quota_and_cpuset_applies() {
         let group =
             Container { cpu_limit_cores: Some(1.5), cpuset_cores: Some(1), ..Container::default() };
-        assert_eq!(container(None, &group, 1.0).cpu_limit_cores, Some(1.0));
+        assert_eq!(container(None, &group, 1.0, None).cpu_limit_cores, Some(1.0));
     }
 }

@@ -189,25 +189,44 @@ fn stalls(stalls: Stalls) -> wire::Stalls {
 /// Rates of the disks in both readings, in the order of the later one.
 pub(super) fn disks(before: &[Disk], after: &[Disk], seconds: f64) -> Vec<wire::Disk> {
     let earlier = by_name(before, |disk| &disk.name);
-    let rates = |after: &Disk| {
-        let before = earlier(&after.name)?;
-        let busy_ms = advance_32_bits(before.busy_ms, after.busy_ms)?;
-        // From Linux 5.0 to 6.9, a short request counts as a whole tick of the kernel, up to 10 ms.
-        // No disk is busy for longer than its requests take together.
-        let requests = before.request_ms.zip(after.request_ms);
-        let request_ms = requests.and_then(|(before, after)| after.checked_sub(before));
-        let busy_ms = request_ms.map_or(busy_ms, |time| time.min(busy_ms));
-        Some(wire::Disk {
-            name: after.name.clone(),
-            stacked: after.stacked,
-            read_bytes_per_second: per_second(before.read_bytes, after.read_bytes, seconds)?,
-            write_bytes_per_second: per_second(before.write_bytes, after.write_bytes, seconds)?,
-            reads_per_second: per_second(before.reads, after.reads, seconds)?,
-            writes_per_second: per_second(before.writes, after.writes, seconds)?,
-            utilisation: percent(busy_ms as f64, seconds * 1000.0)?,
-        })
+    after.iter().filter_map(|after| disk(earlier(&after.name)?, after, seconds)).collect()
+}
+
+/// Rates of a disk; `None` after a counter reset.
+fn disk(before: &Disk, after: &Disk, seconds: f64) -> Option<wire::Disk> {
+    let busy_ms = advance_32_bits(before.busy_ms, after.busy_ms)?;
+    // From Linux 5.0 to 6.9, a short request counts as a whole tick of the kernel, up to 10 ms.
+    // No disk is busy for longer than its requests take together.
+    let requests = before.request_ms.zip(after.request_ms);
+    let request_ms = requests.and_then(|(before, after)| after.checked_sub(before));
+    let busy_ms = request_ms.map_or(busy_ms, |time| time.min(busy_ms));
+    Some(wire::Disk {
+        name: after.name.clone(),
+        stacked: after.stacked,
+        read_bytes_per_second: per_second(before.read_bytes, after.read_bytes, seconds)?,
+        write_bytes_per_second: per_second(before.write_bytes, after.write_bytes, seconds)?,
+        reads_per_second: per_second(before.reads, after.reads, seconds)?,
+        writes_per_second: per_second(before.writes, after.writes, seconds)?,
+        utilisation: percent(busy_ms as f64, seconds * 1000.0)?,
+    })
+}
+
+/// Removes disks and interfaces with a counter below its earlier value, so that their rates start
+/// again. Some drivers report zeros once, and the return to the earlier values is no traffic.
+pub(crate) fn remove_resets(before: &Reading, after: &mut Reading) {
+    let earlier = by_name(&before.disks, |disk| &disk.name);
+    let advances =
+        |after: &Disk| earlier(&after.name).is_none_or(|before| disk(before, after, 1.0).is_some());
+    after.disks.retain(advances);
+    let earlier = by_name(&before.networks, |interface| &interface.name);
+    let advances = |after: &Interface| {
+        let rates = |before: &Interface| {
+            traffic(&before.receive, &after.receive, 1.0)?;
+            traffic(&before.transmit, &after.transmit, 1.0)
+        };
+        earlier(&after.name).is_none_or(|before| rates(before).is_some())
     };
-    after.iter().filter_map(rates).collect()
+    after.networks.retain(advances);
 }
 
 /// Rates of the interfaces in both readings.

@@ -1,23 +1,23 @@
 //! Metrics of the ECS task that the service is part of.
 
 use super::host::traffic;
-use super::per_second;
+use super::{cores_used, per_second};
 use crate::collect::ecs_task::{Container, Usage};
 use crate::collect::network::Counters;
 use crate::reading::TaskReading;
-use crate::rounding::hundredths;
+use crate::rounding::ten_thousandths;
 
 /// Maximum time between two readings of the endpoint, milliseconds. They are a second apart, unless
 /// requests failed or the endpoint's clock was set.
 const MAX_INTERVAL_MS: u64 = 30_000;
 
 /// Metrics of the task. Rates use the times of the endpoint's own two readings.
-pub(super) fn task(reading: &TaskReading) -> wire::Task {
+pub(super) fn task(reading: &TaskReading, processors: Option<u32>) -> wire::Task {
     let mut containers: Vec<_> = reading
         .task
         .containers
         .iter()
-        .map(|container| container_metrics(container, reading))
+        .map(|container| container_metrics(container, reading, processors))
         .collect();
     // With a shared network, each container counts the traffic of all; the first one that reports
     // any counts as the task's.
@@ -39,7 +39,7 @@ pub(super) fn task(reading: &TaskReading) -> wire::Task {
         family: reading.task.family.clone(),
         revision: reading.task.revision.clone(),
         cpu_limit_cores: reading.task.cpu_limit_cores,
-        cpu_used_cores: cpu_used.reduce(|a, b| a + b).map(hundredths),
+        cpu_used_cores: cpu_used.reduce(|a, b| a + b).map(ten_thousandths),
         memory_limit_bytes: reading.task.memory_limit_bytes,
         memory_used_bytes: memory_used.reduce(u64::saturating_add),
         ephemeral_storage_bytes: reading.task.storage_bytes,
@@ -49,7 +49,11 @@ pub(super) fn task(reading: &TaskReading) -> wire::Task {
     }
 }
 
-fn container_metrics(container: &Container, reading: &TaskReading) -> wire::TaskContainer {
+fn container_metrics(
+    container: &Container,
+    reading: &TaskReading,
+    processors: Option<u32>,
+) -> wire::TaskContainer {
     let usage_in = |usages: &[Usage]| usages.iter().find(|usage| usage.id == container.id).cloned();
     let now = usage_in(&reading.usage);
     let pair = usage_in(&reading.usage_before).zip(now.clone()).and_then(|(before, now)| {
@@ -70,7 +74,7 @@ fn container_metrics(container: &Container, reading: &TaskReading) -> wire::Task
         status: container.status.clone(),
         cpu_limit_cores: container.cpu_limit_cores,
         cpu_used_cores: pair.as_ref().and_then(|(before, now, seconds)| {
-            Some(hundredths(now.cpu_ns?.checked_sub(before.cpu_ns?)? as f64 / 1e9 / seconds))
+            cores_used([before.cpu_ns?, now.cpu_ns?], 1e9, *seconds, processors)
         }),
         memory_limit_bytes: container.memory_limit_bytes,
         memory_used_bytes: now.and_then(|now| now.memory_used_bytes),
@@ -121,7 +125,7 @@ mod tests {
     fn rates_use_the_endpoints_times_and_sums_include_all_containers() {
         let before = vec![usage("b", 500, 0), usage("a", 1000, 0)];
         let now = vec![usage("a", 2000, 100_000_000), usage("b", 2500, 100_000_000)];
-        let task = task(&reading(before, now));
+        let task = task(&reading(before, now), None);
         let used: Vec<_> =
             task.containers.iter().map(|container| container.cpu_used_cores).collect();
         assert_eq!(used, [Some(0.1), Some(0.05)]);
@@ -138,10 +142,12 @@ mod tests {
         };
         let at = |time, bytes| vec![with_bytes("a", time, bytes), with_bytes("b", time, bytes)];
         let mut reading = reading(at(1000, 0), at(2000, 500));
-        assert!(task(&reading).containers.iter().all(|container| container.receive.is_some()));
+        assert!(
+            task(&reading, None).containers.iter().all(|container| container.receive.is_some())
+        );
         let own = Task { shares_network: true, ..(*reading.task).clone() };
         reading.task = Arc::new(own);
-        let task = task(&reading);
+        let task = task(&reading, None);
         assert_eq!(task.receive.unwrap().bytes_per_second.to_bits(), 500.0_f64.to_bits());
         assert!(
             task.containers
@@ -155,7 +161,7 @@ mod tests {
         let over = |ms: u64| {
             let before = vec![usage("a", 1_000_000, 0)];
             let now = vec![usage("a", 1_000_000 + ms, 500_000_000)];
-            task(&reading(before, now)).cpu_used_cores
+            task(&reading(before, now), None).cpu_used_cores
         };
         assert_eq!((over(1000), over(10_000)), (Some(0.5), Some(0.05)));
         assert_eq!((over(0), over(3_601_000)), (None, None));
@@ -163,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_container_that_has_just_started_has_no_rate() {
-        let task = task(&reading(vec![], vec![usage("a", 2000, 5)]));
+        let task = task(&reading(vec![], vec![usage("a", 2000, 5)]), None);
         assert_eq!(task.containers[0].cpu_used_cores, None);
         assert_eq!(task.containers[0].memory_used_bytes, Some(1000));
         assert_eq!(task.containers[1].memory_used_bytes, None);

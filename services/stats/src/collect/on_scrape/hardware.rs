@@ -84,6 +84,7 @@ const TEMPERATURES: RangeInclusive<f64> = -200.0..=1000.0;
 fn is_sensor(name: &str) -> bool {
     name == "name"
         || name.ends_with("_label")
+        || name.ends_with("_fault")
         || SENSORS.iter().any(|(kind, end, ..)| sensor_of(name, kind, end).is_some())
 }
 
@@ -120,6 +121,10 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
                 let sensor = sensor_of(file, kind, end)?;
                 let value = text.parse::<f64>().ok().map(|value| value / f64::from(scale));
                 let value = value.filter(|value| kind != "temp" || TEMPERATURES.contains(value));
+                // The value of a sensor that reports a fault has no meaning.
+                let value = value.filter(|_| {
+                    end != "_input" || chip.get(&format!("{sensor}_fault")) != Some("1")
+                });
                 Some(([("chip", chip.name), ("sensor", sensor)], Value::float(value)))
             })
         });
@@ -191,6 +196,21 @@ mod tests {
         assert_eq!(written(&THERMAL_ZONES, &files), expected);
         let expected = "node_cooling_device_cur_state{name=\"0\",type=\"Processor\"} 2\n";
         assert_eq!(written(&COOLING_DEVICES, &files), expected);
+    }
+
+    #[test]
+    fn the_value_of_a_sensor_with_a_fault_is_absent() {
+        let files = [
+            ("hwmon0/temp1_fault", "1\n"),
+            ("hwmon0/temp1_input", "64000\n"),
+            ("hwmon0/temp1_max", "80000\n"),
+            ("hwmon0/temp2_fault", "0\n"),
+            ("hwmon0/temp2_input", "40000\n"),
+        ];
+        let expected = "node_hwmon_temp_celsius{chip=\"hwmon0\",sensor=\"temp2\"} 40\n\
+            node_hwmon_temp_max_celsius{chip=\"hwmon0\",sensor=\"temp1\"} 80\n";
+        assert!(files.iter().all(|(file, _)| is_sensor(file.trim_start_matches("hwmon0/"))));
+        assert_eq!(written(&HWMON, &files), expected);
     }
 
     #[test]

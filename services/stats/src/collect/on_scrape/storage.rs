@@ -88,6 +88,9 @@ fn diskstats(texts: &Texts, writer: &mut Writer) {
     for (index, (name, kind, unit, help)) in COLUMNS.into_iter().enumerate() {
         let items = rows.iter().map(|(device, _, columns)| {
             let number = columns.get(index).copied().flatten();
+            // Older kernels can count fewer than zero requests in flight, in 32 bits.
+            let number =
+                number.filter(|&number| kind == Kind::Counter || i32::try_from(number).is_ok());
             let value = match unit {
                 Unit::One => number.into(),
                 Unit::Sectors => number.map(|sectors| sectors.saturating_mul(SECTOR_BYTES)).into(),
@@ -218,6 +221,14 @@ mod tests {
         }
         let old = "8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n";
         assert_eq!(written(&DISKSTATS, &[("diskstats", old)]).lines().count(), 12);
+    }
+
+    #[test]
+    fn a_number_of_requests_below_zero_is_unknown() {
+        let text = "8 0 sda 1 2 3 4 5 6 7 8 4294967295 10 11\n8 16 sdb 1 2 3 4 5 6 7 8 2 10 11\n";
+        let written = written(&DISKSTATS, &[("diskstats", text)]);
+        let lines: Vec<_> = written.lines().filter(|line| line.contains("io_now")).collect();
+        assert_eq!(lines, ["node_disk_io_now{device=\"sdb\"} 2"]);
     }
 
     #[test]

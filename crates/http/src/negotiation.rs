@@ -113,7 +113,8 @@ fn member(text: &str) -> Option<Member<'_>> {
     Some(Member { name, thousandths: weight.unwrap_or(FULL), has_parameters })
 }
 
-/// A weight: `0` or `1`, and up to three decimals, which must be zeros after `1`.
+/// A weight: `0` or `1`, and up to three decimals, which must be zeros after `1`. Before decimals,
+/// `0` may be missing: Java up to version 17 sends `*/*; q=.2` by default.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     if digits.len() > 3 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -124,6 +125,7 @@ fn thousandths(text: &str) -> Option<u16> {
         digits.bytes().zip(places).map(|(digit, place)| u16::from(digit - b'0') * place).sum();
     match (whole, part) {
         ("0", part) => Some(part),
+        ("", part) if !digits.is_empty() => Some(part),
         ("1", 0) => Some(FULL),
         _ => None,
     }
@@ -211,8 +213,7 @@ mod tests {
 
     #[test]
     fn a_member_with_a_malformed_weight_is_ignored() {
-        for odd in ["NaN", "-1", "2", "", "much", "1e0", "+1", "0.1234", "1.001", ".5", "00", " 1"]
-        {
+        for odd in ["NaN", "-1", "2", "", "much", "1e0", "+1", "0.1234", "1.001", ".", "00", " 1"] {
             assert_eq!(json(&format!("*/*;q=0.3, application/json;q={odd}")), 300, "{odd}");
             assert_eq!(coding([&*format!("gzip;q={odd}, *;q=0.3")], "gzip"), 300, "{odd}");
         }
@@ -226,6 +227,7 @@ mod tests {
             ("0.", 0),
             ("0.000", 0),
             ("0.5", 500),
+            (".5", 500),
             ("0.05", 50),
             ("0.001", 1),
             ("0.999", 999),

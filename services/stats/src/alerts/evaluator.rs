@@ -218,7 +218,9 @@ impl Evaluator {
             };
             let is_absent = entry.updated_tick != tick;
             if is_absent {
+                // An absent value is a dip: a machine under load is late with some of its sources.
                 entry.is_over = false;
+                entry.updated_ms = now.monotonic_ms;
                 entry.back_ms.get_or_insert(now.monotonic_ms);
             }
             let is_kept = entry.advance(condition, is_absent, now);
@@ -346,10 +348,7 @@ impl Entry {
             return back_ms.is_none_or(|back| back < hold);
         }
         let dip = (condition.duration_ms / DIP_SHARE).min(MAX_DIP_MS);
-        if is_absent
-            || back_ms.is_some_and(|back| back >= dip.max(1))
-            || (dip == 0 && !self.is_over)
-        {
+        if back_ms.is_some_and(|back| back >= dip.max(1)) || (dip == 0 && !self.is_over) {
             return false;
         }
         let elapsed_ms = now.monotonic_ms.saturating_sub(self.started.monotonic_ms);

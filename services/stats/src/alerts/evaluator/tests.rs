@@ -143,6 +143,21 @@ fn absent_values_never_raise_an_alert_and_end_an_active_one() {
 }
 
 #[test]
+fn a_value_that_is_absent_for_a_moment_does_not_restart_the_duration() {
+    let last =
+        |values: Vec<Option<f64>>| *World::new("cpu > 90 for 1m").cpu(values).last().unwrap();
+    let around = |absent| {
+        let gap = std::iter::repeat_n(None, absent);
+        last(times(99.0, 30).chain(gap).chain(times(99.0, 61 - 30 - absent)).collect())
+    };
+    assert_eq!([around(0), around(1), around(5)], [State::Warning; 3]);
+    assert_eq!(around(6), State::Normal);
+    // Absent time does not count as time above the limit.
+    let rare = (0..600).map(|second| Some(99.0).filter(|_| second % 3 == 0));
+    assert_eq!(last(rare.collect()), State::Normal);
+}
+
+#[test]
 fn without_a_duration_an_alert_is_raised_and_ended_immediately() {
     let mut world = World::new("cpu > 90");
     assert_eq!(

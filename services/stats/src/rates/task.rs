@@ -31,6 +31,14 @@ pub(super) fn task(reading: &TaskReading, processors: Option<u32>) -> wire::Task
             (container.receive, container.transmit) = (None, None);
         }
     }
+    // A container that runs and has no rate yet is missing in the sum. The last counters of one that
+    // has stopped can remain.
+    let is_missing = |(container, metrics): (&Container, &wire::TaskContainer)| {
+        let counts = |usage: &Usage| usage.id == container.id && usage.cpu_ns.is_some();
+        let runs = container.status != "STOPPED" && reading.usage.iter().any(counts);
+        runs && metrics.cpu_used_cores.is_none()
+    };
+    let is_complete = !reading.task.containers.iter().zip(&containers).any(is_missing);
     let cpu_used = containers.iter().filter_map(|container| container.cpu_used_cores);
     let memory_used = containers.iter().filter_map(|container| container.memory_used_bytes);
     wire::Task {
@@ -39,7 +47,7 @@ pub(super) fn task(reading: &TaskReading, processors: Option<u32>) -> wire::Task
         family: reading.task.family.clone(),
         revision: reading.task.revision.clone(),
         cpu_limit_cores: reading.task.cpu_limit_cores,
-        cpu_used_cores: cpu_used.reduce(|a, b| a + b).map(ten_thousandths),
+        cpu_used_cores: cpu_used.reduce(|a, b| a + b).filter(|_| is_complete).map(ten_thousandths),
         memory_limit_bytes: reading.task.memory_limit_bytes,
         memory_used_bytes: memory_used.reduce(u64::saturating_add),
         ephemeral_storage_bytes: reading.task.storage_bytes,
@@ -174,5 +182,32 @@ mod tests {
         assert_eq!(task.containers[0].memory_used_bytes, Some(1000));
         assert_eq!(task.containers[1].memory_used_bytes, None);
         assert_eq!(task.cpu_used_cores, None);
+    }
+
+    #[test]
+    fn the_sum_is_unknown_while_a_container_that_runs_has_no_rate() {
+        let before = || vec![usage("a", 1000, 0), usage("b", 1000, 900)];
+        let used = |b: Usage| {
+            let now = vec![usage("a", 2000, 100_000_000), b];
+            let task = task(&reading(before(), now), Some(2));
+            (task.containers[0].cpu_used_cores, task.cpu_used_cores)
+        };
+        assert_eq!(used(usage("b", 2000, 900)), (Some(0.1), Some(0.1)));
+        // Its counter was reset, and it jumps.
+        assert_eq!(used(usage("b", 2000, 5)), (Some(0.1), None));
+        assert_eq!(used(usage("b", 2000, 9_000_000_000_000)), (Some(0.1), None));
+        let without = Usage { cpu_ns: None, ..usage("b", 2000, 0) };
+        assert_eq!(used(without), (Some(0.1), Some(0.1)));
+    }
+
+    #[test]
+    fn the_last_counters_of_a_stopped_container_do_not_make_the_sum_unknown() {
+        let now = vec![usage("a", 2000, 100_000_000), usage("b", 1000, 900)];
+        let mut reading = reading(vec![usage("a", 1000, 0)], now);
+        assert_eq!(task(&reading, None).cpu_used_cores, None);
+        let mut stopped = (*reading.task).clone();
+        stopped.containers[1].status = "STOPPED".to_owned();
+        reading.task = Arc::new(stopped);
+        assert_eq!(task(&reading, None).cpu_used_cores, Some(0.1));
     }
 }

@@ -18,7 +18,7 @@ pub struct Container {
     /// CPU use in cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_used_cores: Option<f64>,
-    /// Share of periods in which the CPU limit throttled the group, percent, 0 to 100.
+    /// Share of the periods of the CPU limit in which it held up work, percent, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttled: Option<f64>,
     /// Memory limit, bytes. Absent without a limit.

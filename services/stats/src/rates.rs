@@ -82,7 +82,11 @@ pub(crate) fn sample(
             .collect(),
         container,
         task,
-        top: after.processes.as_deref().filter(|_| exposed.processes).map(host::top),
+        top: after
+            .processes
+            .as_deref()
+            .filter(|_| exposed.processes)
+            .map(|scan| host::top(scan, capacity.processors)),
         ..wire::Sample::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Exposure, advance_32_bits, per_second};
+use super::{Exposure, advance_32_bits, cores_used, per_second};
 use crate::collect::cpu::{Stat, Times};
 use crate::collect::disk::Disk;
 use crate::collect::memory::Memory;
@@ -10,7 +10,7 @@ use crate::collect::network::{Counters, Interface};
 use crate::collect::pressure::{Stall, Stalls};
 use crate::collect::process::Process;
 use crate::reading::{Filesystem, Pressure, Reading, Scan};
-use crate::rounding::{hundredths, percent};
+use crate::rounding::percent;
 
 /// Value of `USER_HZ`, which is the same on all Linux architectures of Rust except Alpha.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -290,15 +290,15 @@ pub(super) fn processes(
 }
 
 /// Top processes of a scan.
-pub(super) fn top(scan: &Scan) -> wire::Top {
+pub(super) fn top(scan: &Scan, processors: Option<u32>) -> wire::Top {
     let cpu_cores = |process: &Process| {
         // A reused process ID has another start time.
         let earlier = scan.before.binary_search_by_key(&process.pid, |earlier| earlier.pid);
         let earlier = earlier.ok().and_then(|index| scan.before.get(index));
         let ticks = earlier.filter(|earlier| earlier.started == process.started)?.ticks;
         let seconds = scan.interval_ms as f64 / 1000.0;
-        let advanced = process.ticks.checked_sub(ticks)? as f64 / TICKS_PER_SECOND;
-        (seconds > 0.0).then(|| hundredths(advanced / seconds))
+        let used = cores_used([ticks, process.ticks], TICKS_PER_SECOND, seconds, processors);
+        used.filter(|_| seconds > 0.0)
     };
     let mut all: Vec<_> =
         scan.processes.iter().map(|process| (process, cpu_cores(process))).collect();

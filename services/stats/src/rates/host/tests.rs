@@ -237,14 +237,24 @@ fn the_top_processes_are_sorted_by_use() {
     };
     let scan = Scan {
         page_bytes: 4096,
-        before: vec![process(1, 0, 1, 0), process(2, 0, 1, 0), process(3, 1000, 1, 0)],
-        // The third process is another program with a reused ID.
-        processes: vec![process(1, 100, 1, 5), process(2, 250, 1, 1), process(3, 900, 9, 9)],
+        before: vec![
+            process(1, 0, 1, 0),
+            process(2, 0, 1, 0),
+            process(3, 1000, 1, 0),
+            process(4, 0, 1, 0),
+        ],
+        // The third process is another program with a reused ID. The time of the fourth one jumps.
+        processes: vec![
+            process(1, 100, 1, 5),
+            process(2, 250, 1, 1),
+            process(3, 900, 9, 9),
+            process(4, 9_000_000, 1, 0),
+        ],
         interval_ms: 5000,
     };
-    let top = top(&scan);
+    let top = top(&scan, Some(2));
     let by_cpu: Vec<_> = top.by_cpu.iter().map(|one| (one.pid, one.cpu_cores)).collect();
-    assert_eq!(by_cpu, [(2, Some(0.5)), (1, Some(0.2)), (3, None)]);
+    assert_eq!(by_cpu, [(2, Some(0.5)), (1, Some(0.2)), (3, None), (4, None)]);
     let by_memory: Vec<_> = top.by_memory.iter().map(|one| one.memory_bytes / 4096).collect();
-    assert_eq!(by_memory, [9, 5, 1]);
+    assert_eq!(by_memory, [9, 5, 1, 0]);
 }

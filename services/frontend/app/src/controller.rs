@@ -19,6 +19,7 @@ use web_sys::{
 use crate::alerts::Level;
 use crate::browser;
 use crate::controller::connection::Connection;
+use crate::decode;
 use crate::fields::Fields;
 use crate::heatmap;
 use crate::labels::{level_labels, title};
@@ -140,15 +141,10 @@ impl Controller {
                 window,
             }
         });
-        // These values belong to the service of the loaded page; a member that is shown later has
-        // others.
-        let page = JsValue::from(&controller.window);
-        controller.dashboard.borrow_mut().preloaded =
-            ["early.cpu", "early.ram"].map(|path| page.number_at(path).unwrap_or(f64::NAN));
-        let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
         controller.read_permission();
         controller.load_settings();
         controller.read_address();
+        controller.read_early(base);
         controller.connect();
         controller.ticker.set(
             controller
@@ -286,6 +282,20 @@ impl Controller {
         let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
         self.apply(Event::View(view));
         self.fetch_range();
+    }
+
+    /// Shows the sample that has arrived before the module, if it is of this service.
+    fn read_early(&self, base: &str) {
+        let page = JsValue::from(&self.window);
+        let early = page.get("early").filter(|early| early.text_at("from") == base);
+        let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
+        let Some(early) = early else { return };
+        if let Some(reading) = early.get("sample").and_then(|sample| decode::reading(&sample)) {
+            let at_ms = early.number_at("at").unwrap_or_default();
+            self.dashboard.borrow_mut().apply(Event::Early(reading), at_ms);
+            // It may be old by now.
+            self.apply(Event::Tick);
+        }
     }
 
     fn apply(&self, event: Event) {

@@ -43,8 +43,6 @@ pub(crate) struct Dashboard {
     pub(crate) failure: Option<Failure>,
     /// Latest sample.
     pub(crate) latest: Option<Reading>,
-    /// CPU and memory fetched by the script in `index.html` before the start; NaN if unknown.
-    pub(crate) preloaded: [f64; 2],
     /// Permission for notifications, see [`crate::browser::permission`].
     pub(crate) permission: String,
     /// Time of the last event.
@@ -87,6 +85,9 @@ pub(crate) struct Dashboard {
     received_ms: f64,
     /// Time at which the instance changed.
     changed_ms: Option<f64>,
+    /// Whether the latest sample is the early one. Behind a load balancer, the stream may be that of
+    /// another instance.
+    is_early: bool,
     live: Timeline,
     /// Rows of a longer range or of a paused view.
     range_rows: Option<Vec<Row>>,
@@ -111,6 +112,8 @@ pub(crate) enum Link {
 /// Event that the reducer applies.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
+    /// The sample that the script in `index.html` fetched while the module was loading.
+    Early(Reading),
     /// A sample of the event stream.
     Sample(Reading),
     /// A polled sample. There are no samples between two polls.
@@ -162,6 +165,10 @@ impl Dashboard {
     pub(crate) fn apply(&mut self, event: Event, now_ms: f64) -> bool {
         self.now_ms = now_ms;
         match event {
+            Event::Early(reading) => {
+                self.is_early = true;
+                self.show(reading);
+            }
             Event::Sample(reading) => self.add_sample(reading, false),
             Event::Polled(reading) => self.add_sample(reading, true),
             Event::History(history) => self.replace_history(history),
@@ -169,8 +176,7 @@ impl Dashboard {
                 if self.view.range != range || self.paused.is_some() {
                     return false;
                 }
-                let instance = self.latest.as_ref().map(|latest| &latest.instance);
-                if instance.is_some_and(|instance| *instance != history.instance) {
+                if self.instance().is_some_and(|instance| instance != history.instance) {
                     self.history_failure = Some(Failure::OtherInstance);
                     return true;
                 }
@@ -179,7 +185,7 @@ impl Dashboard {
             }
             Event::HistoryFailed(failure) => self.history_failure = Some(failure),
             Event::Annotations(instance, annotations) => {
-                if self.latest.as_ref().is_some_and(|latest| latest.instance == instance) {
+                if self.instance() == Some(&instance) {
                     self.annotations = annotations;
                 }
             }
@@ -255,6 +261,11 @@ impl Dashboard {
         true
     }
 
+    /// Instance of the page; `None` before its first sample.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.latest.as_ref().filter(|_| !self.is_early).map(|latest| latest.instance.as_str())
+    }
+
     /// Age of the latest sample; `None` if there is none.
     pub(crate) fn age_ms(&self) -> Option<f64> {
         self.latest.as_ref()?;
@@ -304,7 +315,7 @@ impl Dashboard {
     pub(crate) fn rows(&self) -> Option<&[Row]> {
         match &self.range_rows {
             Some(rows) => Some(rows),
-            None => (self.view.range == 0).then_some(self.live.rows()),
+            None => (self.view.range == 0 && !self.is_early).then_some(self.live.rows()),
         }
     }
 
@@ -333,7 +344,7 @@ impl Dashboard {
     }
 
     /// Whether the next sample is long overdue.
-    fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         let interval_ms = self.latest.as_ref().map_or(0.0, |latest| latest.interval_ms);
         let timeout_ms = if self.is_hidden { HIDDEN_STALE_AFTER_MS } else { STALE_AFTER_MS };
         self.age_ms().is_some_and(|age| age > timeout_ms.max(interval_ms * 3.0))
@@ -342,6 +353,9 @@ impl Dashboard {
     /// Adds a sample.
     fn add_sample(&mut self, mut reading: Reading, is_polled: bool) {
         let mut row = reading.row();
+        if std::mem::take(&mut self.is_early) {
+            self.latest = None;
+        }
         let before = self.latest.as_ref();
         if before.is_some_and(|latest| latest.instance != reading.instance) {
             if is_polled && self.age_ms().is_some_and(|age| age < SWITCH_AFTER_MS) {
@@ -377,10 +391,15 @@ impl Dashboard {
         self.annotations.append(&mut reading.annotations);
         let excess = self.annotations.len().saturating_sub(MAX_ANNOTATIONS);
         self.annotations.drain(..excess);
-        self.received_ms = self.now_ms;
-        self.latest = Some(reading);
         self.link = Link::Live;
         self.failure = None;
+        self.show(reading);
+    }
+
+    /// Makes a sample the latest one.
+    fn show(&mut self, reading: Reading) {
+        self.received_ms = self.now_ms;
+        self.latest = Some(reading);
         self.update_alerts();
         if self.now_ms - self.in_table_ms > LIST_PAUSE_MS {
             self.table_snapshot = None;
@@ -392,7 +411,7 @@ impl Dashboard {
 
     /// Replaces the rows of the page by the service's history.
     fn replace_history(&mut self, history: History) {
-        if self.latest.as_ref().is_some_and(|latest| latest.instance != history.instance) {
+        if self.instance().is_some_and(|instance| instance != history.instance) {
             self.reset();
             self.latest = None;
         }

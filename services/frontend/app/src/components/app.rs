@@ -165,7 +165,13 @@ fn status(page: &mut Page, dashboard: &Dashboard) {
         Some(failure) => [", earlier minutes are missing: ", &failure_text(failure)].concat(),
         None => String::new(),
     });
-    match dashboard.age_ms().filter(|_| dashboard.link != Link::Live) {
+    let has_age = match dashboard.link {
+        Link::Live => false,
+        // The early sample.
+        Link::Connecting => dashboard.is_stale(),
+        _ => true,
+    };
+    match dashboard.age_ms().filter(|_| has_age) {
         Some(age) => {
             page.put(age_text(age));
             page.fill(r#"<p class="age" data-testid="age">{}</p>"#);

@@ -44,15 +44,8 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, index: usize, format:
     }
     let is_loading = dashboard.latest.is_none();
     let begin = page.begin();
-    let preloaded = dashboard.preloaded.get(index).copied().filter(|value| *value >= 0.0);
     if is_loading {
-        match preloaded {
-            Some(value) => {
-                page.put(format.parts(value, tile.unit).0);
-                page.fill(r#"<span>{}</span><span class="unit">%</span>"#);
-            }
-            None => page.fill(r#"<span class="blank">00.0</span>"#),
-        }
+        page.fill(r#"<span class="blank">00.0</span>"#);
     } else {
         let (number, unit) = format.parts(value.unwrap_or(f64::NAN), tile.unit);
         let (trend, arrow) = match dashboard.trend(tile) {

@@ -149,8 +149,7 @@ impl Controller {
     /// Whether a value belongs to an instance other than that of the page.
     pub(super) fn is_other_instance(&self, value: &JsValue) -> bool {
         let dashboard = self.dashboard.borrow();
-        let latest = dashboard.latest.as_ref();
-        latest.is_some_and(|latest| latest.instance != value.text_at("instance"))
+        dashboard.instance().is_some_and(|instance| instance != value.text_at("instance"))
     }
 
     fn on_signal(&self, signal: Signal) {

@@ -40,7 +40,7 @@ impl Controller {
             self.retry_after(delay_ms.try_into().unwrap_or(i32::MAX));
         }
         self.connection.set_last_event_id(&message.text_at("1"));
-        let is_first = self.dashboard.borrow().latest.is_none();
+        let is_first = self.dashboard.borrow().instance().is_none();
         self.apply(if is_first { Event::Polled(reading) } else { Event::Sample(reading) });
     }
 }

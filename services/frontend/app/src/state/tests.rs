@@ -320,3 +320,42 @@ fn the_state_of_the_service_overrides_thresholds() {
     assert_eq!(dashboard.level(0), Some(Level::Normal));
     assert_eq!((dashboard.level(4), dashboard.worst()), (Some(Level::Warning), Level::Warning));
 }
+
+fn early(instance: &str, sequence: u64) -> Event {
+    match sample(instance, sequence) {
+        Event::Sample(reading) => Event::Early(reading),
+        event => event,
+    }
+}
+
+#[test]
+fn the_early_sample_is_shown_and_charts_wait_for_the_history() {
+    let mut dashboard = Dashboard::default();
+    dashboard.apply(early("a", 7), 100.0);
+    assert_eq!((dashboard.link, dashboard.rows()), (Link::Connecting, None));
+    assert_eq!(dashboard.latest.as_ref().unwrap().sequence, 7.0);
+    // The stream starts with the history and the same sample.
+    dashboard.apply(Event::History(History { instance: "a".to_owned(), rows: vec![] }), 200.0);
+    dashboard.apply(sample("a", 7), 200.0);
+    assert_eq!(dashboard.rows().map(<[Row]>::len), Some(1));
+}
+
+#[test]
+fn the_early_sample_may_be_that_of_another_replica() {
+    let mut dashboard = Dashboard::default();
+    dashboard.apply(early("a", 900), 100.0);
+    assert_eq!(dashboard.instance(), None);
+    let history = History { instance: "b".to_owned(), rows: vec![row(1, 1.0)] };
+    dashboard.apply(Event::History(history), 200.0);
+    dashboard.apply(polled("b", 2), 300.0);
+    assert_eq!((dashboard.instance(), dashboard.is_changed()), (Some("b"), false));
+    assert_eq!(dashboard.live().len(), 2);
+}
+
+#[test]
+fn an_early_sample_has_its_age() {
+    let mut dashboard = Dashboard::default();
+    dashboard.apply(early("a", 7), 100.0);
+    dashboard.apply(Event::Tick, 12_100.0);
+    assert_eq!((dashboard.link, dashboard.age_ms()), (Link::Connecting, Some(12_000.0)));
+}

@@ -1,7 +1,10 @@
 """The page by keyboard, without motion, and for assistive technology."""
 
 import pytest
-from dashboard import backend, button, frontend, opened, settled, wait_for_sequence
+from conftest import eventually
+from dashboard import backend, button, frontend, opened, panel, settled, wait_for_sequence
+from test_screens import full
+from test_states import calm, incident
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(opened):
@@ -62,3 +65,44 @@ def test_a_page_without_values_claims_none(opened, backend, forced):
         assert claim not in text
     ground = "(one) => getComputedStyle(one, '::before').backgroundColor"
     assert page.locator(".blank").first.evaluate(ground) != "rgba(0, 0, 0, 0)"
+
+
+def test_the_buttons_of_panels_have_different_names(opened):
+    page = opened()
+    names = page.locator(".panel button").evaluate_all("(all) => all.map((one) => one.ariaLabel ?? one.innerText)")
+    assert len(names) > 10 and len(set(names)) == len(names), names
+    # Speech input finds a button by the text that it shows.
+    assert panel(page, "disk").get_by_role("button", name="Table: Disk").inner_text() == "Table"
+
+
+def test_a_screen_reader_hears_the_end_of_the_alerts(opened, backend):
+    backend.scene.change = incident
+    page = opened()
+    spoken = page.locator(".summary [role=status]")
+    assert spoken.text_content() == "Critical: filesystem /var/log"
+    backend.scene.change = calm
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert spoken.text_content() == "All normal"
+
+
+def test_a_screen_reader_hears_how_much_a_search_finds(opened, backend):
+    backend.scene.change = full
+    page = opened()
+    lists = panel(page, "filesystems")
+    lists.locator("input").fill("name-29")
+    eventually(lambda: lists.get_by_role("status").inner_text() == "1 of 30")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_focus_follows_the_panels_as_they_are_placed(chromium, opened, backend, width):
+    """The enlarged one comes first; on a phone, the most severe one."""
+    backend.scene.change = incident
+    page = opened("/#panel=disk", viewport={"width": width, "height": 844})
+    page.locator("details.settings > summary").focus()
+    page.keyboard.press("Tab")
+    first = page.evaluate("document.activeElement.closest('[data-panel]').dataset.panel")
+    tops = page.locator(".panel").evaluate_all(
+        "(all) => all.map((one) => [one.getBoundingClientRect().top, one.dataset.panel]).sort((a, b) => a[0] - b[0])"
+    )
+    assert first == tops[0][1] != "cpu"

@@ -92,6 +92,18 @@ def test_hidden_tabs_release_their_streams(opened, backend):
     eventually(lambda: backend.viewers == 1)
 
 
+def test_a_tab_that_opens_in_the_background_releases_its_stream(opened, backend):
+    """A browser that restores its tabs shows one of them."""
+    hidden = """for (const [name, value] of [["hidden", true], ["visibilityState", "hidden"]])
+      Object.defineProperty(document, name, { configurable: true, get: () => value });"""
+    page = opened(live=False, watch=hidden)
+    eventually(lambda: backend.viewers == 1)
+    eventually(lambda: backend.tick() or backend.viewers == 0, seconds=20, every=0.5)
+    page.evaluate(HIDE, False)
+    eventually(lambda: backend.viewers == 1)
+    wait_until_live(page)
+
+
 def test_eight_tabs_load_when_the_others_are_hidden(opened, backend):
     """A browser opens six connections to an origin."""
     pages = [opened()]

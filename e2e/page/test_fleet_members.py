@@ -84,8 +84,10 @@ def test_a_member_opens_and_back_keeps_position_sort_and_filter(fleets, opened):
     address = page.url.rpartition("=")[2]
     assert f"/fleet/{address}/stats/stream" in fleet.asked
     eventually(lambda: fleet.viewers == 0)
+    # A range is no step of the history, and keeps the name of the member there.
     page.locator(".ranges a").nth(1).click()
-    page.go_back()
+    until(page, "location.hash === '#range=1h'")
+    assert page.evaluate("history.state") == name
     page.go_back()
     page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
     until(page, f"Math.abs(scrollY - {before}) < 3")
@@ -109,6 +111,21 @@ def test_the_page_of_a_member_has_a_link_to_the_table(fleets, opened):
     page.get_by_role("link", name="All members").click()
     page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
     assert len(names(page)) == 5
+
+
+def test_a_page_that_is_left_leaves_no_attempt_behind(fleets, opened, browser):
+    fleet = fleets(*five())
+    context = browser.new_context()
+    context.route("**/stats/stream", lambda route: route.abort())
+    try:
+        page = opened(fleet, "/?member=10.0.0.1:8080", rows=False, trouble=True, context=context)
+        page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
+        page.get_by_role("link", name="All members").click()
+        page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
+        # A timer of the page that is gone would be an error in the console.
+        page.wait_for_timeout(5_000)
+    finally:
+        context.close()
 
 
 @pytest.mark.parametrize("member", ["..", "../../stats", "a/b", "<b>", "%2e%2e"])

@@ -1,10 +1,12 @@
 """The stream of the fleet page: its end, its tabs, and the cost of a tick."""
 
+import re
 from contextlib import contextmanager
 
+import pytest
 from conftest import eventually
 from dashboard import settled
-from fleet_page import CHANGE_MS, five, fleets, host, opened, until
+from fleet_page import CHANGE_MS, ROWS_MS, five, fleets, host, opened, until
 
 # The main thread's own time for a tick of 1,000 members with 40 rows in the window: program,
 # styles and layout. On two cores without a GPU it is 10; the aim is 8.
@@ -23,6 +25,40 @@ def test_a_stream_that_ends_greys_everything_and_comes_back(fleets, opened):
     fleet.stream_status = 200
     page.wait_for_selector('.page[data-state="live"]', timeout=30_000)
     assert page.title().startswith("◆")
+
+
+NEW_VERSION = '<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
+
+
+@pytest.fixture
+def watchful(browser):
+    """A context whose pages look for a new version every second."""
+    context = browser.new_context()
+    context.add_init_script("""const original = setInterval;
+      window.setInterval = (action, ms) => original(action, ms === 600_000 ? 1_000 : ms);""")
+    yield context
+    context.close()
+
+
+def test_a_table_on_a_wall_reloads_itself_for_a_new_version(fleets, opened, watchful):
+    page = opened(fleets(*five()), "/?kiosk", context=watchful)
+    with page.expect_navigation(timeout=CHANGE_MS):
+        page.route(re.compile(r"/$"), lambda route: route.fulfill(body=NEW_VERSION))
+    page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
+
+
+def test_a_table_offers_a_new_version(fleets, opened, watchful):
+    page = opened(fleets(*five()), context=watchful)
+    link = page.get_by_role("link", name="New version: reload")
+    with page.expect_response(re.compile(r"/$")):
+        pass
+    settled(page)
+    assert link.count() == 0
+    page.route(re.compile(r"/$"), lambda route: route.fulfill(body=NEW_VERSION))
+    link.wait_for(timeout=CHANGE_MS)
+    page.unroute(re.compile(r"/$"))
+    with page.expect_navigation(timeout=CHANGE_MS):
+        link.click()
 
 
 def test_a_tick_of_a_thousand_members_is_cheap_and_memory_flat(fleets, opened):

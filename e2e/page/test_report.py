@@ -72,7 +72,7 @@ def test_the_file_shows_what_the_page_showed(opened, backend, saved):
     file, path = saved(page, timezone_id="Asia/Tokyo")
     assert re.fullmatch(r"system-stats-web-1\.example-\d{8}T\d{6}Z\.html", path.name), path.name
     assert state(file) == state(page)
-    for selector in (".figure", ".words", ".legend", "td", ".aside", ".scale text", ".times text", ".scope"):
+    for selector in (".figure", ".words", ".legend", "td", ".aside", ".scale text", ".times text", ".scope", ".unseen"):
         assert words(file, selector) == words(page, selector) != [], selector
     for selector in (".plot path.line, .plot path.area", ".bar rect"):
         paths = "(all) => all.map((one) => one.getAttribute('d') ?? one.getAttribute('width'))"

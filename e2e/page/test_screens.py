@@ -73,6 +73,27 @@ def test_paper_is_white_and_has_no_buttons(chromium, opened):
     picture(page, "print")
 
 
+def full(sample):
+    mount = {"kind": "ext4", "total_bytes": 1 << 30, "used_bytes": 1 << 29, "available_bytes": 1 << 29}
+    mounts = [{"mount": f"/srv/volumes/with-a-long-name-{number}", **mount} for number in range(30)]
+    return {**sample, "filesystems": mounts}
+
+
+@pytest.mark.parametrize("media", ["print", "screen"])
+def test_names_are_whole_where_nothing_can_point_at_them(chromium, opened, backend, media):
+    """On paper and under a finger. The lists are whole on paper, which does not scroll."""
+    backend.scene.change = full
+    page = opened(viewport={"width": 390, "height": 844}, is_mobile=media == "screen", has_touch=media == "screen")
+    page.emulate_media(media=media)
+    settled(page)
+    lists = panel(page, "filesystems")
+    cut = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText)"
+    assert lists.locator(".name").evaluate_all(cut) == []
+    if media == "print":
+        assert lists.locator(".scroll").evaluate("(box) => box.scrollHeight <= box.clientHeight")
+    assert page.evaluate(TOO_WIDE) == []
+
+
 def test_a_wall_screen_has_figures_and_nothing_else(opened, backend):
     page = opened("/?kiosk", viewport={"width": 1920, "height": 1080})
     for name in TILES:
@@ -116,6 +137,24 @@ def test_a_name_from_right_to_left_leaves_the_text_around_it_alone(opened, backe
     for place, parts in ((".scope", [" on ", name, "4", "GiB"]), (".state a", [name, "is", "99", "full"])):
         places = page.locator(place).first.evaluate(PLACES, parts)
         assert places == sorted(places), (place, places)
+
+
+def test_a_date_from_right_to_left_is_one_piece(opened, backend):
+    """In Hebrew, the day is to the right of the month and the time to its left."""
+
+    def old(sample):
+        alert = {"subject": "readonly", "target": "/", "state": "critical", "value": 1, "unit": "boolean"}
+        alert["since_unix_ms"] = sample["time_unix_ms"] - 20 * 3_600_000
+        return {**sample, "state": "critical", "alerts": [alert]}
+
+    backend.scene.change = old
+    page = opened(locale="he-IL", timezone_id="Europe/Berlin")
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    since = page.locator(".state .since")
+    day, month, time = re.search(r"(\d+) ([\u05d0-\u05ea]+).*?(\d\d:\d\d:\d\d)", since.inner_text()).groups()
+    places = since.evaluate(PLACES, ["since", time, month, day])
+    assert places == sorted(places), places
 
 
 def test_events_and_thresholds_are_whole_on_a_phone(opened, backend):

@@ -6,6 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Document, Element, Event, Window};
 
 use crate::fields::Fields;
+use crate::number::push_name;
 use crate::state;
 
 /// Events of the document with which the page opens and closes the table, a separate module.
@@ -82,10 +83,14 @@ fn time_format(parts: &[&str]) -> Function {
 
 fn formatted(time_unix_ms: f64, choose: impl Fn(&Formats) -> &Function) -> String {
     // An invalid date becomes an empty text.
-    FORMATS.with(|formats| {
+    let text = FORMATS.with(|formats| {
         let text = choose(formats).call1(&JsValue::UNDEFINED, &time_unix_ms.into());
         text.ok().and_then(|text| text.as_string()).unwrap_or_default()
-    })
+    });
+    // The name of a month may run from right to left.
+    let mut isolated = String::new();
+    push_name(&mut isolated, &text);
+    isolated
 }
 
 /// Decimal separator of the viewer's language, for Latin digits.

@@ -89,7 +89,8 @@ pub(crate) struct Controller {
     ticker: Cell<Option<i32>>,
     on_event: Closure<dyn Fn(web_sys::Event)>,
     on_tick: Closure<dyn Fn()>,
-    on_retry: Closure<dyn Fn()>,
+    /// The browser frees it: a timer may call it after the controller is dropped.
+    on_retry: js_sys::Function,
     weak_self: Weak<Self>,
 }
 
@@ -132,20 +133,27 @@ impl Controller {
                         controller.on_tick();
                     }
                 }),
-                on_retry: Closure::new(move || {
+                on_retry: Closure::<dyn Fn()>::new(move || {
                     if let Some(controller) = retry.upgrade() {
                         controller.on_retry();
                     }
-                }),
+                })
+                .into_js_value()
+                .unchecked_into(),
                 weak_self: weak_self.clone(),
                 window,
             }
         });
+        controller.dashboard.borrow_mut().is_kiosk = browser::page_options(&controller.document).1;
         controller.read_permission();
         controller.load_settings();
         controller.read_address();
         controller.read_early(base);
         controller.connect();
+        // A tab that was opened in the background has no event for it.
+        if controller.document.hidden() {
+            controller.on_wake();
+        }
         controller.ticker.set(
             controller
                 .window
@@ -179,10 +187,7 @@ impl Controller {
                     self.draw();
                 }
             }
-            "hashchange" => {
-                self.needs_scroll.set(true);
-                self.read_address();
-            }
+            "hashchange" => self.read_address(),
             "storage" => {
                 self.read_permission();
                 self.load_settings();
@@ -280,6 +285,9 @@ impl Controller {
 
     fn read_address(&self) {
         let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
+        let before = self.dashboard.borrow().view;
+        // A link to the current view leads to its panel again. Another range moves nothing.
+        self.needs_scroll.set(view == before || view.panel != before.panel);
         self.apply(Event::View(view));
         self.fetch_range();
     }
@@ -418,8 +426,8 @@ impl Controller {
 
     /// Scrolls to the panel that the address names, once per address. A panel that is no longer
     /// named leaves the top of the page, with the focus in it.
-    pub(crate) fn scroll_to_panel(&self, is_first: bool) {
-        if (self.needs_scroll.replace(false) || is_first)
+    pub(crate) fn scroll_to_panel(&self) {
+        if self.needs_scroll.replace(false)
             && let Some(panel) =
                 self.element("[data-focus]").or_else(|| self.element(".panel:has(:focus)"))
         {

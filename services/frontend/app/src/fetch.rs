@@ -70,16 +70,13 @@ pub(crate) async fn request(
         .flatten()
         .unwrap_or_default();
     let response: Response = answer.unchecked_into();
-    let accepts_html = headers.first().is_some_and(|(_, value)| *value == "text/html");
-    let media_type = if accepts_html { "" } else { &media_type };
-    outcome(&response.text_at("type"), response.status(), media_type)?;
+    outcome(&response.text_at("type"), response.status(), &media_type)?;
     Ok(response)
 }
 
-/// Fetches the text at an address. In a response to a request for a page, HTML does not indicate a
-/// sign-in page.
-pub(crate) async fn text(window: &Window, url: &str, is_page: bool) -> Result<String, Failure> {
-    let accept = [("accept", if is_page { "text/html" } else { "application/json" })];
+/// Fetches the text at an address.
+pub(crate) async fn text(window: &Window, url: &str) -> Result<String, Failure> {
+    let accept = [("accept", "application/json")];
     let signal = AbortSignal::timeout_with_u32(TIMEOUT_MS);
     let response = request(window, url, &accept, &signal).await?;
     let text = response.text().map_err(|_| Failure::Network)?;

@@ -179,7 +179,7 @@ impl Router {
         self.polled_ms.set(self.clock.now());
         let url = [&self.backend, "/fleet"].concat();
         spawn_local(async move {
-            match fetch::text(&self.window, &url, false).await {
+            match fetch::text(&self.window, &url).await {
                 Ok(text) => {
                     let members = fetch::parse(&text).and_then(|value| value.get("members"));
                     self.on_list(members.map_or(0, |list| list.list().len()));

@@ -1,6 +1,10 @@
 //! State of the page, as a reducer over events without browser and clock. Times are parameters, in
 //! milliseconds of the browser's monotonic clock unless a name says otherwise.
 
+mod event;
+
+pub(crate) use event::{Event, Link};
+
 use crate::alerts::{Alert, Annotation, Level, MAX_ANNOTATIONS};
 use crate::decode::{History, Reading, Row};
 use crate::fetch::Failure;
@@ -67,8 +71,8 @@ pub(crate) struct Dashboard {
     pub(crate) alerts: Vec<Alert>,
     /// Events of this instance, oldest first.
     pub(crate) annotations: Vec<Annotation>,
-    /// Whether the server has a different version of the page.
-    pub(crate) is_outdated: bool,
+    /// Whether the page is a wall display: there are only tiles, and no links to panels.
+    pub(crate) is_kiosk: bool,
     /// Reason why the history is missing.
     pub(crate) history_failure: Option<Failure>,
     /// Whether the history of the last minutes is missing although the service responds.
@@ -85,79 +89,12 @@ pub(crate) struct Dashboard {
     received_ms: f64,
     /// Time at which the instance changed.
     changed_ms: Option<f64>,
-    /// Whether the latest sample is the early one. Behind a load balancer, the stream may be that of
-    /// another instance.
-    is_early: bool,
+    /// Time at which the early sample arrived, as long as it is the latest one. Behind a load balancer,
+    /// the stream may be that of another instance.
+    early_ms: Option<f64>,
     live: Timeline,
     /// Rows of a longer range or of a paused view.
     range_rows: Option<Vec<Row>>,
-}
-
-/// State of the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// The first connection is being opened.
-    #[default]
-    Connecting,
-    /// The service responds with 503: it has no sample yet.
-    Starting,
-    /// Samples arrive.
-    Live,
-    /// The connection has failed or is silent; the page reconnects.
-    Reconnecting,
-    /// The service requires a sign-in.
-    SignedOut,
-}
-
-/// Event that the reducer applies.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Event {
-    /// The sample that the script in `index.html` fetched while the module was loading.
-    Early(Reading),
-    /// A sample of the event stream.
-    Sample(Reading),
-    /// A polled sample. There are no samples between two polls.
-    Polled(Reading),
-    /// The history of the last minutes.
-    History(History),
-    /// The history of a longer range, with the index of the range.
-    RangeHistory(usize, History),
-    /// A history could not be fetched.
-    HistoryFailed(Failure),
-    /// The events of an instance.
-    Annotations(String, Vec<Annotation>),
-    /// The service has no sample yet.
-    Starting,
-    /// The connection failed or ended.
-    Lost(Failure),
-    /// Periodic timer event.
-    Tick,
-    /// The tab was hidden or shown.
-    Hidden(bool),
-    /// The server has a different version of the page.
-    Outdated,
-    /// The address changed.
-    View(ViewState),
-    /// The settings were changed in another tab.
-    Settings(Settings),
-    /// A button with this action was pressed.
-    Press(String),
-    /// A threshold was entered, with its index.
-    Threshold(usize, String),
-    /// A search text was entered, with the index of the table.
-    Search(usize, String),
-    /// The pointer or the focus entered or left a list.
-    InTable(bool),
-    /// The pointer is at this fraction of a chart's width; `None` outside of charts.
-    PointerMove(Option<f64>),
-    /// A drag began at this fraction of a chart's width.
-    DragStart(f64),
-    /// The drag ended.
-    DragEnd,
-    /// The browser canceled the drag, or the pointer left the page.
-    DragCancel,
-    /// A key was pressed on a chart.
-    Key(String),
 }
 
 impl Dashboard {
@@ -166,7 +103,7 @@ impl Dashboard {
         self.now_ms = now_ms;
         match event {
             Event::Early(reading) => {
-                self.is_early = true;
+                self.early_ms = Some(now_ms);
                 self.show(reading);
             }
             Event::Sample(reading) => self.add_sample(reading, false),
@@ -206,9 +143,9 @@ impl Dashboard {
                 }
             }
             Event::Hidden(is_hidden) => self.is_hidden = is_hidden,
-            Event::Outdated => self.is_outdated = true,
             Event::View(view) => {
-                if view.range != self.view.range {
+                // The current range ends a zoom, too.
+                if view.range != self.view.range || self.paused.is_some() && view == self.view {
                     self.resume();
                     self.range_rows = None;
                     self.history_failure = None;
@@ -263,7 +200,10 @@ impl Dashboard {
 
     /// Instance of the page; `None` before its first sample.
     pub(crate) fn instance(&self) -> Option<&str> {
-        self.latest.as_ref().filter(|_| !self.is_early).map(|latest| latest.instance.as_str())
+        self.latest
+            .as_ref()
+            .filter(|_| self.early_ms.is_none())
+            .map(|latest| latest.instance.as_str())
     }
 
     /// Age of the latest sample; `None` if there is none.
@@ -315,7 +255,7 @@ impl Dashboard {
     pub(crate) fn rows(&self) -> Option<&[Row]> {
         match &self.range_rows {
             Some(rows) => Some(rows),
-            None => (self.view.range == 0 && !self.is_early).then_some(self.live.rows()),
+            None => (self.view.range == 0 && self.early_ms.is_none()).then_some(self.live.rows()),
         }
     }
 
@@ -353,7 +293,7 @@ impl Dashboard {
     /// Adds a sample.
     fn add_sample(&mut self, mut reading: Reading, is_polled: bool) {
         let mut row = reading.row();
-        if std::mem::take(&mut self.is_early) {
+        if self.early_ms.take().is_some() {
             self.latest = None;
         }
         let before = self.latest.as_ref();

@@ -73,10 +73,10 @@ impl Component for App {
         }
     }
 
-    fn rendered(&mut self, _: &Context<Self>, is_first: bool) {
+    fn rendered(&mut self, _: &Context<Self>, _: bool) {
         if let Some(controller) = &self.controller {
             controller.paint();
-            controller.scroll_to_panel(is_first);
+            controller.scroll_to_panel();
         }
     }
 }
@@ -86,7 +86,7 @@ const PAGE: &str = r#"<div class="page" data-state=? data-sequence=? data-theme=
 const INSTANCE: &str =
     r#"Instance <code data-testid="instance">{}</code> <span class="uptime">{}</span>"#;
 
-const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}</div>"#;
+const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}<button type="button" class="new" data-action="reload">New version: reload</button></div>"#;
 
 fn draw(page: &mut Page, controller: &Controller, base: &str, router: &Router, props: &AppProps) {
     let dashboard = &*controller.dashboard();
@@ -178,9 +178,8 @@ fn status(page: &mut Page, dashboard: &Dashboard) {
         }
         None => page.skip(),
     }
-    match (dashboard.link, dashboard.is_outdated) {
-        (Link::SignedOut, _) => button(page, "reload", "Sign in"),
-        (_, true) => button(page, "reload", "New version: reload"),
+    match dashboard.link {
+        Link::SignedOut => button(page, "reload", "Sign in"),
         _ => page.skip(),
     }
     page.fill(STATUS);

@@ -27,7 +27,7 @@ const PANEL: &str = r#"<section class="panel" data-panel=? data-focus=? data-lev
 
 const PLOT: &str = r#"<div class=? role="slider" tabindex="0" aria-label=? aria-valuemin="0" aria-valuemax="100" aria-valuenow=? aria-valuetext=?>{}<svg viewBox="0 0 6000 1000" preserveAspectRatio="none" aria-hidden="true"><path class="grid" d=?/>{}{}<path class="limit" d=?/><path class="event" d=?/><path class="dragged" d=?/><path class="cross" d=?/></svg>{}</div>"#;
 
-const FOOTER: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-expanded=?>Table</button><button type="button" data-action=?>SVG</button></div>"#;
+const FOOTER: &str = r#"<div class="row"><span class="aside" title=?>{}</span><button type="button" data-action=? aria-label=? aria-expanded=?>Table</button><button type="button" data-action=? aria-label=?>SVG</button></div>"#;
 
 /// Renders a panel, by its index. A panel that can never have data is omitted.
 pub(super) fn panel(
@@ -207,8 +207,11 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     page.put(aside.clone());
     page.put(aside);
     page.put(["table-", panel.id].concat());
+    // Without the title, all panels would have buttons of the same names.
+    page.put(["Table: ", panel.title].concat());
     page.add(if is_open { "true" } else { "false" });
     page.put(["download-svg-", panel.id].concat());
+    page.put(["SVG: ", panel.title].concat());
     page.fill(FOOTER);
     if is_open {
         table::chart_table(page, dashboard, panel.title, &shape, &drawing.totals, format);

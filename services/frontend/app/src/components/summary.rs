@@ -20,12 +20,13 @@ pub(super) fn summary(page: &mut Page, dashboard: &Dashboard, format: Format) {
     let worst = dashboard.worst();
     let (level, name, mark) = level_labels(worst);
     let alerts = &dashboard.alerts;
+    let calm = if worst == Level::Normal { "All normal" } else { name };
     page.maybe(dashboard.latest.is_some().then_some(level));
     shape(page, "mark", mark, "");
     match (alerts.first(), &dashboard.latest) {
         (Some(alert), _) => state(page, dashboard, alert, format),
         (None, Some(latest)) => {
-            page.add(if worst == Level::Normal { "All normal" } else { name });
+            page.add(calm);
             since(page, dashboard, latest.since_ms);
             page.fill("{}{}");
         }
@@ -35,6 +36,8 @@ pub(super) fn summary(page: &mut Page, dashboard: &Dashboard, format: Format) {
     // The text for screen readers has no value, so it changes only with the state.
     page.put(match alerts.first() {
         Some(alert) => [name, ": ", &alert.subject, " ", &alert.target].concat(),
+        // Without it, the end of the last alert would not be announced.
+        None if dashboard.latest.is_some() => calm.to_owned(),
         None => String::new(),
     });
     // A `<p>` cannot contain the list of the others.
@@ -101,8 +104,11 @@ pub(super) fn since_text(dashboard: &Dashboard, since_ms: f64) -> Option<String>
     (!time.is_empty()).then(|| ["since ", &time].concat())
 }
 
-/// Link to a panel, with a range that includes a time.
+/// Link to a panel, with a range that includes a time. A wall display has no panels.
 pub(super) fn link(dashboard: &Dashboard, panel: &str, since_ms: f64) -> Option<String> {
+    if dashboard.is_kiosk {
+        return None;
+    }
     let index = PANELS.iter().position(|candidate| candidate.id == panel)?;
     let minutes = (dashboard.end_ms() - since_ms) / 60_000.0;
     let range = if minutes.is_nan() {

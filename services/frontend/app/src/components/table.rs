@@ -14,7 +14,7 @@ const MAX_ROWS: usize = 30;
 /// Maximum number of a list's rows. A search finds the others.
 const MAX_LIST_ROWS: usize = 20;
 
-const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=? value=?/><span class="small">{}</span></div>"#;
+const SEARCH: &str = r#"<div class="row"><input type="search" placeholder="Search" aria-label=? data-search=? value=?/><span class="small" role="status">{}</span></div>"#;
 
 /// Percentages from which a bar shows warning and critical.
 const BAR_THRESHOLDS: [f64; 2] = [90.0, 95.0];

@@ -7,8 +7,9 @@ use std::cell::{Cell, RefCell};
 
 use wasm_bindgen::JsValue;
 
-use super::{Controller, function};
+use super::Controller;
 use crate::backoff::delay_ms;
+use crate::browser;
 use crate::decode::{self, Reading};
 use crate::event_source::{EventSource, Message, Signal};
 use crate::fetch::{self, Failure};
@@ -43,9 +44,6 @@ const CLOSE_HIDDEN_AFTER_MS: f64 = 10_000.0;
 
 /// Interval of requests for the title of a hidden tab.
 const HIDDEN_POLL_MS: f64 = 10_000.0;
-
-/// Interval of the check for a different version of the page.
-const VERSION_MS: f64 = 600_000.0;
 
 /// Maximum number of immediate retries to reach the instance of the page: behind a load balancer,
 /// other instances respond too.
@@ -84,7 +82,6 @@ pub(super) struct Connection {
     pub(super) range_attempt: Cell<u32>,
     /// Index of the range that is being fetched.
     pub(super) pending_range: Cell<usize>,
-    version_ms: Cell<f64>,
     /// Whether the events of the instance have to be fetched.
     needs_events: Cell<bool>,
 }
@@ -188,7 +185,7 @@ impl Controller {
                 let is_again = !self.connection.last_event_id.borrow().is_empty();
                 self.apply(Event::History(history));
                 if is_again {
-                    self.check_version();
+                    let _ = browser::call(&self.window, "checkVersion", &[]);
                 }
                 self.connection.needs_events.set(true);
             }
@@ -239,10 +236,9 @@ impl Controller {
         let until_ms = self.clock.now() + f64::from(delay_ms);
         self.connection.retry_at_ms.set(until_ms.max(self.connection.suspended_until_ms.get()));
         // The ticker would trigger the retry up to a second later.
-        let _ = self.window.set_timeout_with_callback_and_timeout_and_arguments_0(
-            function(&self.on_retry),
-            delay_ms,
-        );
+        let _ = self
+            .window
+            .set_timeout_with_callback_and_timeout_and_arguments_0(&self.on_retry, delay_ms);
     }
 
     /// Opens a connection if a retry is due and the tab is visible.
@@ -316,12 +312,6 @@ impl Controller {
         }
         if has_range {
             self.fetch_range();
-        }
-        if now - connection.version_ms.get() > VERSION_MS && hidden_ms <= 0.0 {
-            if connection.version_ms.get() > 0.0 {
-                self.check_version();
-            }
-            connection.version_ms.set(now);
         }
         self.apply(Event::Tick);
     }

@@ -1,5 +1,4 @@
-//! Requests for samples and histories that the event stream does not deliver, and for the version
-//! of the page.
+//! Requests for samples and histories that the event stream does not deliver.
 
 use wasm_bindgen_futures::spawn_local;
 
@@ -10,7 +9,7 @@ use crate::backoff::delay_ms;
 use crate::decode;
 use crate::fetch::{self, Failure};
 use crate::fields::Fields;
-use crate::number::{contains, push_integer};
+use crate::number::push_integer;
 use crate::preferences::RANGES;
 use crate::state::{Event, Link};
 
@@ -31,8 +30,6 @@ enum Request {
     RangeHistory(usize),
     /// The events of the instance.
     Events,
-    /// The page itself.
-    Page,
 }
 
 impl Controller {
@@ -87,11 +84,6 @@ impl Controller {
         }
     }
 
-    /// Checks for a different version of the page.
-    pub(super) fn check_version(&self) {
-        self.request(Request::Page, 0);
-    }
-
     fn url_of(&self, request: Request) -> String {
         match request {
             Request::Sample => self.url("/stats"),
@@ -102,7 +94,6 @@ impl Controller {
                 url
             }
             Request::Events => self.url(EVENTS_PATH),
-            Request::Page => self.window.location().pathname().unwrap_or_default(),
         }
     }
 
@@ -111,7 +102,7 @@ impl Controller {
         let (weak_self, window) = (self.weak_self.clone(), self.window.clone());
         let url = self.url_of(request);
         spawn_local(async move {
-            let response = fetch::text(&window, &url, request == Request::Page).await;
+            let response = fetch::text(&window, &url).await;
             if let Some(controller) = weak_self.upgrade() {
                 controller.on_response(request, misrouted, response);
             }
@@ -120,22 +111,6 @@ impl Controller {
 
     fn on_response(&self, request: Request, misrouted: u32, response: Result<String, Failure>) {
         let connection = &self.connection;
-        if request == Request::Page {
-            let own = self.element("link[rel=modulepreload]");
-            let own = own.and_then(|own| own.get_attribute("href"));
-            // A sign-in page is not a version of the page.
-            if let (Ok(text), Some(own)) = (response, own)
-                && contains(&text, "backend-service-url")
-                && !contains(&text, &own)
-            {
-                // A wall display has no viewer who would press the button.
-                if self.element("[data-kiosk]").is_some() {
-                    return self.press("reload".to_owned());
-                }
-                self.apply(Event::Outdated);
-            }
-            return;
-        }
         let response = response.and_then(|text| fetch::parse(&text).ok_or(Failure::Unreadable));
         let is_other_instance = match &response {
             Ok(value) => self.is_other_instance(value),
@@ -195,7 +170,7 @@ impl Controller {
                     Err(failure) => Event::HistoryFailed(failure),
                 });
             }
-            _ => {
+            Request::Events => {
                 if let Ok(value) = response {
                     self.apply(Event::Annotations(
                         value.text_at("instance"),

@@ -1,5 +1,7 @@
 //! Fleet as a reducer over merged events, without browser and clock. Times are parameters.
 
+use std::cmp::Ordering;
+
 use super::block::Metric;
 use super::member::{MINUTE, Member, STATUSES, Status, UNKNOWN_POINT};
 use super::query::{BY_STATE, COLUMNS, Query, value};
@@ -245,7 +247,11 @@ impl Fleet {
         let groups = &self.groups;
         let precedes_or_equal = |&one: &usize, &other: &usize| {
             let (one, other) = (&groups[one], &groups[other]);
-            if one.worst == other.worst { one.name <= other.name } else { one.worst > other.worst }
+            if one.worst == other.worst {
+                compare_names(&one.name, &other.name) != Ordering::Greater
+            } else {
+                one.worst > other.worst
+            }
         };
         self.lines.clear();
         for group in insertion_sorted((0..groups.len()).collect(), &precedes_or_equal) {
@@ -324,13 +330,12 @@ fn add_option(options: &mut Vec<String>, parts: &[&str]) {
 
 /// Whether a member's row precedes the other's, or is equal to it.
 fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
-    use std::cmp::Ordering;
     let column = &COLUMNS[query.sort.min(COLUMNS.len() - 1)];
     let since = |member: &Member| member.metric(Metric::Since);
     let ascending = |one: f64, other: f64| one.partial_cmp(&other).unwrap_or(Ordering::Equal);
     let mut order = match column.id {
-        "name" => one.title().cmp(other.title()),
-        "version" => one.version.cmp(&other.version),
+        "name" => compare_names(one.title(), other.title()),
+        "version" => compare_names(&one.version, &other.version),
         "state" => other.shown.cmp(&one.shown).then(ascending(since(one), since(other))),
         "since" => ascending(since(other), since(one)),
         _ => {
@@ -347,7 +352,39 @@ fn precedes(query: &Query, one: &Member, other: &Member) -> bool {
     if query.reversed {
         order = order.reverse();
     }
-    order.then_with(|| one.address.cmp(&other.address)) != Ordering::Greater
+    order.then_with(|| compare_names(&one.address, &other.address)) != Ordering::Greater
+}
+
+/// Compares names by their letters, without case, and by their numbers: `web-9` precedes `Web-10`.
+pub(crate) fn compare_names(one: &str, other: &str) -> Ordering {
+    let (mut left, mut right) = (one.as_bytes(), other.as_bytes());
+    loop {
+        let (length, other_length) = (digits(left), digits(right));
+        let (order, steps) = if length > 0 && other_length > 0 {
+            let number = [&left[..length], &right[..other_length]].map(without_zeros);
+            (
+                number[0].len().cmp(&number[1].len()).then(number[0].cmp(number[1])),
+                (length, other_length),
+            )
+        } else if let ([letter, ..], [other_letter, ..]) = (left, right) {
+            (letter.to_ascii_lowercase().cmp(&other_letter.to_ascii_lowercase()), (1, 1))
+        } else {
+            return left.len().cmp(&right.len()).then_with(|| one.cmp(other));
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        (left, right) = (&left[steps.0..], &right[steps.1..]);
+    }
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    &digits[zeros..]
 }
 
 /// Sorts a list by `precedes_or_equal`. Most lists were sorted a moment ago: an insertion sort is

@@ -3,7 +3,7 @@
 use super::block::Metric;
 use super::member::{MINUTE, Status, UNKNOWN_POINT};
 use super::query::{COLUMNS, Query, value};
-use super::state::{Fleet, Line, line};
+use super::state::{Fleet, Line, compare_names, line};
 use super::text::{alert_text, change_text, csv, labels_text, span_text, summary_text, title};
 use crate::number::Format;
 use crate::state::Link;
@@ -354,4 +354,28 @@ fn durations_are_in_their_largest_unit() {
     let texts = texts.map(|span| span_text(span).replace('\u{a0}', " "));
     assert_eq!(texts[..5], ["0 s", "119 s", "2 min", "2 h", "2 d"]);
     assert!(texts[5].ends_with(" d") && texts[6] == "0 s", "{texts:?}");
+}
+
+#[test]
+fn names_are_sorted_by_their_letters_and_numbers() {
+    let sorted = [
+        "",
+        "1.9.0",
+        "1.10.0",
+        "10.0.0.7:80",
+        "10.0.0.30:80",
+        "Web",
+        "web-9",
+        "WEB-10",
+        "web-010",
+        "web-10",
+        "web-10a",
+        "z",
+        "\u{e9}",
+    ];
+    for (index, one) in sorted.iter().enumerate() {
+        for (other_index, other) in sorted.iter().enumerate() {
+            assert_eq!(compare_names(one, other), index.cmp(&other_index), "{one} and {other}");
+        }
+    }
 }

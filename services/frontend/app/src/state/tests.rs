@@ -139,6 +139,17 @@ fn a_drag_zooms_and_a_click_does_not() {
 }
 
 #[test]
+fn the_current_range_ends_a_zoom_and_another_panel_does_not() {
+    let mut dashboard = live(1..=5);
+    dashboard.apply(Event::Key("+".to_owned()), 5_000.0);
+    let view = ViewState { panel: Some(0), ..ViewState::default() };
+    dashboard.apply(Event::View(view), 5_000.0);
+    assert!(dashboard.paused.is_some());
+    dashboard.apply(Event::View(view), 5_000.0);
+    assert_eq!(dashboard.paused, None);
+}
+
+#[test]
 fn keys_move_the_crosshair_within_the_window() {
     let mut dashboard = live(1..=5);
     let (begin, end) = dashboard.window();

@@ -1,0 +1,68 @@
+"""Links inside of the page, its address and the browser's history."""
+
+import re
+
+from conftest import eventually
+from dashboard import backend, button, drag, frontend, opened, panel, settled, wait_for_sequence
+from test_states import incident
+
+
+def test_ranges_add_no_entries_to_the_history_of_the_browser(opened):
+    page = opened()
+    before = page.evaluate("history.length")
+    for name in ("1h", "24h", "1h"):
+        button(page, f"range-{name}").click()
+        page.wait_for_function("(name) => location.hash === `#range=${name}`", arg=name)
+        assert button(page, f"range-{name}").get_attribute("aria-current") == "true"
+    assert page.evaluate("history.length") == before
+    # A panel is a step: Back makes it small again, in the same range.
+    panel(page, "disk").locator("h2 a").click()
+    eventually(lambda: page.locator("[data-focus]").count() == 1)
+    page.go_back()
+    eventually(lambda: page.locator("[data-focus]").count() == 0)
+    assert page.evaluate("location.hash") == "#range=1h"
+
+
+def test_the_current_range_ends_a_zoom(opened):
+    page = opened()
+    drag(page, "cpu", 0.3, 0.6)
+    assert button(page, "pause").inner_text() == "Resume"
+    button(page, "range-10m").click()
+    eventually(lambda: button(page, "pause").inner_text() == "Pause")
+
+
+def test_a_range_opens_in_a_new_tab_with_a_modifier_key(opened):
+    page = opened()
+    with page.context.expect_page() as tab:
+        button(page, "range-1h").click(modifiers=["ControlOrMeta"])
+    tab.value.wait_for_url(re.compile("#range=1h$"))
+    assert page.evaluate("location.hash") == ""
+
+
+def test_a_link_to_the_current_view_leads_to_its_panel_again(opened, backend):
+    backend.scene.change = incident
+    page = opened()
+    link = button(page, "state").get_by_role("link")
+    for _ in range(2):
+        page.evaluate("scrollTo(0, 0)")
+        link.click()
+        eventually(lambda: page.evaluate("scrollY") > 100)
+
+
+def test_another_range_leaves_the_page_where_it_is(opened):
+    page = opened(viewport={"width": 1280, "height": 800})
+    button(page, "table-disk").focus()
+    page.evaluate("scrollTo(0, 0)")
+    page.evaluate("location.hash = 'range=1h'")
+    eventually(lambda: button(page, "range-1h").get_attribute("aria-current") == "true")
+    settled(page)
+    assert page.evaluate("scrollY") == 0
+
+
+def test_a_wall_display_has_no_links_without_effect(opened, backend):
+    backend.scene.change = incident
+    page = opened("/?kiosk")
+    backend.tick()
+    wait_for_sequence(page, backend.sequence)
+    assert page.locator("main a[href]").count() == 0
+    assert "/var/log" in button(page, "state").inner_text()

@@ -146,11 +146,15 @@ class Account:
         return {"services": [description for description in found if description], "failures": []}
 
     def ListServiceDeployments(self, request: dict) -> dict:
-        given_up = self.owner(request["service"]).services[request["service"]].given_up
-        return {"serviceDeployments": [{"serviceDeploymentArn": f"arn/{request['service']}"}] if given_up else []}
+        name = request["service"]
+        service = self.owner(name).services[name]
+        status = "IN_PROGRESS" if service.coming else "ROLLBACK_SUCCESSFUL" if service.given_up else "SUCCESSFUL"
+        return {
+            "serviceDeployments": [{"serviceDeploymentArn": f"arn/{name}/{service.expected_arn}", "status": status}]
+        }
 
     def DescribeServiceDeployments(self, request: dict) -> dict:
-        name = request["serviceDeploymentArns"][0].rsplit("/", 1)[-1]
+        name = request["serviceDeploymentArns"][0].split("/")[1]
         fired = self.owner(name).services[name].fired
         one = {"status": "ROLLBACK_SUCCESSFUL", "alarms": {"triggeredAlarmNames": fired}}
         return {"serviceDeployments": [one], "failures": []}

@@ -65,7 +65,8 @@ def do_apply() -> None:
     here = session()
     revision = version()
     planned = plans.kept(here.environment.name, revision)
-    running = here.terraform().output().get("release", "")
+    outputs = here.terraform().output()
+    running = outputs.get("release", "")
     if superseded(revision, running):
         raise Refused(
             f"{here.environment.name} runs {running[:12]} already, which came after"
@@ -88,13 +89,14 @@ def do_apply() -> None:
             )
         say(f"these are the changes of the plan that was made {created}")
         safety.keeps_traffic(shown)
+    before = rollout.over(here.aws, outputs)
     if changed:
         with step("apply"):
             run.apply()
     else:
         say("nothing to apply")
     with step("wait until it runs"):
-        rollout.wait(here.aws, Deployed.of(here.terraform().output()), say)
+        rollout.wait(here.aws, Deployed.of(here.terraform().output()), say, before=before)
 
 
 def protected(environment: environments.Environment) -> None:

@@ -250,6 +250,7 @@ def apply_and_prove(here: Session, release: Release, folder: Path, back: bool = 
     """Apply a version, wait until it is what runs, and see that it works; the way back is never refused."""
     with step("plan"):
         run = here.terraform(folder)
+        before = rollout.over(here.aws, run.output())
         changed = run.plan(*here.variables(release, folder))
         safety.keeps_traffic(run.show(str(run.plan_file)), say if back else None)
     if changed:
@@ -259,7 +260,7 @@ def apply_and_prove(here: Session, release: Release, folder: Path, back: bool = 
         say("nothing to apply")
     outputs = run.output()
     with step("wait until it runs"):
-        rollout.wait(here.aws, Deployed.of(outputs), say)
+        rollout.wait(here.aws, Deployed.of(outputs), say, before=before)
     with step("smoke test"):
         prove.prove(here.home, outputs)
 

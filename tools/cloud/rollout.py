@@ -1,12 +1,14 @@
 """Waiting until the tasks that run are those that were applied.
 
 `terraform apply` is content as soon as ECS has taken note. What counts comes after: new tasks
-start, become healthy and replace the old ones, or ECS rolls back to the version before.
+start, become healthy and replace the old ones, or ECS rolls back to the version before. ECS's record of a deployment
+has the result also where the task definition stays the same, such as after a change of the network.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -23,6 +25,8 @@ RETURN_SECONDS = 600
 LOG_LINES = 15
 # ECS refuses more (DescribeServices, `services`).
 SERVICES_IN_A_CALL = 10
+# How ECS's record of a deployment ends (ServiceDeployment, `status`).
+OVER = ("SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 
 
 class RolledBack(Exception):
@@ -57,13 +61,15 @@ def wait(
     say: Callable[[str], None],
     seconds: float = ROLLOUT_SECONDS,
     every: float = LOOK_EVERY_SECONDS,
+    before: Collection[str] = (),
 ) -> None:
-    """Return when every service runs what was applied; RolledBack when one does not, or not in time."""
+    """Return when every service runs what was applied; RolledBack when one does not, or not in time. `before` has the
+    deployments that were over before the apply, whatever their result."""
     seconds += wanted.shift_seconds
     deadline = time.monotonic() + seconds
     last: dict[str, str] = {}
     while True:
-        now = states(aws, wanted)
+        now = states(aws, wanted, before)
         for name, (text, _) in now.items():
             if last.get(name) != text:
                 say(f"{name}: {text}")
@@ -111,12 +117,37 @@ def described(aws: Aws, wanted: Deployed) -> dict[str, dict]:
     return {names[one["serviceName"]]: one for one in found if one["status"] != "INACTIVE"}
 
 
-def states(aws: Aws, wanted: Deployed) -> dict[str, tuple[str, bool | None]]:
-    """The state of each service."""
+def over(aws: Aws, outputs: dict) -> set[str]:
+    """The newest deployment of each service, where it is over: its result is not that of the next apply."""
+    # After a first apply that broke off, some outputs are missing.
+    if not outputs.get("cluster") or not outputs.get("services"):
+        return set()
+    wanted = Deployed(outputs["cluster"], outputs["services"], {}, {}, {})
+    found = [newest(aws, wanted, name) for name in described(aws, wanted)]
+    return {one["serviceDeploymentArn"] for one in found if one and one.get("status") in OVER}
+
+
+def states(aws: Aws, wanted: Deployed, before: Collection[str] | None = None) -> dict[str, tuple[str, bool | None]]:
+    """The state of each service; without `before`, a deployment that ECS took back is only reported."""
     found = described(aws, wanted)
-    return {
-        name: state(found.get(name), wanted.task_definitions[name], wanted.replicas[name]) for name in wanted.services
-    }
+    result = {}
+    for name in wanted.services:
+        text, done = state(found.get(name), wanted.task_definitions[name], wanted.replicas[name])
+        result[name] = confirmed(text, newest(aws, wanted, name), before) if done else (text, done)
+    return result
+
+
+def confirmed(text: str, record: dict | None, before: Collection[str] | None) -> tuple[str, bool | None]:
+    """The state of a service that looks done, by ECS's record of its newest deployment: tasks of the applied definition
+    also run after ECS took back other settings of the service, and before it has shifted all traffic."""
+    status = record.get("status", "") if record else "SUCCESSFUL"
+    if record is None or status == "SUCCESSFUL" or record["serviceDeploymentArn"] in (before or ()):
+        return text, True
+    if status not in OVER:
+        return f"{text}; ECS has not finished the deployment", None
+    text += f"; ECS took the newest deployment back ({status}): {record.get('statusReason') or 'no reason from ECS'}"
+    # Later, the settings from before may be those that were applied since.
+    return text, before is None
 
 
 def state(service: dict | None, wanted: str, replicas: int) -> tuple[str, bool | None]:
@@ -124,7 +155,8 @@ def state(service: dict | None, wanted: str, replicas: int) -> tuple[str, bool |
     if service is None:
         return "not there", None
     primary: dict = next((one for one in service["deployments"] if one["status"] == "PRIMARY"), {})
-    ours = next((one for one in service["deployments"] if one["taskDefinition"] == wanted), None)
+    # Of several with one definition, the newest.
+    ours = next((one for one in (primary, *service["deployments"]) if one.get("taskDefinition") == wanted), None)
     if ours and ours.get("rolloutState") == "FAILED":
         return (f"{short(wanted)} failed: {ours.get('rolloutStateReason', 'no reason from ECS')}", False)
     if primary.get("taskDefinition") != wanted:
@@ -170,18 +202,31 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
 
 def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
     """ECS's record of the newest deployment: its result, and the alarms that ended it."""
-    answer = aws.call("ecs", "list_service_deployments", cluster=wanted.cluster, service=wanted.services[name])
-    listed = answer["serviceDeployments"]
-    if not listed:
+    record = newest(aws, wanted, name)
+    if record is None:
         return []
-    newest = max(listed, key=lambda one: str(one.get("createdAt", "")))["serviceDeploymentArn"]
-    answer = aws.call("ecs", "describe_service_deployments", serviceDeploymentArns=[newest])
+    arn = record["serviceDeploymentArn"]
+    answer = aws.call("ecs", "describe_service_deployments", serviceDeploymentArns=[arn])
     lines = []
     for one in answer["serviceDeployments"]:
         lines += [f"alarm {alarm} was triggered" for alarm in one.get("alarms", {}).get("triggeredAlarmNames", [])]
         if one.get("statusReason"):
             lines.append(f"{one.get('status', 'no status')}: {one['statusReason']}")
     return lines
+
+
+def newest(aws: Aws, wanted: Deployed, name: str) -> dict | None:
+    """ECS's record of the newest deployment of a service. ECS has those of 90 days, and documents no order."""
+    found: list[dict] = []
+    more: dict[str, str] = {}
+    while True:
+        answer = aws.call(
+            "ecs", "list_service_deployments", cluster=wanted.cluster, service=wanted.services[name], **more
+        )
+        found += answer["serviceDeployments"]
+        if not answer.get("nextToken"):
+            return max(found, key=lambda one: str(one.get("createdAt", "")), default=None)
+        more = {"nextToken": answer["nextToken"]}
 
 
 def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:

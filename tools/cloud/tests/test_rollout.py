@@ -6,7 +6,7 @@ import unittest
 from dataclasses import replace
 from unittest import mock
 
-from tools.cloud.rollout import Deployed, RolledBack, described, state, wait
+from tools.cloud.rollout import Deployed, RolledBack, described, over, state, states, wait
 
 OLD, NEW = ("arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/shop:2")
 
@@ -57,6 +57,10 @@ class TheState(unittest.TestCase):
     def test_a_first_deployment_that_fails_is_given_up(self):
         self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
 
+    def test_a_failed_deployment_of_the_same_definition_before_this_one_does_not_count(self):
+        again = service(deployment(NEW, "FAILED", 0, 0, "ACTIVE"), deployment(NEW, "IN_PROGRESS", 1))
+        self.assertIsNone(state(again, NEW, 2)[1])
+
     def test_failed_tasks_are_reported(self):
         self.assertIn("1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0])
 
@@ -67,17 +71,21 @@ class TheState(unittest.TestCase):
 class FakeAws:
     """Answers DescribeServices from a list of situations, the last one for ever."""
 
-    def __init__(self, *situations, deployments=()):
+    def __init__(self, *situations, deployments=(), page=100):
         self.situations = list(situations)
         self.deployments = deployments
+        self.page = page
 
     def call(self, service, operation, /, **parameters):
         if operation == "describe_services":
             now = self.situations.pop(0) if len(self.situations) > 1 else self.situations[0]
             return {"services": [now]}
         if operation == "list_service_deployments":
+            first = int(parameters.pop("nextToken", 0))
             assert parameters == {"cluster": "shop", "service": "shop"}
-            return {"serviceDeployments": list(self.deployments)}
+            end = first + self.page
+            more = {"nextToken": str(end)} if end < len(self.deployments) else {}
+            return {"serviceDeployments": list(self.deployments)[first:end], **more}
         if operation == "describe_service_deployments":
             wanted = parameters["serviceDeploymentArns"]
             return {"serviceDeployments": [one for one in self.deployments if one["serviceDeploymentArn"] in wanted]}
@@ -120,6 +128,52 @@ class ManyServices(unittest.TestCase):
         found = described(mock.Mock(call=call), replace(WANTED, services=names))
         self.assertEqual(asked, [10, 10, 3])
         self.assertEqual(found.keys(), names.keys())
+
+
+def record(number, status, reason="tasks failed to start"):
+    return {"serviceDeploymentArn": f"arn:{number}", "createdAt": number, "status": status, "statusReason": reason}
+
+
+class TheSameDefinition(unittest.TestCase):
+    """A change of the network or of the share of spot is a deployment without another task definition."""
+
+    def waited(self, *deployments, before=(), **more):
+        said = []
+        wait(FakeAws(service(deployment(NEW)), deployments=deployments, **more), WANTED, said.append, 0, 0, before)
+        return said
+
+    def test_a_rollback_by_ecs_is_a_failure_with_its_reason(self):
+        for status in ("ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED", "STOPPED"):
+            with self.assertRaisesRegex(RolledBack, rf"took the newest deployment back \({status}\): tasks failed"):
+                self.waited(record(1, "SUCCESSFUL"), record(2, status))
+
+    def test_it_is_found_on_every_page(self):
+        with self.assertRaises(RolledBack):
+            self.waited(record(1, "SUCCESSFUL"), record(3, "ROLLBACK_SUCCESSFUL"), record(2, "SUCCESSFUL"), page=1)
+
+    def test_it_is_not_done_while_ecs_restores_the_version_before_or_shifts_traffic(self):
+        for status in ("PENDING", "IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
+            with self.assertRaisesRegex(RolledBack, "not done .* ECS has not finished the deployment"):
+                self.waited(record(1, status))
+
+    def test_a_rollback_before_the_apply_says_nothing_about_it(self):
+        gone = record(1, "ROLLBACK_SUCCESSFUL")
+        self.assertEqual(self.waited(gone, before={"arn:1"}), ["web: shop:2: 2 of 2 tasks run"])
+        self.assertEqual(self.waited(gone, record(2, "SUCCESSFUL")), ["web: shop:2: 2 of 2 tasks run"])
+
+    def test_what_was_over_before_an_apply_is_known_before_it(self):
+        outputs = {"cluster": "shop", "services": {"web": "shop"}}
+        for status, found in (("ROLLBACK_SUCCESSFUL", {"arn:1"}), ("IN_PROGRESS", set())):
+            aws = FakeAws(service(deployment(NEW)), deployments=[record(1, status)])
+            self.assertEqual(over(aws, outputs), found)
+        for missing in ({}, {"cluster": "shop"}):
+            self.assertEqual(over(aws, missing), set())
+
+    def test_it_is_reported_later_and_no_failure_then(self):
+        aws = FakeAws(service(deployment(NEW)), deployments=[record(1, "ROLLBACK_SUCCESSFUL")])
+        text, done = states(aws, WANTED)["web"]
+        self.assertIn("2 of 2 tasks run; ECS took the newest deployment back", text)
+        self.assertIs(done, True)
 
 
 class Waiting(unittest.TestCase):

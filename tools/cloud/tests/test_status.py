@@ -27,7 +27,9 @@ class TheStatus(unittest.TestCase):
     def shown(self, running: dict, most: dict) -> str:
         """The output for that many running tasks and the largest number that the scaler of each service allows."""
 
-        def call(_service, _operation, /, services, **_more):
+        def call(_service, operation, /, services=(), **_more):
+            if operation == "list_service_deployments":
+                return {"serviceDeployments": []}
             deployments = {
                 full: {
                     "status": "PRIMARY",

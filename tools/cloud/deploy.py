@@ -8,7 +8,6 @@ to the account is in Terraform's language in tf/; its own calls to AWS are in aw
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -52,8 +51,7 @@ def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
     if target is None:
         print(f"usage: make {'|'.join(targets)}", file=sys.stderr)
         return 64
-    # SIGTERM ends a deployment in order: Terraform releases its lock.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    terraform.end_in_order()
     try:
         target()
     except Refused as error:

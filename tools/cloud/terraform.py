@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ INIT_SECONDS = 600
 # A load balancer takes 3 minutes, a certificate's proof can take 30, a namespace 2.
 APPLY_SECONDS = 3600
 QUICK_SECONDS = 300
+# An interrupted Terraform cancels the calls that run, writes the state and frees its lock.
+STOP_SECONDS = 600
+# A request to end, and the end of a terminal.
+ENDS = (signal.SIGTERM, signal.SIGHUP)
 # Where Terraform keeps the provider and its notes, apart for every state.
 DATA = toolchain.ROOT / "target" / "terraform"
 
@@ -57,6 +63,33 @@ def committed(file: Path) -> bool:
     """Whether a file is part of the repository; Terraform writes a lock file by itself where there is none."""
     command = ["git", "-C", str(file.parent), "ls-files", "--error-unmatch", file.name]
     return file.is_file() and toolchain.answer(command) is not None
+
+
+def end_in_order() -> None:
+    """Let the signals in ENDS do what Ctrl-C does, so that Terraform writes its state and frees its lock."""
+    for number in ENDS:
+        # `nohup` ignores the end of its terminal.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def interrupt(_number: int, _frame: object) -> None:
+    # `timeout` and `make` both pass a signal on, and once is enough.
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def stop(process: subprocess.Popen, subcommand: str) -> None:
+    """Interrupt Terraform and wait for it; a second Ctrl-C is passed on, which ends it at once."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    except KeyboardInterrupt:
+        stop(process, subcommand)
+    except subprocess.TimeoutExpired:
+        late = f"terraform {subcommand} (process {process.pid}) still runs {STOP_SECONDS} s after its interruption"
+        print(f"{late}, and holds the lock of the state until it ends", file=sys.stderr)
 
 
 class Terraform:
@@ -145,17 +178,17 @@ class Terraform:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if quiet else None,
+            # Ctrl-C and the end of a terminal would reach it there as well: the second interrupt and SIGHUP end it
+            # without a state.
+            start_new_session=True,
         )
         try:
             text, _ = process.communicate(timeout=bound)
         except subprocess.TimeoutExpired:
-            # It frees its lock when it is asked to end, and not when it is killed.
-            process.terminate()
-            process.wait(timeout=60)
+            stop(process, subcommand)
             raise TerraformError(f"terraform {subcommand}: not done after {bound} s") from None
         except KeyboardInterrupt:
-            # The terminal has interrupted Terraform too; it finishes running changes and writes the state.
-            process.wait(timeout=bound)
+            stop(process, subcommand)
             raise
         if process.returncode not in allowed:
             if quiet:
@@ -167,14 +200,17 @@ class Terraform:
         return process.returncode
 
     def _read(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["terraform", *arguments],
-            cwd=self.folder,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=QUICK_SECONDS,
-        )
+        try:
+            done = subprocess.run(
+                ["terraform", *arguments],
+                cwd=self.folder,
+                env=self.variables,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=QUICK_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise TerraformError(f"terraform {arguments[0]} of {self.name}: not done after {QUICK_SECONDS} s") from None
         if done.returncode:
             raise TerraformError(
                 f"terraform {arguments[0]} of {self.name}: {done.stderr.decode('utf-8', 'replace').strip()}"

@@ -1,0 +1,109 @@
+"""Terraform as a process: signals, time limits and what is left after them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from tools.common.tests.case import Case
+from tools.common.toolchain import ROOT
+
+# Terraform frees its lock after one interrupt. The second one ends it at once, and so does SIGHUP.
+FAKE = """#!{python}
+import signal, sys, time
+log = open({log!r}, "a", buffering=1)
+def note(number, _frame):
+    print(signal.Signals(number).name, file=log)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, note)
+print("started", file=log)
+deadline = time.monotonic() + 20
+while open({log!r}).read().count("SIG") == 0 and time.monotonic() < deadline:
+    time.sleep(0.02)
+time.sleep(1)
+print("lock freed", file=log)
+sys.exit(1)
+"""
+TARGET = """
+import sys
+from pathlib import Path
+from tools.cloud import deploy, terraform
+terraform.DATA = Path({place!r})
+run = lambda: terraform.Terraform(Path({place!r}), "shop", "us-east-1", None).apply()
+sys.exit(deploy.main(["deploy"], {{"deploy": run}}))
+"""
+
+
+class Signals(Case):
+    def setUp(self) -> None:
+        self.place = self.temporary_folder()
+        self.log = self.place / "log"
+        fake = self.place / "terraform"
+        fake.write_text(FAKE.format(python=sys.executable, log=str(self.log)))
+        fake.chmod(0o755)
+
+    def begun(self, *prefix: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", TARGET.format(place=str(self.place))],
+            cwd=ROOT,
+            env={**os.environ, "PATH": f"{self.place}{os.pathsep}{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
+        deadline = time.monotonic() + 20
+        while not (self.log.is_file() and "started" in self.log.read_text()):
+            self.assertLess(time.monotonic(), deadline, "the command does not start")
+            time.sleep(0.02)
+        return process
+
+    def ended(self, process: subprocess.Popen) -> tuple[int, list[str]]:
+        _, text = process.communicate(timeout=20)
+        self.assertIn("interrupted; run the same command again to continue", text)
+        return process.returncode, self.log.read_text().split("\n")[1:-1]
+
+    def test_terraform_is_interrupted_once_and_frees_its_lock(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for whole_group in (True, False):
+                with self.subTest(signal=number.name, whole_group=whole_group):
+                    self.log.unlink(missing_ok=True)
+                    process = self.begun()
+                    (os.killpg if whole_group else os.kill)(process.pid, number)
+                    self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
+
+    def test_a_signal_that_arrives_twice_counts_once(self) -> None:
+        """`timeout make deploy`: both timeout and make send SIGTERM to the command."""
+        process = self.begun()
+        for _ in range(2):
+            os.kill(process.pid, signal.SIGTERM)
+            time.sleep(0.2)
+        self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
+
+    def test_a_second_ctrl_c_is_passed_on(self) -> None:
+        process = self.begun()
+        for _ in range(2):
+            os.kill(process.pid, signal.SIGINT)
+            # Python waits a quarter of a second for the end of the process itself.
+            time.sleep(0.5)
+        self.assertEqual(self.ended(process), (130, ["SIGINT", "SIGINT", "lock freed"]))
+
+    @unittest.skipUnless(Path("/usr/bin/nohup").exists(), "nohup is not installed here")
+    def test_nohup_survives_the_end_of_the_terminal(self) -> None:
+        process = self.begun("nohup")
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(0.3)
+        self.assertEqual(self.log.read_text(), "started\n")
+        os.kill(process.pid, signal.SIGINT)
+        self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
+
+
+if __name__ == "__main__":
+    unittest.main()

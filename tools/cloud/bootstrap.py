@@ -6,6 +6,7 @@ there.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -72,11 +73,12 @@ def exists(aws: Aws, bucket: str) -> bool:
     return True
 
 
-def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = True) -> None:
-    """Applies tf/preconfigured to the account; without a difference nothing changes."""
+def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], None], may_create: bool = False) -> None:
+    """Applies tf/preconfigured to the account; without a difference nothing changes. Only `make bootstrap` may create
+    it: credentials of a wrong account would get all of it at the first deployment."""
     bucket = state_bucket(account, aws.region)
     terraform = folder(aws, account, profile)
-    if LOCAL_STATE.exists() or not exists(aws, bucket):
+    if unfinished(aws, account) or not exists(aws, bucket):
         if not may_create:
             raise Refused(
                 f"the account {account} is not prepared: run `make bootstrap` with an administrator's credentials"
@@ -91,6 +93,54 @@ def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], Non
         terraform.apply()
     except TerraformError as error:
         raise TerraformError(f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`") from None
+
+
+def unfinished(aws: Aws, account: str) -> bool:
+    """Whether this machine has the state of a first run that was interrupted; Refused where that was in another account
+    or region, whose resources Terraform would no longer know."""
+    if not LOCAL_STATE.exists():
+        return False
+    local = json.loads(LOCAL_STATE.read_text(encoding="utf-8") or "{}")
+    places = [attributes(local, kind, name) for kind, name in (("caller_identity", "account_id"), ("region", "region"))]
+    for found, here in zip(places, (account, aws.region)):
+        if found not in (None, here):
+            raise Refused(
+                f"tf/preconfigured/{LOCAL_STATE.name} is of a `make bootstrap` in {found} that was interrupted, and"
+                f" this one is for {here}: finish it there first"
+            )
+    moved = remote(aws, state_bucket(account, aws.region))
+    if moved is None:
+        return True
+    if moved.get("lineage") != local.get("lineage"):
+        raise Refused(
+            f"the bucket has a state of tf/preconfigured, and {LOCAL_STATE} is another one, of a `make bootstrap` that"
+            " was interrupted: remove what it has made, and then this file"
+        )
+    # Interrupted after the move. The bucket may have a newer one by now.
+    forget()
+    return False
+
+
+def attributes(state: dict, kind: str, name: str) -> str | None:
+    """An attribute of the only data source of a kind, where the state has it."""
+    of_kind = (one for one in state.get("resources", []) if one.get("type") == f"aws_{kind}")
+    return next((instance["attributes"].get(name) for one in of_kind for instance in one["instances"]), None)
+
+
+def remote(aws: Aws, bucket: str) -> dict | None:
+    """The state of tf/preconfigured in its bucket, where both are there."""
+    try:
+        return json.loads(aws.call("s3", "get_object", Bucket=bucket, Key=PRECONFIGURED_KEY)["Body"].read())
+    except AwsError as error:
+        if error.code in ("NoSuchBucket", "NoSuchKey", "404"):
+            return None
+        raise
+
+
+def forget() -> None:
+    """Remove the state of this machine."""
+    for leftover in FOLDER.glob("terraform.tfstate*"):
+        leftover.unlink()
 
 
 def folder(aws: Aws, account: str, profile: str | None) -> Terraform:
@@ -129,8 +179,7 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
     terraform.init_s3(bucket, PRECONFIGURED_KEY, aws.region, "-migrate-state", "-force-copy")
     if not terraform.output():
         raise TerraformError(f"the state did not arrive in {bucket}; it still is {LOCAL_STATE}")
-    for leftover in FOLDER.glob("terraform.tfstate*"):
-        leftover.unlink()
+    forget()
     say("the state is in the bucket now")
 
 

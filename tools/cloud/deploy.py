@@ -73,8 +73,9 @@ def do_bootstrap() -> None:
     terraform.check()
     aws, account, wanted = account_session()
     with step(f"prepare the account {account} in {wanted['region']}"):
+        bootstrap.unfinished(aws, account)
         bootstrap.linked_roles(aws, say)
-        bootstrap.ensure(aws, account, wanted.get("profile"), say)
+        bootstrap.ensure(aws, account, wanted.get("profile"), say, may_create=True)
     if not bootstrap.knows_github():
         print(subjects.advice(git("remote", "get-url", "origin")))
 
@@ -348,7 +349,8 @@ def do_destroy() -> None:
     if environment.preview or environment.base:
         for key in (environment.releases_key, environment.state_key):
             here.aws.call("s3", "delete_object", Bucket=here.bucket, Key=key)
-    elif outputs:
+    elif here.releases.read():
+        # Also after a run that was interrupted when all was removed.
         here.releases.write([])
 
 

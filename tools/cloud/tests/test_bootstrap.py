@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from unittest import mock
 from tools.cloud import bootstrap, subjects
 from tools.cloud.aws import AwsError
 from tools.cloud.subjects import Repository
+from tools.common.environments import Refused
 from tools.common.tests.case import Case
 
 
@@ -40,6 +42,66 @@ class LinkedRoles(unittest.TestCase):
     def test_what_cannot_be_seen_is_not_taken_for_missing(self):
         with self.assertRaises(AwsError):
             self.made(refused=True)
+
+
+class AnInterruptedRun(Case):
+    """The state that it leaves on this machine, in what a later run finds."""
+
+    def setUp(self):
+        self.folder = self.temporary_folder()
+        self.state = self.folder / "terraform.tfstate"
+        places = {"FOLDER": self.folder, "LOCAL_STATE": self.state}
+        self.enter(*(mock.patch.object(bootstrap, name, value) for name, value in places.items()))
+
+    def leave(self, account="111111111111", region="us-east-1", lineage="a"):
+        data = {"aws_caller_identity": {"account_id": account}, "aws_region": {"region": region}}
+        resources = [{"type": kind, "instances": [{"attributes": value}]} for kind, value in data.items()]
+        self.state.write_text(json.dumps({"lineage": lineage, "resources": resources}))
+
+    def unfinished(self, bucket=None):
+        def call(_service, operation, **_):
+            self.assertEqual(operation, "get_object")
+            if bucket is None:
+                raise AwsError("s3 get_object", "NoSuchKey", "no")
+            return {"Body": io.BytesIO(json.dumps(bucket).encode())}
+
+        return bootstrap.unfinished(mock.Mock(call=call, region="us-east-1"), "111111111111")
+
+    def test_it_continues_with_that_state(self):
+        self.assertIs(self.unfinished(), False)
+        self.leave()
+        self.assertIs(self.unfinished(), True)
+        # Interrupted before anything was written.
+        self.state.write_text("")
+        self.assertIs(self.unfinished(), True)
+
+    def test_the_state_of_another_account_or_region_is_refused(self):
+        for place, found in (({"account": "222222222222"}, "222222222222"), ({"region": "eu-west-1"}, "eu-west-1")):
+            self.leave(**place)
+            with self.assertRaisesRegex(Refused, f"in {found} that was interrupted.*finish it there first"):
+                self.unfinished()
+            self.assertTrue(self.state.is_file())
+
+    def test_a_state_that_has_arrived_in_the_bucket_is_not_moved_again(self):
+        self.leave()
+        self.assertIs(self.unfinished({"lineage": "a", "serial": 9}), False)
+        self.assertFalse(self.state.exists())
+
+    def test_another_state_in_the_bucket_is_not_overwritten(self):
+        self.leave()
+        with self.assertRaisesRegex(Refused, "is another one"):
+            self.unfinished({"lineage": "b"})
+        self.assertTrue(self.state.is_file())
+
+    def test_only_bootstrap_prepares_an_account(self):
+        def call(_service, operation, **_):
+            self.assertEqual(operation, "head_bucket")
+            raise AwsError("s3 head_bucket", "404", "no")
+
+        aws = mock.Mock(call=call, region="us-east-1")
+        with mock.patch.object(bootstrap, "begin") as begin, self.assertRaisesRegex(Refused, "is not prepared"):
+            bootstrap.ensure(aws, "111111111111", None, lambda _: None)
+        begin.assert_not_called()
 
 
 class TheWayBack(unittest.TestCase):

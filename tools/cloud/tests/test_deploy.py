@@ -130,6 +130,32 @@ class AfterAFailure(unittest.TestCase):
         self.assertIn("AND", self.restored([ONE], TWO, RolledBack("that too"))[1])
 
 
+class Destroying(unittest.TestCase):
+    def forgotten(self, outputs, releases):
+        """The lists of proven versions that are written for staging, in order."""
+        run = mock.Mock(**{"output.return_value": outputs, "show.return_value": {"values": {}} if outputs else {}})
+        here = mock.Mock(environment=environments.named("staging"))
+        here.terraform.return_value = run
+        here.variables.return_value = []
+        here.releases.read.return_value = releases
+        with (
+            mock.patch.object(deploy, "session", return_value=here),
+            mock.patch.object(deploy, "confirm"),
+            mock.patch.object(deploy, "say"),
+        ):
+            deploy.do_destroy()
+        self.assertEqual(run.destroy.call_count, 1 if outputs else 0)
+        return [call.args[0] for call in here.releases.write.call_args_list]
+
+    def test_no_version_of_the_old_environment_is_restored_in_a_new_one(self):
+        outputs = {"release": ONE.revision, "images": ONE.images}
+        self.assertEqual(self.forgotten(outputs, [ONE]), [[]])
+
+    def test_the_same_after_a_run_that_was_interrupted_when_all_was_removed(self):
+        self.assertEqual(self.forgotten({}, [ONE]), [[]])
+        self.assertEqual(self.forgotten({}, []), [])
+
+
 class TheAnswer(Case):
     def told(self, health, expected="1" * 40):
         url = self.respond(body=health)

@@ -42,7 +42,18 @@ data "aws_iam_policy_document" "plan" {
       "cloudwatch:DescribeAlarms",
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
-      "ec2:Describe*",
+      # Not all of Describe*: some of it returns the user data of other applications' instances.
+      "ec2:DescribeAvailabilityZones",
+      "ec2:DescribeFlowLogs",
+      "ec2:DescribeInternetGateways",
+      "ec2:DescribeNetwork*",
+      "ec2:DescribePrefixLists",
+      "ec2:DescribeRegions",
+      "ec2:DescribeRouteTables",
+      "ec2:DescribeSecurityGroup*",
+      "ec2:DescribeSubnets",
+      "ec2:DescribeTags",
+      "ec2:DescribeVpc*",
       "ecr:DescribeImages",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
@@ -225,6 +236,39 @@ data "aws_iam_policy_document" "preview" {
       test     = "StringNotLike"
       variable = "aws:ResourceTag/environment"
       values   = [local.scopes.preview.environments, local.scopes.preview.balancers]
+    }
+  }
+
+  # Another application of the account may tag nothing so. Its security groups stay as they are, and do not become a
+  # preview's by a tag: tags are written when a resource is created.
+  statement {
+    sid       = "NotUntagged"
+    effect    = "Deny"
+    actions   = ["ec2:AuthorizeSecurityGroup*", "ec2:DeleteNetworkInterface", "ec2:DeleteSecurityGroup", "ec2:DetachNetworkInterface", "ec2:ModifySecurityGroupRules", "ec2:RevokeSecurityGroup*"]
+    resources = [for kind in ["network-interface", "security-group"] : "${local.arn}:ec2:${local.region}:${local.account}:${kind}/*"]
+
+    condition {
+      test     = "StringNotLike"
+      variable = "aws:ResourceTag/environment"
+      values   = [local.scopes.preview.environments]
+    }
+  }
+
+  statement {
+    sid       = "NotByATag"
+    effect    = "Deny"
+    actions   = ["ec2:CreateTags", "ec2:DeleteTags"]
+    resources = ["*"]
+
+    condition {
+      test     = "Null"
+      variable = "ec2:CreateAction"
+      values   = ["true"]
+    }
+    condition {
+      test     = "StringNotLike"
+      variable = "aws:ResourceTag/environment"
+      values   = [local.scopes.preview.environments]
     }
   }
 

@@ -312,8 +312,8 @@ data "aws_iam_policy_document" "foundation" {
     condition {
       test     = "StringEquals"
       variable = "aws:RequestedRegion"
-      # Route 53 is everywhere and answers from one place.
-      values = distinct([local.region, "us-east-1"])
+      # Route 53 is everywhere, and answers from one region of each partition.
+      values = distinct([local.region, lookup({ aws-cn = "cn-northwest-1", aws-us-gov = "us-gov-west-1", aws-eusc = "eusc-de-east-1" }, local.partition, "us-east-1")])
     }
   }
 

@@ -125,6 +125,11 @@ data "aws_iam_policy_document" "ecs" {
       type        = "Service"
       identifiers = ["ecs.amazonaws.com"]
     }
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
   }
 }
 

@@ -206,7 +206,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # CloudWatch writes to topics that are encrypted with the key; no condition of AWS's is documented for it.
+  # CloudWatch writes to topics that are encrypted with the key. Where it sends the account of the alarm, it counts.
   statement {
     sid       = "Alarms"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
@@ -215,6 +215,11 @@ data "aws_iam_policy_document" "key" {
     principals {
       type        = "Service"
       identifiers = ["cloudwatch.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEqualsIfExists"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
     }
   }
 }

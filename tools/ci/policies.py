@@ -103,6 +103,12 @@ FORBIDDEN = {
         ("ecs:RegisterTaskDefinition", f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/another-application:1"),
     ],
 }
+USER_DATA = (
+    ("ec2:DescribeInstanceAttribute", f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"),
+    ("ec2:DescribeLaunchTemplateVersions", "*"),
+)
+for role in ("plan", "plan-main", "deploy", "preview"):
+    FORBIDDEN[role] += USER_DATA
 # What previews share, and the cluster of the other environments.
 OTHER_ACCOUNT = ("sts:AssumeRole", "arn:aws:iam::222222222222:role/system-stats-deploy")
 for role in ("plan", "preview", "push"):

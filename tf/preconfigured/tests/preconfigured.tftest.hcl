@@ -148,6 +148,39 @@ run "in_china_a_token_may_be_for_either_audience_and_logs_are_another_principal"
     condition     = [for statement in jsondecode(data.aws_iam_policy_document.key.json).Statement : statement.Principal.Service if startswith(statement.Sid, "Logs")] == ["logs.cn-north-1.amazonaws.com.cn", "logs.cn-north-1.amazonaws.com.cn"]
     error_message = "CloudWatch Logs has another principal in China"
   }
+  assert {
+    condition     = [for statement in jsondecode(data.aws_iam_policy_document.foundation.json).Statement : sort(statement.Condition.StringEquals["aws:RequestedRegion"]) if statement.Sid == "Namespaces"] == [tolist(["cn-north-1", "cn-northwest-1"])]
+    error_message = "Route 53 of China answers from Ningxia, and no namespace could be created in Beijing"
+  }
+}
+
+run "in_govcloud_route_53_is_in_the_west" {
+  command = plan
+
+  override_data {
+    target = data.aws_region.current
+    values = { region = "us-gov-east-1" }
+  }
+  override_data {
+    target = data.aws_partition.current
+    values = { partition = "aws-us-gov", dns_suffix = "amazonaws.com" }
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(data.aws_iam_policy_document.foundation.json).Statement : sort(statement.Condition.StringEquals["aws:RequestedRegion"]) if statement.Sid == "Namespaces"] == [tolist(["us-gov-east-1", "us-gov-west-1"])]
+    error_message = "no namespace could be created in us-gov-east-1"
+  }
+}
+
+run "aws_acts_for_this_account_alone" {
+  assert {
+    condition     = jsondecode(aws_iam_role.blue_green.assume_role_policy).Statement[0].Condition == { StringEqualsIfExists = { "aws:SourceAccount" = "123456789012" } }
+    error_message = "ECS could take the role on behalf of another account"
+  }
+  assert {
+    condition     = [for statement in jsondecode(aws_kms_key.this.policy).Statement : statement.Condition if statement.Sid == "Alarms"] == [{ StringEqualsIfExists = { "aws:SourceAccount" = "123456789012" } }]
+    error_message = "the alarms of another account could use the key"
+  }
 }
 
 run "only_roles_of_tasks_are_passed_on" {
@@ -177,7 +210,17 @@ run "the_plan_role_reads_and_nothing_else" {
       "cloudwatch:DescribeAlarms",
       "cloudwatch:GetDashboard",
       "cloudwatch:ListTagsForResource",
-      "ec2:Describe*",
+      "ec2:DescribeAvailabilityZones",
+      "ec2:DescribeFlowLogs",
+      "ec2:DescribeInternetGateways",
+      "ec2:DescribeNetwork*",
+      "ec2:DescribePrefixLists",
+      "ec2:DescribeRegions",
+      "ec2:DescribeRouteTables",
+      "ec2:DescribeSecurityGroup*",
+      "ec2:DescribeSubnets",
+      "ec2:DescribeTags",
+      "ec2:DescribeVpc*",
       "ec2:GetSecurityGroupsForVpc",
       "ecr:BatchGetImage",
       "ecr:DescribeImages",
@@ -267,6 +310,21 @@ run "a_preview_s_role_is_fenced_in" {
       StringNotLike = { "aws:ResourceTag/environment" = ["preview", "pr-*"] }
     }]
     error_message = "a preview's role may touch what another environment has made"
+  }
+  assert {
+    condition = { for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Sid => [statement.Condition, sort(statement.Action), statement.Resource] if contains(["NotUntagged", "NotByATag"], statement.Sid) && statement.Effect == "Deny" } == {
+      NotUntagged = [
+        { StringNotLike = { "aws:ResourceTag/environment" = "pr-*" } },
+        tolist(["ec2:AuthorizeSecurityGroup*", "ec2:DeleteNetworkInterface", "ec2:DeleteSecurityGroup", "ec2:DetachNetworkInterface", "ec2:ModifySecurityGroupRules", "ec2:RevokeSecurityGroup*"]),
+        ["arn:aws:ec2:us-east-1:123456789012:security-group/*", "arn:aws:ec2:us-east-1:123456789012:network-interface/*"],
+      ]
+      NotByATag = [
+        { Null = { "ec2:CreateAction" = "true" }, StringNotLike = { "aws:ResourceTag/environment" = "pr-*" } },
+        tolist(["ec2:CreateTags", "ec2:DeleteTags"]),
+        "*",
+      ]
+    }
+    error_message = "a preview's role may open or remove the security groups of other applications, which have no such tag"
   }
   assert {
     condition = [for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.Condition if statement.Sid == "NotTheBase" && statement.Effect == "Deny"] == [{ StringEquals = { "aws:ResourceTag/environment" = "preview" } }] && toset(flatten([for statement in jsondecode(aws_iam_policy.github["preview"].policy).Statement : statement.NotAction if statement.Sid == "NotTheBase"])) == toset([

@@ -88,6 +88,7 @@ def do_apply() -> None:
                 " be applied now: `make plan` again, and look; in a workflow, run all of its jobs again"
             )
         say(f"these are the changes of the plan that was made {created}")
+        safety.keeps_network(here.environment.name, shown)
         safety.keeps_traffic(shown)
     before = rollout.over(here.aws, outputs)
     if changed:

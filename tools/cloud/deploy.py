@@ -205,6 +205,7 @@ def deploy_base(here: Session) -> None:
     with step("plan"):
         run = here.terraform()
         changed = run.plan(*here.variables(None))
+        safety.keeps_network(here.environment.name, run.show(str(run.plan_file)))
     if changed:
         with step("apply"):
             run.apply()
@@ -251,7 +252,9 @@ def apply_and_prove(here: Session, release: Release, folder: Path, back: bool = 
         run = here.terraform(folder)
         before = rollout.over(here.aws, run.output())
         changed = run.plan(*here.variables(release, folder))
-        safety.keeps_traffic(run.show(str(run.plan_file)), say if back else None)
+        shown = run.show(str(run.plan_file))
+        safety.keeps_network(here.environment.name, shown)
+        safety.keeps_traffic(shown, say if back else None)
     if changed:
         with step("apply"):
             run.apply()
@@ -272,7 +275,7 @@ def restore(here: Session, before: list[Release], failed: Release) -> None:
     say(f"restoring {previous.revision[:12]}, proven at {previous.time}")
     try:
         apply_release(here, previous)
-    except (RolledBack, Failed, AwsError, TerraformError) as error:
+    except (RolledBack, Failed, Refused, AwsError, TerraformError) as error:
         raise Failed(f"the new version failed, AND {previous.revision[:12]} could not be restored: {error}") from None
     raise Failed(f"{failed.revision[:12]} was not good; {previous.revision[:12]} is back and proven")
 

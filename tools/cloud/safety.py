@@ -38,6 +38,26 @@ def keeps_traffic(plan: dict, warn: Callable[[str], None] | None = None) -> None
     warn(f"{text}: requests get 503 until they are")
 
 
+def keeps_network(name: str, plan: dict) -> None:
+    """Refused for a plan that moves an environment to another VPC: neither its load balancer nor the subnets in use can
+    follow, so that the apply would end halfway."""
+    if any(moves(one) for one in plan.get("resource_changes", [])):
+        raise Refused(
+            f"{name} would move to another VPC, and a load balancer cannot: keep `network` (its cidr, or the existing"
+            f" VPC), or run `make destroy ENV={name}` first; another environment can be deployed beside it"
+        )
+
+
+def moves(one: dict) -> bool:
+    """Whether a VPC goes, or a target group gets another one."""
+    change, kind = one["change"], one.get("type")
+    if "delete" not in change["actions"]:
+        return False
+    if kind == "aws_lb_target_group" and "create" in change["actions"]:
+        return change["before"].get("vpc_id") != (change["after"] or {}).get("vpc_id")
+    return kind == "aws_vpc"
+
+
 def stranded(plan: dict) -> list[str]:
     """The services that get the rule of the strategy ROLLING while their traffic is somewhere else."""
     gone, new = rules(plan, "shifted", "delete"), rules(plan, "rolling", "create")

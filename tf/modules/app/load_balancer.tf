@@ -61,6 +61,13 @@ resource "aws_lb" "this" {
   # AWS writes a test object when access logs are enabled, and refuses a load balancer of the internet in a VPC without a
   # gateway.
   depends_on = [aws_route.out, aws_s3_bucket_policy.logs]
+
+  lifecycle {
+    precondition {
+      condition     = length(distinct([for id in try(var.network.existing.load_balancer_subnet_ids, []) : data.aws_subnet.given[id].availability_zone])) == length(try(var.network.existing.load_balancer_subnet_ids, []))
+      error_message = "network.existing: two of load_balancer_subnet_ids are in one availability zone, and a load balancer takes one subnet of each."
+    }
+  }
 }
 
 resource "aws_lb_target_group" "this" {

@@ -27,8 +27,27 @@ data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 data "aws_subnet" "given" {
-  for_each = toset(var.base == null ? try(var.network.existing.load_balancer_subnet_ids, []) : one(values(data.aws_lb.base)).subnets)
+  for_each = toset(var.base == null ? try(concat(var.network.existing.load_balancer_subnet_ids, var.network.existing.task_subnet_ids), []) : one(values(data.aws_lb.base)).subnets)
   id       = each.value
+
+  lifecycle {
+    postcondition {
+      condition     = var.network.existing == null || self.vpc_id == try(var.network.existing.vpc_id, null)
+      error_message = "network.existing: the subnet ${each.value} is in ${self.vpc_id}, and vpc_id is another VPC."
+    }
+  }
+}
+
+data "aws_vpc" "given" {
+  for_each = var.network.existing == null ? toset([]) : toset([var.network.existing.vpc_id])
+  id       = each.value
+
+  lifecycle {
+    postcondition {
+      condition     = self.enable_dns_support && self.enable_dns_hostnames
+      error_message = "network.existing: ${each.value} needs enable_dns_support and enable_dns_hostnames, or services do not find each other by name."
+    }
+  }
 }
 
 # Of the application whose VPC and load balancer are used, by name.
@@ -85,7 +104,7 @@ locals {
   vpc_id                   = length(local.own_vpc) > 0 ? one(values(aws_vpc.this)).id : local.given_network.vpc_id
   load_balancer_subnet_ids = length(local.own_vpc) > 0 ? [for zone in keys(local.zones) : aws_subnet.public[zone].id] : local.given_network.load_balancer_subnet_ids
   task_subnet_ids          = length(local.own_vpc) == 0 ? local.given_network.task_subnet_ids : local.private ? [for zone in keys(local.zones) : aws_subnet.private[zone].id] : local.load_balancer_subnet_ids
-  load_balancer_cidrs      = length(local.own_vpc) > 0 ? [for zone in values(local.zones) : zone.public] : sort([for subnet in values(data.aws_subnet.given) : subnet.cidr_block])
+  load_balancer_cidrs      = length(local.own_vpc) > 0 ? [for zone in values(local.zones) : zone.public] : sort([for id in local.load_balancer_subnet_ids : data.aws_subnet.given[id].cidr_block])
 
   # AWS services that tasks without a route to the internet need: registry, image layers (S3), logs and the
   # stores of their secrets.

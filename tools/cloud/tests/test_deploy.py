@@ -127,7 +127,9 @@ class AfterAFailure(unittest.TestCase):
         self.assertIn("no earlier version", text)
 
     def test_when_both_fail_both_are_reported(self):
-        self.assertIn("AND", self.restored([ONE], TWO, RolledBack("that too"))[1])
+        # A commit that this clone does not have is refused.
+        for failure in (RolledBack("that too"), Refused("the commit is not here")):
+            self.assertIn(f"AND 111111111111 could not be restored: {failure}", self.restored([ONE], TWO, failure)[1])
 
 
 class Destroying(unittest.TestCase):

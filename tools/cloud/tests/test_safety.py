@@ -50,6 +50,30 @@ class BackToRolling(unittest.TestCase):
         self.assertRegex("".join(told), "web .* requests get 503 until")
 
 
+class AnotherNetwork(unittest.TestCase):
+    def refused(self, kind: str, *actions: str, before: str | None = "vpc-1", after: str | None = "vpc-1") -> bool:
+        values = [None if one is None else {"vpc_id": one} for one in (before, after)]
+        about = {"actions": list(actions), "before": values[0], "after": values[1]}
+        try:
+            safety.keeps_network("prod", {"resource_changes": [{"type": kind, "change": about}]})
+        except Refused as refused:
+            self.assertIn("make destroy ENV=prod", str(refused))
+            return True
+        return False
+
+    def test_a_load_balancer_cannot_follow_to_another_vpc(self) -> None:
+        self.assertTrue(self.refused("aws_vpc", "delete", "create"))
+        self.assertTrue(self.refused("aws_vpc", "delete", after=None))
+        for after in ("vpc-2", None):
+            self.assertTrue(self.refused("aws_lb_target_group", "create", "delete", after=after))
+
+    def test_the_first_network_and_other_changes_of_target_groups_are_applied(self) -> None:
+        self.assertFalse(self.refused("aws_vpc", "create", before=None))
+        self.assertFalse(self.refused("aws_vpc", "update"))
+        self.assertFalse(self.refused("aws_lb_target_group", "create", "delete"))
+        self.assertFalse(self.refused("aws_lb_target_group", "delete", after=None))
+
+
 class BeforeTheEnd(unittest.TestCase):
     def test_what_aws_would_keep_is_refused_before_the_rest_is_gone(self) -> None:
         prod = environments.named("prod")

@@ -208,6 +208,27 @@ run "an_existing_network_is_left_alone" {
     }
   }
 
+  override_data {
+    target = data.aws_subnet.given["subnet-0000000000000000a"]
+    values = { vpc_id = "vpc-0123456789abcdef0", availability_zone = "us-east-1a", cidr_block = "10.1.0.0/24" }
+  }
+  override_data {
+    target = data.aws_subnet.given["subnet-0000000000000000b"]
+    values = { vpc_id = "vpc-0123456789abcdef0", availability_zone = "us-east-1b", cidr_block = "10.1.1.0/24" }
+  }
+  override_data {
+    target = data.aws_subnet.given["subnet-0000000000000000c"]
+    values = { vpc_id = "vpc-0123456789abcdef0", availability_zone = "us-east-1a", cidr_block = "10.1.2.0/24" }
+  }
+  override_data {
+    target = data.aws_subnet.given["subnet-0000000000000000d"]
+    values = { vpc_id = "vpc-0123456789abcdef0", availability_zone = "us-east-1b", cidr_block = "10.1.3.0/24" }
+  }
+
+  assert {
+    condition     = output.load_balancer_cidrs == tolist(["10.1.0.0/24", "10.1.1.0/24"])
+    error_message = "clients in the tasks' subnets could claim another address"
+  }
   assert {
     condition     = length(aws_vpc.this) + length(aws_subnet.public) + length(aws_subnet.private) + length(aws_vpc_endpoint.interface) + length(aws_internet_gateway.this) == 0
     error_message = "something of a network is made although one is given"

@@ -503,3 +503,70 @@ run "a_period_that_cloudwatch_does_not_have" {
 
   expect_failures = [var.own_metrics]
 }
+
+run "two_subnets_of_a_load_balancer_in_one_zone_are_refused" {
+  command = plan
+
+  variables {
+    network = {
+      existing = {
+        vpc_id                   = "vpc-0123456789abcdef0"
+        load_balancer_subnet_ids = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+        task_subnet_ids          = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+      }
+    }
+  }
+
+  override_data {
+    target = data.aws_subnet.given
+    values = { vpc_id = "vpc-0123456789abcdef0", availability_zone = "eu-west-1a", cidr_block = "10.1.0.0/24" }
+  }
+
+  expect_failures = [aws_lb.this["own"]]
+}
+
+run "a_subnet_of_another_vpc_is_refused" {
+  command = plan
+
+  variables {
+    network = {
+      existing = {
+        vpc_id                   = "vpc-0123456789abcdef0"
+        load_balancer_subnet_ids = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+        task_subnet_ids          = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+      }
+    }
+  }
+
+  override_data {
+    target = data.aws_subnet.given
+    values = { vpc_id = "vpc-0fedcba9876543210", availability_zone = "eu-west-1a", cidr_block = "10.1.0.0/24" }
+  }
+
+  expect_failures = [data.aws_subnet.given["subnet-0000000000000000a"], data.aws_subnet.given["subnet-0000000000000000b"]]
+}
+
+run "a_vpc_without_names_is_refused" {
+  command = plan
+
+  variables {
+    network = {
+      existing = {
+        vpc_id                   = "vpc-0123456789abcdef0"
+        load_balancer_subnet_ids = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+        task_subnet_ids          = ["subnet-0000000000000000a", "subnet-0000000000000000b"]
+      }
+    }
+  }
+
+  override_data {
+    target = data.aws_subnet.given
+    values = { vpc_id = "vpc-0123456789abcdef0", cidr_block = "10.1.0.0/24" }
+  }
+  override_data {
+    target = data.aws_vpc.given
+    values = { enable_dns_support = true, enable_dns_hostnames = false }
+  }
+
+  expect_failures = [data.aws_vpc.given["vpc-0123456789abcdef0"]]
+}

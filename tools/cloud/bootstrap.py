@@ -137,6 +137,17 @@ def remote(aws: Aws, bucket: str) -> dict | None:
         raise
 
 
+def elsewhere(aws: Aws, account: str) -> None:
+    """Refused where the account is prepared in another region: its roles have the same names there."""
+    beginning = state_bucket(account, "")
+    found = [one["Name"] for one in aws.call("s3", "list_buckets", Prefix=beginning)["Buckets"]]
+    if found and state_bucket(account, aws.region) not in found:
+        raise Refused(
+            f"the account {account} is prepared in {found[0].removeprefix(beginning)} ({found[0]}), and its roles exist"
+            f" once: {aws.region} needs another account"
+        )
+
+
 def forget() -> None:
     """Remove the state of this machine."""
     for leftover in FOLDER.glob("terraform.tfstate*"):

@@ -74,6 +74,7 @@ def do_bootstrap() -> None:
     aws, account, wanted = account_session()
     with step(f"prepare the account {account} in {wanted['region']}"):
         bootstrap.unfinished(aws, account)
+        bootstrap.elsewhere(aws, account)
         bootstrap.linked_roles(aws, say)
         bootstrap.ensure(aws, account, wanted.get("profile"), say, may_create=True)
     if not bootstrap.knows_github():

@@ -179,6 +179,8 @@ def variables_of(environment: Environment, release: Release | None, folder: Path
     values = {
         **more_variables(),
         "environment": environment.name,
+        # backend.hcl may be the only file that has it.
+        "region": environment.region,
         "images": release.images,
         "release": release.revision,
     }

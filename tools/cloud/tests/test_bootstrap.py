@@ -93,6 +93,19 @@ class AnInterruptedRun(Case):
             self.unfinished({"lineage": "b"})
         self.assertTrue(self.state.is_file())
 
+    def test_a_second_region_is_refused_before_half_of_it_is_there(self):
+        def prepared(*regions):
+            def call(_service, operation, Prefix):
+                self.assertEqual(operation, "list_buckets")
+                return {"Buckets": [{"Name": f"{Prefix}{region}"} for region in regions]}
+
+            bootstrap.elsewhere(mock.Mock(call=call, region="us-east-1"), "111111111111")
+
+        with self.assertRaisesRegex(Refused, "prepared in eu-west-1 .*us-east-1 needs another account"):
+            prepared("eu-west-1")
+        prepared()
+        prepared("us-east-1")
+
     def test_only_bootstrap_prepares_an_account(self):
         def call(_service, operation, **_):
             self.assertEqual(operation, "head_bucket")

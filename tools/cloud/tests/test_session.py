@@ -118,6 +118,11 @@ class Terraform(unittest.TestCase):
         self.assertNotIn("account_role", self.values(True))
         self.assertIsNone(self.values(False)["account_role"])
 
+    def test_the_region_is_that_of_the_commands_where_only_the_backend_has_it(self) -> None:
+        own = dataclasses.replace(environments.named("prod"), region="eu-west-1")
+        *_, file = session.variables_of(own, VERSION)
+        self.assertEqual(json.loads(Path(file.split("=")[1]).read_text(encoding="utf-8"))["region"], "eu-west-1")
+
     def asked(self, role: str | None) -> list[str]:
         one = terraform.Terraform(environments.TF, "prod", "us-east-1", None, role)
         with mock.patch.object(one, "_run") as run:

@@ -237,6 +237,19 @@ class TheFolder(unittest.TestCase):
         for step in steps:
             self.assertIn(".outputs.attest == 'true'", step.get("if", ""), step["name"])
 
+    def test_attestations_beside_an_image_need_no_permission_for_records(self):
+        """Without `artifact-metadata: write`, each of these steps logs two warnings (attest-build-provenance #781)."""
+        jobs = [job for workflow in workflows.read().values() for job in workflow.jobs.values()]
+        options = [options for job in jobs for options in rules.uses(job, "actions/attest")]
+        pushed = [one.get("create-storage-record") for one in options if one.get("push-to-registry") == "true"]
+        self.assertEqual(pushed, ["false"] * 6)
+
+    def test_a_run_of_the_tests_by_hand_cancels_no_other(self):
+        for workflow in workflows.read().values():
+            concurrency = workflow.data.get("concurrency") or {}
+            if {"workflow_call", "workflow_dispatch"} <= workflow.triggers.keys():
+                self.assertIn("github.workflow ", concurrency["group"])
+
     def test_dependabot_renews_every_configuration_of_terraform_at_once(self):
         text = (ROOT / ".github" / "dependabot.yaml").read_text(encoding="utf-8")
         updates = workflows.yaml.safe_load(text)["updates"]

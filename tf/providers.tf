@@ -14,10 +14,10 @@ provider "aws" {
   }
 
   default_tags {
-    tags = {
+    tags = merge(var.tags, {
       application = local.application
       environment = var.environment
       managed-by  = "terraform"
-    }
+    })
   }
 }

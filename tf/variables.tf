@@ -47,6 +47,17 @@ variable "profile" {
   default     = null
 }
 
+variable "tags" {
+  description = "Tags for every resource, such as those that an organization requires."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection([for name in keys(var.tags) : lower(name)], ["application", "environment", "managed-by"])) == 0 && alltrue([for name in keys(var.tags) : !startswith(lower(name), "aws:")])
+    error_message = "tags must not have application, environment or managed-by, which are set here and decide who may change a resource, nor names that begin with aws:."
+  }
+}
+
 variable "images" {
   description = "The image of each service by its digest. `make deploy` sets them."
   type        = map(string)

@@ -84,9 +84,10 @@ data "aws_iam_policy_document" "github" {
 resource "aws_iam_role" "github" {
   for_each = local.github
 
-  name               = "${var.name}-github-${each.key}"
-  description        = "Permissions of a workflow that may ${each.key}"
-  assume_role_policy = data.aws_iam_policy_document.github[each.key].json
+  name                 = "${var.name}-github-${each.key}"
+  description          = "Permissions of a workflow that may ${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.github[each.key].json
+  permissions_boundary = var.permissions_boundary_arn
   # As long as the longest job may take; see timeout-minutes in .github/workflows/terraform.yaml.
   max_session_duration = 7200
 }
@@ -130,9 +131,10 @@ data "aws_iam_policy_document" "deployed_by" {
 resource "aws_iam_role" "deployed_by" {
   for_each = data.aws_iam_policy_document.deployed_by
 
-  name               = "${var.name}-${each.key}"
-  description        = "Permissions to deploy from the registry's account"
-  assume_role_policy = each.value.json
+  name                 = "${var.name}-${each.key}"
+  description          = "Permissions to deploy from the registry's account"
+  assume_role_policy   = each.value.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 resource "aws_iam_role_policy_attachment" "deployed_by" {

@@ -48,17 +48,19 @@ data "aws_iam_policy_document" "execution_trust" {
 resource "aws_iam_role" "execution" {
   for_each = var.services
 
-  name               = "${var.name}-${each.key}-execution"
-  description        = "Starts the tasks of ${each.key}"
-  assume_role_policy = data.aws_iam_policy_document.execution_trust.json
+  name                 = "${var.name}-${each.key}-execution"
+  description          = "Starts the tasks of ${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.execution_trust.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 resource "aws_iam_role" "task" {
   for_each = var.services
 
-  name               = "${var.name}-${each.key}-task"
-  description        = "Task role of ${each.key}, without permissions"
-  assume_role_policy = data.aws_iam_policy_document.tasks.json
+  name                 = "${var.name}-${each.key}-task"
+  description          = "Task role of ${each.key}, without permissions"
+  assume_role_policy   = data.aws_iam_policy_document.tasks.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 data "aws_iam_policy_document" "execution" {
@@ -134,9 +136,10 @@ data "aws_iam_policy_document" "ecs" {
 }
 
 resource "aws_iam_role" "blue_green" {
-  name               = "${var.name}-blue-green"
-  description        = "Lets ECS shift traffic between two versions"
-  assume_role_policy = data.aws_iam_policy_document.ecs.json
+  name                 = "${var.name}-blue-green"
+  description          = "Lets ECS shift traffic between two versions"
+  assume_role_policy   = data.aws_iam_policy_document.ecs.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 resource "aws_iam_role_policy_attachment" "blue_green" {

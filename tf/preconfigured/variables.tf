@@ -37,6 +37,28 @@ variable "profile" {
   default     = null
 }
 
+variable "tags" {
+  description = "Tags for every resource, such as those that an organization requires."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection([for name in keys(var.tags) : lower(name)], ["application", "environment", "part", "managed-by"])) == 0 && alltrue([for name in keys(var.tags) : !startswith(lower(name), "aws:")])
+    error_message = "tags must not have application, environment, part or managed-by, which are set here and decide who may change a resource, nor names that begin with aws:."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "A policy that limits every role, where an organization refuses roles without one. It must allow what the roles do. Null means none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy, arn:aws:iam::ACCOUNT:policy/NAME."
+  }
+}
+
 variable "services" {
   description = "The services; each has a registry repository and two roles of its own. `secret_arns` are what its execution role may read, `secret_key_arns` the customer keys that encrypt them."
   type = map(object({

@@ -18,6 +18,6 @@ provider "aws" {
   allowed_account_ids = var.account_id == null ? null : [var.account_id]
 
   default_tags {
-    tags = { application = var.name, part = "preconfigured", managed-by = "terraform" }
+    tags = merge(var.tags, { application = var.name, part = "preconfigured", managed-by = "terraform" })
   }
 }

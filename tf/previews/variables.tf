@@ -27,6 +27,17 @@ variable "profile" {
   default     = null
 }
 
+variable "tags" {
+  description = "Tags for every resource, such as those that an organization requires."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection([for name in keys(var.tags) : lower(name)], ["application", "environment", "managed-by"])) == 0 && alltrue([for name in keys(var.tags) : !startswith(lower(name), "aws:")])
+    error_message = "tags must not have application, environment or managed-by, which are set here and decide who may change a resource, nor names that begin with aws:."
+  }
+}
+
 variable "network" {
   description = "See modules/app: a VPC with the previews' tasks in public or private subnets."
   type = object({

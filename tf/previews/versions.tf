@@ -28,10 +28,10 @@ provider "aws" {
   }
 
   default_tags {
-    tags = {
+    tags = merge(var.tags, {
       application = local.application
       environment = local.environment
       managed-by  = "terraform"
-    }
+    })
   }
 }

@@ -31,6 +31,14 @@ run "an_environment_with_a_long_name" {
   expect_failures = [var.environment]
 }
 
+run "a_tag_that_decides_who_may_change_a_resource" {
+  command = plan
+  variables {
+    tags = { environment = "pr-7" }
+  }
+  expect_failures = [var.tags]
+}
+
 run "an_account_that_is_none" {
   command = plan
   variables {

@@ -183,6 +183,35 @@ run "aws_acts_for_this_account_alone" {
   }
 }
 
+run "an_organization_can_limit_every_role_and_require_tags" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+    tags                     = { cost-center = "42" }
+    home                     = { account_id = "111111111111", deployed_by = ["arn:aws:iam::111111111111:role/deploy"] }
+  }
+
+  assert {
+    condition     = toset([for role in concat([aws_iam_role.blue_green], [for roles in [aws_iam_role.execution, aws_iam_role.task, aws_iam_role.github, aws_iam_role.deployed_by] : values(roles)]...) : role.permissions_boundary]) == toset(["arn:aws:iam::123456789012:policy/boundary"])
+    error_message = "a role without the boundary would be refused in the middle of make bootstrap"
+  }
+  assert {
+    condition     = aws_ecs_cluster.this.tags_all == tomap({ cost-center = "42", application = "system-stats", part = "preconfigured", managed-by = "terraform" })
+    error_message = "a resource lacks the organization's tags, or lost its own"
+  }
+}
+
+run "tags_that_decide_who_may_change_a_resource_stay" {
+  command = plan
+
+  variables {
+    tags = { Environment = "pr-7" }
+  }
+
+  expect_failures = [var.tags]
+}
+
 run "only_roles_of_tasks_are_passed_on" {
   assert {
     condition = toset(flatten([for statement in jsondecode(aws_iam_policy.github["deploy"].policy).Statement : statement.Resource if try(contains(tolist(flatten([statement.Action])), "iam:PassRole"), false)])) == toset(concat(

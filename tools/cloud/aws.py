@@ -67,6 +67,7 @@ class Aws:
             )
             if self._session is None:
                 self._session = boto3.Session(profile_name=self.profile, region_name=self.region)
+                refuse_codes(self._session)
                 if self.role:
                     assume(self._session, self.role)
             self._clients[service] = self._session.client(service, config=config)
@@ -79,8 +80,19 @@ class Aws:
         except AwsError as error:
             raise Refused(
                 f"no usable AWS credentials ({error}): set AWS_PROFILE, run `aws sso login`, or "
-                "put a profile into the environment's backend.hcl and terraform.tfvars"
+                "put a profile into the environment's backend.hcl and terraform.tfvars. For `aws login` and codes of"
+                ' MFA: eval "$(aws configure export-credentials --format env)"'
             ) from None
+
+
+def refuse_codes(session: Any) -> None:
+    """Refuse a profile that needs a code of MFA: boto3 would ask for it, and Terraform fails with it later."""
+
+    def prompt(_text: str) -> str:
+        text = "the profile has mfa_serial, and Terraform cannot ask for the code"
+        raise load("botocore.exceptions").CredentialRetrievalError(provider="assume-role", error_msg=text)
+
+    session._session.get_component("credential_provider").get_provider("assume-role")._prompter = prompt
 
 
 def assume(session: Any, role: str) -> None:

@@ -151,6 +151,21 @@ class Terraform(unittest.TestCase):
 
 @unittest.skipUnless(INSTALLED, "boto3 is not installed here")
 class Boto3(unittest.TestCase):
+    def test_a_profile_that_asks_for_a_code_is_refused_before_anything_else(self) -> None:
+        """With boto3 alone it would work, and Terraform fails with it after the images were pushed."""
+        text = "[profile code]\nrole_arn = arn:aws:iam::1:role/x\nsource_profile = own\n"
+        text += "mfa_serial = arn:aws:iam::1:mfa/x\n"
+        text += "[profile own]\naws_access_key_id = x\naws_secret_access_key = x\n"
+        with tempfile.TemporaryDirectory() as place:
+            config = Path(place, "config")
+            config.write_text(text)
+            files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(Path(place, "none"))}
+            with mock.patch.dict("os.environ", files):
+                for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+                    os.environ.pop(name, None)
+                with self.assertRaisesRegex(Refused, "cannot ask for the code.*export-credentials"):
+                    Aws("us-east-1", "code").account()
+
     def test_calls_are_signed_as_the_role(self) -> None:
         keys = {"AWS_ACCESS_KEY_ID": "home", "AWS_SECRET_ACCESS_KEY": "home"}
         with mock.patch.dict("os.environ", keys):

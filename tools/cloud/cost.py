@@ -23,6 +23,8 @@ LOAD_BALANCER = 0.0225 * HOURS
 PUBLIC_ADDRESS = 0.005 * HOURS
 INTERFACE_ENDPOINT = 0.01 * HOURS
 ALARM = 0.10
+# Application Auto Scaling makes one to scale out and one to scale in.
+ALARMS_OF_A_POLICY = 2
 DASHBOARD = 3.00
 PRIVATE_ZONE = 0.50
 FIREWALL, FIREWALL_RULE = 5.00, 1.00
@@ -74,7 +76,10 @@ def lines(shown: dict) -> list[Line]:
         "load balancer": (balancers, LOAD_BALANCER),
         "public addresses": (public_tasks + balancers * (subnets.count("public") or 2), PUBLIC_ADDRESS),
         "VPC endpoints, a zone each": (endpoints, INTERFACE_ENDPOINT),
-        "alarms": (len(of("aws_cloudwatch_metric_alarm")), ALARM),
+        "alarms": (
+            len(of("aws_cloudwatch_metric_alarm")) + ALARMS_OF_A_POLICY * len(of("aws_appautoscaling_policy")),
+            ALARM,
+        ),
         "dashboard": (len(of("aws_cloudwatch_dashboard")), DASHBOARD),
         "private zone": (len(of("aws_service_discovery_private_dns_namespace")), PRIVATE_ZONE),
     }

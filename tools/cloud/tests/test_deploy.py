@@ -253,6 +253,14 @@ class TheCost(unittest.TestCase):
             self.assertAlmostEqual(found["public addresses"], 7.3 + 7.3 * 65 / 168, places=2)
             self.assertEqual(found["load balancer"], always["load balancer"])
 
+    def test_alarms_that_scaling_makes_for_itself_are_counted(self):
+        shown = self.shown()
+        resources = shown["values"]["root_module"]["child_modules"][0]["resources"]
+        kinds = ["aws_cloudwatch_metric_alarm"] * 3 + ["aws_appautoscaling_policy"] * 2
+        resources += [{"type": kind, "name": "this", "values": {}} for kind in kinds]
+        (alarms,) = (line for line in cost.lines(shown) if line.what == "alarms")
+        self.assertEqual((alarms.count, round(alarms.dollars, 2)), (7, 0.7))
+
     def test_the_hours_of_a_week_follow_from_the_schedule(self):
         def hours(*given):
             return cost.hours_a_week(

@@ -91,6 +91,8 @@ def do_apply() -> None:
         safety.keeps_network(here.environment.name, shown)
         safety.keeps_traffic(shown)
     before = rollout.over(here.aws, outputs)
+    # From here on a failure is one of this version, and not of the plan, the credentials or the rules of a review.
+    github.output("apply", begun="true")
     if changed:
         with step("apply"):
             run.apply()

@@ -26,6 +26,7 @@ OUTPUTS = {
     "push": ("name", "digest", "attest", "amd64", "arm64"),
     "publish": ("name", "digest", "attest", "amd64", "arm64"),
     "plan": ("changed",),
+    "apply": ("begun",),
     "output": ("outputs", "url"),
     "stale-previews": ("previews",),
 }

@@ -187,13 +187,14 @@ def do_deploy() -> None:
         return
     here.need_base()
     with step("images"):
-        images = images_to_deploy(here, revision)
+        images = Images(here.home, here.environment, revision).to_deploy(say)
     with step("attestations"):
         attested(here, images)
     release = Release(revision, images, now())
     before = here.releases.read()
+    planned = plan_release(here, release, TF)
     try:
-        apply_and_prove(here, release, TF)
+        carry_out(here, *planned)
     except (RolledBack, Failed, TerraformError) as error:
         say(f"FAILED: {error}")
         restore(here, before, release)
@@ -213,23 +214,6 @@ def deploy_base(here: Session) -> None:
     say(f"previews have a port each at {run.output()['load_balancer']}")
 
 
-def images_to_deploy(here: Session, revision: str) -> dict[str, str]:
-    """Found, or built and pushed; an environment that requires attestations takes only what a workflow
-    has built."""
-    images = Images(here.home, here.environment, revision)
-    if here.environment.attested_by is None:
-        return images.ensure(say)
-    found = images.found()
-    missing = [name for name in build.SERVICES if name not in found]
-    if missing:
-        raise Refused(
-            f"{here.environment.name} takes only images that {here.environment.attested_by} has built and"
-            f" attested, and the registry has no {' and no '.join(missing)} of {revision[:12]}: let its"
-            " workflow run first"
-        )
-    return found
-
-
 def attested(here: Session, images: dict[str, str]) -> None:
     """Verifies who built the images to apply, or reports that nothing was verified."""
     if here.environment.attested_by is None:
@@ -247,8 +231,8 @@ def attested(here: Session, images: dict[str, str]) -> None:
         verify.verify(image, builder, registry, expected, say, here.environment.preview)
 
 
-def apply_and_prove(here: Session, release: Release, folder: Path, back: bool = False) -> None:
-    """Apply a version, wait until it is what runs, and see that it works; the way back is never refused."""
+def plan_release(here: Session, release: Release, folder: Path, back: bool = False) -> tuple[Terraform, bool, set[str]]:
+    """A plan, whether it changes anything, and the deployments of ECS that are over."""
     with step("plan"):
         run = here.terraform(folder)
         before = rollout.over(here.aws, run.output())
@@ -256,6 +240,11 @@ def apply_and_prove(here: Session, release: Release, folder: Path, back: bool = 
         shown = run.show(str(run.plan_file))
         safety.keeps_network(here.environment.name, shown)
         safety.keeps_traffic(shown, say if back else None)
+    return run, changed, before
+
+
+def carry_out(here: Session, run: Terraform, changed: bool, before: set[str]) -> None:
+    """Apply a plan, wait until it is what runs, and see that it works."""
     if changed:
         with step("apply"):
             run.apply()
@@ -283,21 +272,23 @@ def restore(here: Session, before: list[Release], failed: Release) -> None:
 
 def apply_release(here: Session, release: Release) -> None:
     folder = bootstrap.clone_of(release.revision, terraform.DATA / "source" / release.revision)
-    apply_and_prove(here, release, folder, back=True)
+    carry_out(here, *plan_release(here, release, folder, back=True))
 
 
 def do_rollback() -> None:
-    """Back to the version before: its images, with the settings of its commit."""
+    """Back to the version before: its images, with the settings of its commit. After a failed apply, outputs may still
+    be those of the good version: FAILED names the commit that is replaced then."""
     here = session()
     releases = here.releases.read()
     outputs = here.terraform().output()
     current = Release(outputs["release"], outputs["images"], now()) if outputs else None
-    kept = before(releases, current) if current else []
+    failed = os.environ.get("FAILED", "")
+    kept = before(releases, current, failed) if current else []
     if not current or not kept:
         raise Refused(f"{here.environment.name} has had no version before this one")
     previous = kept[-1]
     confirm(here.environment, "rolling back")
-    say(f"{current.revision[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
+    say(f"{(failed or current.revision)[:12]} -> {previous.revision[:12]}, proven at {previous.time}")
     apply_release(here, previous)
     # The next rollback skips the version that was just replaced.
     here.releases.write(kept)

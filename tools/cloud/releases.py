@@ -49,9 +49,13 @@ def with_newest(releases: list[Release], release: Release) -> list[Release]:
     return releases if releases and release.same(releases[-1]) else [*releases, release]
 
 
-def before(releases: list[Release], current: Release) -> list[Release]:
-    """The versions proven before what is applied now; the last of them is the target of a rollback.
+def before(releases: list[Release], current: Release, failed: str = "") -> list[Release]:
+    """The versions proven before what is applied now, or before the commit whose apply failed; the last of them is the
+    target of a rollback.
 
     What was applied and never proven is not in the list, so all of it came before.
     """
-    return releases[:-1] if releases and releases[-1].same(current) else releases
+    if not releases:
+        return []
+    gone = releases[-1].revision == failed if failed else releases[-1].same(current)
+    return releases[:-1] if gone else releases

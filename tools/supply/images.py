@@ -45,6 +45,7 @@ class Images:
     """The images of the commit that is checked out, each under the commit that last changed it."""
 
     def __init__(self, aws: Aws, environment: Environment, revision: str) -> None:
+        self.environment, self.revision = environment, revision
         self.architecture = environment.architecture
         self.aws = aws
         self.attested = environment.attested_by is not None
@@ -88,6 +89,20 @@ class Images:
         """The tag that is pushed from here, for one processor or for all."""
         processor = [ARCHITECTURES[architecture]] if architecture else []
         return "-".join([self.tags[name], *processor, *(["local"] if self.by_hand else [])])
+
+    def to_deploy(self, say: Say) -> dict[str, str]:
+        """Found, or built and pushed; an environment that requires attestations takes a workflow's alone."""
+        wanted = self.environment.attested_by
+        if wanted is None:
+            return self.ensure(say)
+        found = self.found()
+        missing = [name for name in build.SERVICES if name not in found]
+        if missing:
+            raise Refused(
+                f"{self.environment.name} takes only images that {wanted} has built and attested, and the registry"
+                f" has no {' and no '.join(missing)} of {self.revision[:12]}: let its workflow run first"
+            )
+        return found
 
     def ensure(self, say: Say) -> dict[str, str]:
         """All three images by digest; what the registry has already is neither built nor pushed."""

@@ -38,13 +38,17 @@ class ApprovalAfterFourDays(Case):
             mock.patch.multiple(ci.rollout, wait=mock.Mock()),
             mock.patch.object(ci.Deployed, "of"),
             mock.patch.object(ci, "say") as say,
+            mock.patch.object(ci.github, "output") as output,
         ):
             try:
                 ci.do_apply()
             except Refused as refused:
                 run.apply.assert_not_called()
+                # The step after it restores an earlier version, and the good one runs.
+                output.assert_not_called()
                 return str(refused)
         run.apply.assert_called_once_with()
+        output.assert_called_once_with("apply", begun="true")
         return say.call_args_list[0].args[0]
 
     def test_the_same_changes_are_applied(self):

@@ -250,6 +250,13 @@ class TheFolder(unittest.TestCase):
             if {"workflow_call", "workflow_dispatch"} <= workflow.triggers.keys():
                 self.assertIn("github.workflow ", concurrency["group"])
 
+    def test_a_refused_plan_restores_no_earlier_version(self):
+        """The version that runs then is the good one, and `make rollback` would replace it."""
+        steps = workflows.read()["terraform.yaml"].jobs["apply"]["steps"]
+        (back,) = (step for step in steps if step.get("run") == "make rollback")
+        self.assertIn("steps.apply.outputs.begun == 'true'", back["if"])
+        self.assertEqual(back["env"], {"FAILED": "${{ github.sha }}"})
+
     def test_dependabot_renews_every_configuration_of_terraform_at_once(self):
         text = (ROOT / ".github" / "dependabot.yaml").read_text(encoding="utf-8")
         updates = workflows.yaml.safe_load(text)["updates"]

@@ -9,6 +9,7 @@ from unittest import mock
 from tools.cloud import cost, deploy, prove, session
 from tools.cloud.releases import Release, before, with_newest
 from tools.cloud.rollout import RolledBack
+from tools.cloud.terraform import TerraformError
 from tools.common import catalog, environments, toolchain
 from tools.common.environments import Refused
 from tools.common.progress import Failed
@@ -99,6 +100,12 @@ class TheReleases(unittest.TestCase):
         self.assertEqual(before([ONE], ONE), [])
         self.assertEqual(before([], ONE), [])
 
+    def test_after_a_failed_apply_the_good_version_is_restored_although_the_outputs_are_its_own(self):
+        self.assertEqual(before([ONE, TWO], TWO, THREE.revision), [ONE, TWO])
+        self.assertEqual(before([ONE, TWO], THREE, THREE.revision), [ONE, TWO])
+        # It was good once.
+        self.assertEqual(before([ONE, TWO], TWO, TWO.revision), [ONE])
+
     def test_an_unproven_version_is_rolled_back_to_the_newest_proven_one(self):
         self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
 
@@ -130,6 +137,23 @@ class AfterAFailure(unittest.TestCase):
         # A commit that this clone does not have is refused.
         for failure in (RolledBack("that too"), Refused("the commit is not here")):
             self.assertIn(f"AND 111111111111 could not be restored: {failure}", self.restored([ONE], TWO, failure)[1])
+
+
+class BeforeTheApply(unittest.TestCase):
+    def test_a_plan_that_fails_restores_nothing(self):
+        """Such as by the lock of another deployment, which would still be there."""
+        here = mock.Mock(environment=environments.named("staging"), away=False)
+        replaced = {"session": mock.Mock(return_value=here), "version": mock.Mock(return_value="1" * 40)}
+        ignored = dict.fromkeys(("say", "confirm", "attested", "Images", "bootstrap", "carry_out"), mock.DEFAULT)
+        with (
+            mock.patch.multiple(deploy, **replaced, **ignored),
+            mock.patch.object(deploy.terraform, "check"),
+            mock.patch.object(deploy, "plan_release", side_effect=TerraformError("the lock")),
+            mock.patch.object(deploy, "restore") as restore,
+            self.assertRaisesRegex(TerraformError, "the lock"),
+        ):
+            deploy.do_deploy()
+        restore.assert_not_called()
 
 
 class Destroying(unittest.TestCase):

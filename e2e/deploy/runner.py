@@ -170,6 +170,7 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
     unreviewed = run_push(sandbox)
     expect("its prod", unreviewed.results["prod / apply"], "failure")
     expect_text("its prod", unreviewed.logs["prod / apply: apply"], "has no protection rule")
+    expect("whether prod was rolled back", "prod / apply: rollback" in unreviewed.logs, False)
 
     # Nor with another plan than the reviewer has seen: in the four days, a setting has changed.
     sandbox.github.rules["prod"] += ["required_reviewers"]
@@ -184,6 +185,7 @@ def rehearse(sandbox: WorkflowSandbox) -> None:
         later.logs["prod / apply: apply"],
         *("prod has changed since its plan was made 4 days ago", "in a workflow, run all of its jobs again"),
     )
+    expect("whether prod was rolled back", "prod / apply: rollback" in later.logs, False)
     prod.write_state(before)
 
     # Scheduled workflows, and a release.

@@ -172,11 +172,8 @@ def do_deploy() -> None:
         terraform.check()
         here = session(prepared=False, base=True)
         revision = version()
+        say(f"{revision[:12]} to {here.place}, {here.environment.architecture}")
         confirm(here.environment, "deploying to")
-        say(
-            f"{revision[:12]} to {here.environment.name}: account {here.account},"
-            f" {here.environment.region}, {here.environment.architecture}"
-        )
     with step("account"):
         if not here.away:
             bootstrap.ensure(here.aws, here.account, here.environment.profile, say)
@@ -328,6 +325,7 @@ def do_destroy() -> None:
     users = here.previews() if environment.base else []
     if users:
         raise Refused(f"{environment.name} is used by {', '.join(users)}: destroy them first")
+    say(f"destroying {here.place}")
     confirm(environment, "destroying", always=True)
     run = here.terraform()
     outputs = run.output()

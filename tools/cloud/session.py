@@ -34,6 +34,10 @@ class Session:
         return self.aws is not self.home
 
     @property
+    def place(self) -> str:
+        return f"{self.environment.name}: account {self.account}, {self.environment.region}"
+
+    @property
     def bucket(self) -> str:
         return state_bucket(self.account, self.environment.region)
 
@@ -167,7 +171,7 @@ def confirm(environment: Environment, what: str, always: bool = False) -> None:
 
 def variables_of(environment: Environment, release: Release | None, folder: Path = TF, away: bool = False) -> list[str]:
     """Terraform arguments with an environment's variables and images; what previews share has no images."""
-    file = Terraform(folder, environment.name, environment.region, None).data / "release.tfvars.json"
+    file = Terraform(folder, environment.name, environment.region, None).own("release.tfvars.json")
     if release is None:
         own = {
             "region": environment.region,

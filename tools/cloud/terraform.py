@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -143,7 +144,14 @@ class Terraform:
 
     @property
     def plan_file(self) -> Path:
-        return self.data / "plan"
+        return self.own("plan")
+
+    def own(self, name: str) -> Path:
+        """A file of this process alone, until its end: another command may plan the same environment, and its plan must
+        not be the one that is applied here."""
+        file = self.data / f"{os.getpid()}-{name}"
+        atexit.register(file.unlink, missing_ok=True)
+        return file
 
     def apply(self, plan: Path | None = None) -> None:
         """Carry out a plan that was kept: this one, or the last one made here."""

@@ -39,6 +39,22 @@ sys.exit(deploy.main(["deploy"], {{"deploy": run}}))
 """
 
 
+class Files(Case):
+    def test_another_command_for_the_same_environment_does_not_replace_a_plan(self) -> None:
+        """`make cost` while `make deploy` has planned and not yet applied."""
+        place = self.temporary_folder()
+        text = f"from pathlib import Path; from tools.cloud import terraform; terraform.DATA = Path({str(place)!r})\n"
+        text += "file = terraform.Terraform(Path('/'), 'shop', 'us-east-1', None).plan_file\n"
+        text += "file.write_text('x'); print(file)"
+        names = {
+            subprocess.run([sys.executable, "-c", text], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+            for _ in range(2)
+        }
+        self.assertEqual(len(names), 2)
+        # A plan has secrets in clear text.
+        self.assertEqual(list((place / "shop").iterdir()), [])
+
+
 class Signals(Case):
     def setUp(self) -> None:
         self.place = self.temporary_folder()

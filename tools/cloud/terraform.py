@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,10 @@ DATA = toolchain.ROOT / "target" / "terraform"
 LOCK = ".terraform.lock.hcl"
 
 
+# Settings for another project, such as a name or a workspace: VARIABLES is the way to set more variables.
+FOREIGN = re.compile(r"TF_VAR_.*|TF_WORKSPACE|TF_CLI_ARGS(_.*)?")
+
+
 class TerraformError(Exception):
     """A command failed; its own output has said why."""
 
@@ -53,7 +58,9 @@ def check() -> str:
 
 
 def environment() -> dict[str, str]:
-    variables = {**os.environ, "TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    own = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
+    variables = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+    variables.update(own)
     # A setting that points nowhere only makes every command warn.
     if not os.path.exists(variables.get("TF_CLI_CONFIG_FILE", "/")):
         del variables["TF_CLI_CONFIG_FILE"]

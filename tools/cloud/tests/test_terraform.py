@@ -9,7 +9,9 @@ import sys
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
+from tools.cloud import terraform
 from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 
@@ -53,6 +55,17 @@ class Files(Case):
         self.assertEqual(len(names), 2)
         # A plan has secrets in clear text.
         self.assertEqual(list((place / "shop").iterdir()), [])
+
+
+class Variables(unittest.TestCase):
+    def test_settings_for_another_project_do_not_reach_terraform(self) -> None:
+        """TF_VAR_name would give the roles and the bucket of the account another name."""
+        foreign = ("TF_VAR_name", "TF_WORKSPACE", "TF_CLI_ARGS", "TF_CLI_ARGS_apply")
+        kept = {"TF_LOG": "debug", "TF_PLUGIN_CACHE_DIR": "/cache", "AWS_PROFILE": "admin"}
+        with mock.patch.dict("os.environ", {**dict.fromkeys(foreign, "x"), **kept}):
+            found = terraform.environment()
+        self.assertEqual(set(foreign) & set(found), set())
+        self.assertLessEqual(kept.items(), found.items())
 
 
 class Signals(Case):

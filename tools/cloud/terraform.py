@@ -38,6 +38,9 @@ LOCK = ".terraform.lock.hcl"
 FOREIGN = re.compile(r"TF_VAR_.*|TF_WORKSPACE|TF_CLI_ARGS(_.*)?")
 
 
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
 class TerraformError(Exception):
     """A command failed; its own output has said why."""
 
@@ -113,6 +116,9 @@ class Terraform:
         self.variables = {**environment(), "TF_DATA_DIR": str(self.data), "AWS_REGION": region}
         if profile:
             self.variables["AWS_PROFILE"] = profile
+            # boto3 takes the profile that it is given. Terraform would take these, perhaps of another account.
+            for key in KEYS:
+                self.variables.pop(key, None)
 
     def init(self, *arguments: str) -> None:
         # Checksums of the repository are verified, and never extended by what was just downloaded.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -66,6 +67,18 @@ class Variables(unittest.TestCase):
             found = terraform.environment()
         self.assertEqual(set(foreign) & set(found), set())
         self.assertLessEqual(kept.items(), found.items())
+
+
+class Credentials(unittest.TestCase):
+    def test_a_profile_of_an_environment_counts_more_than_keys_in_the_shell(self) -> None:
+        """As in boto3, so that both work in one account."""
+        keys = dict.fromkeys(terraform.KEYS, "x")
+        with tempfile.TemporaryDirectory() as place, mock.patch.object(terraform, "DATA", Path(place)):
+            with mock.patch.dict("os.environ", keys):
+                with_profile = terraform.Terraform(Path(place), "shop", "us-east-1", "admin").variables
+                without = terraform.Terraform(Path(place), "shop", "us-east-1", None).variables
+        self.assertEqual((with_profile["AWS_PROFILE"], set(keys) & set(with_profile)), ("admin", set()))
+        self.assertLessEqual(keys.items(), without.items())
 
 
 class Signals(Case):

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ PAGES = 50
 
 
 class GitHubError(TargetError):
-    """GitHub has refused a call; the text is its own."""
+    """GitHub has refused a call; the text is its own, and `code` 0 where it did not answer."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def output(target: str, **values: str) -> None:
@@ -108,9 +113,17 @@ class Repository:
         # One page: more than a hundred runs do not wait at a time.
         found = self._call("GET", f"{path}&per_page={PAGE}")["workflow_runs"]
         earlier = sorted((run["run_number"], run["id"]) for run in found if run["run_number"] < number)
-        for _, identity in earlier:
+        return [number for number, identity in earlier if self._cancel(identity)]
+
+    def _cancel(self, identity: int) -> bool:
+        """Whether a run was canceled; it may have ended since it was listed."""
+        try:
             self._call("POST", f"repos/{self.name}/actions/runs/{identity}/cancel", {})
-        return [number for number, _ in earlier]
+        except GitHubError as error:
+            if error.code != HTTPStatus.CONFLICT:
+                raise
+            return False
+        return True
 
     def release(self, tag: str, notes: str, files: list[Path]) -> str:
         """Make a release of a tag with its files; safe to repeat."""
@@ -160,7 +173,7 @@ class Repository:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             text = error.read().decode("utf-8", "replace")[:300]
-            raise GitHubError(f"{method} {path}: {error.code} {text}") from None
+            raise GitHubError(f"{method} {path}: {error.code} {text}", error.code) from None
         except (OSError, ValueError) as error:
             raise GitHubError(f"{method} {path}: {error}") from None
 

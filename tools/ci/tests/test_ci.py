@@ -219,6 +219,19 @@ class Reviews(unittest.TestCase):
         ended = [call.args[1] for call in called.call_args_list if call.args[0] == "POST"]
         self.assertEqual(ended, [f"repos/a/b/actions/runs/{run}/cancel" for run in (30, 40)])
 
+    def test_a_run_that_has_ended_since_it_was_listed_stops_no_deployment(self):
+        runs = [{"run_number": number, "id": number * 10} for number in (3, 4)]
+        for code, expected in ((409, [4]), (403, None)):
+            answers = [{"workflow_runs": runs}, github.GitHubError("POST: Cannot cancel", code), {}]
+            with (
+                mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}),
+                mock.patch.object(github.Repository, "_call", side_effect=answers),
+            ):
+                if expected is None:
+                    self.assertRaises(github.GitHubError, github.Repository().supersede, "main.yaml", 5)
+                else:
+                    self.assertEqual(github.Repository().supersede("main.yaml", 5), expected)
+
     def test_a_private_repository_is_attested_where_github_does(self):
         for private, variable, expected in (
             ("false", "", True),

@@ -152,6 +152,13 @@ resource "aws_lb_listener" "https" {
       status_code  = "404"
     }
   }
+
+  lifecycle {
+    precondition {
+      condition     = !strcontains(coalesce(each.value.certificate_arn, "none"), ":acm:") || strcontains(coalesce(each.value.certificate_arn, "none"), ":acm:${data.aws_region.current.region}:")
+      error_message = "https.certificate_arn is of another region than ${data.aws_region.current.region}, and a load balancer takes certificates of its own."
+    }
+  }
 }
 
 # The strategy of a service that runs can change: the new rule is there before the old one goes, with a priority of its

@@ -234,8 +234,8 @@ variable "services" {
     error_message = "priorities of public services must be whole numbers from 2 to 50000 that differ by 2 or more: the load balancer needs an order, and a place before each for the rule of shifted traffic."
   }
   validation {
-    condition     = alltrue([for service in values(var.services) : service.public == null || try(length(service.public.paths) + length(service.public.hosts) > 0, false)])
-    error_message = "a public service needs at least one path or host, such as paths = [\"/*\"]."
+    condition     = alltrue([for service in values(var.services) : service.public == null || try(length(service.public.paths) + length(service.public.hosts) > 0 && length(service.public.paths) + length(service.public.hosts) <= 5, false)])
+    error_message = "a public service needs at least one path or host, such as paths = [\"/*\"], and a rule of the load balancer takes at most 5 of them together."
   }
   validation {
     condition     = alltrue([for service in values(var.services) : contains(["ROLLING", "BLUE_GREEN", "CANARY", "LINEAR"], service.deployment.strategy)])
@@ -399,6 +399,14 @@ variable "https" {
     error_message = "https needs either certificate_arn or domain."
   }
   validation {
+    condition     = try(can(regex("^arn:[a-z-]+:(acm|iam):", var.https.certificate_arn)), false) || try(var.https.certificate_arn, null) == null
+    error_message = "https.certificate_arn must be the ARN of a certificate, arn:aws:acm:REGION:ACCOUNT:certificate/ID."
+  }
+  validation {
+    condition     = try(can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9-]{2,}$", var.https.domain.name)) && length(var.https.domain.name) <= 64 && can(regex("^Z[A-Z0-9]+$", var.https.domain.zone_id)), false) || try(var.https.domain, null) == null
+    error_message = "https.domain needs a name of at most 64 characters in lower case, without a dot at its end, such as shop.example.com, and the id of its zone, such as Z0123456789ABC."
+  }
+  validation {
     condition     = try(can(regex("^ELBSecurityPolicy-TLS13-1-[23]-", var.https.policy)), true) || var.https == null
     error_message = "https.policy must be one of ELBSecurityPolicy-TLS13-1-2-... or TLS13-1-3-...: nothing older than TLS 1.2."
   }
@@ -499,6 +507,10 @@ variable "alarms" {
     condition     = alltrue([for address in var.alarms.emails : can(regex("^[^@[:space:]]+@[^@[:space:]]+$", address))])
     error_message = "alarms.emails must be mail addresses."
   }
+  validation {
+    condition     = alltrue([for arn in var.alarms.topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:", arn))])
+    error_message = "alarms.topic_arns must be ARNs of SNS topics, arn:aws:sns:REGION:ACCOUNT:NAME."
+  }
 }
 
 variable "own_metrics" {
@@ -544,8 +556,8 @@ variable "budget" {
     error_message = "budget.usd must be more than 0."
   }
   validation {
-    condition     = var.budget == null || length(var.alarms.emails) > 0
-    error_message = "a budget needs alarms.emails: it would have no recipient."
+    condition     = var.budget == null || (length(var.alarms.emails) > 0 && length(var.alarms.emails) <= 10)
+    error_message = "a budget needs alarms.emails: it would have no recipient, and AWS allows 10."
   }
 }
 

@@ -570,3 +570,74 @@ run "a_vpc_without_names_is_refused" {
 
   expect_failures = [data.aws_vpc.given["vpc-0123456789abcdef0"]]
 }
+
+run "a_certificate_of_another_region_is_refused" {
+  command = plan
+
+  variables {
+    https = { certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1" }
+  }
+
+  expect_failures = [aws_lb_listener.https["https"]]
+}
+
+run "a_certificate_that_is_none_is_refused" {
+  command = plan
+
+  variables {
+    https = { certificate_arn = "shop.example.com" }
+  }
+
+  expect_failures = [var.https]
+}
+
+run "a_domain_with_a_dot_at_its_end_is_refused" {
+  command = plan
+
+  variables {
+    https = { domain = { name = "shop.example.com.", zone_id = "Z0123456789ABC" } }
+  }
+
+  expect_failures = [var.https]
+}
+
+run "the_name_of_a_zone_is_no_id" {
+  command = plan
+
+  variables {
+    https = { domain = { name = "shop.example.com", zone_id = "example.com" } }
+  }
+
+  expect_failures = [var.https]
+}
+
+run "more_paths_than_a_rule_takes_are_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { public = { priority = 10, paths = ["/a", "/b", "/c", "/d"], hosts = ["a.example.com", "b.example.com"] } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "more_recipients_than_a_budget_has_are_refused" {
+  command = plan
+
+  variables {
+    alarms = { emails = [for number in range(11) : "on-call-${number}@example.com"] }
+    budget = { usd = 100, value = "test" }
+  }
+
+  expect_failures = [var.budget]
+}
+
+run "the_name_of_a_topic_is_no_arn" {
+  command = plan
+
+  variables {
+    alarms = { topic_arns = ["on-call"] }
+  }
+
+  expect_failures = [var.alarms]
+}

@@ -14,6 +14,9 @@ locals {
   # Of environments in other accounts.
   roles_elsewhere = [for id, role in var.accounts : "${local.arn}:iam::${id}:role/${role}"]
 
+  # Of EC2's resources those that a preview makes, or AWS for its tasks, and whose tag decides who may change them.
+  nameless = [for kind in ["network-interface", "security-group"] : "${local.arn}:ec2:${local.region}:${local.account}:${kind}/*"]
+
   # The calls of a preview that name a resource of the environment `preview`: its VPC, load balancer and namespace.
   uses_of_base = [
     "ec2:CreateSecurityGroup",
@@ -245,7 +248,7 @@ data "aws_iam_policy_document" "preview" {
     sid       = "NotUntagged"
     effect    = "Deny"
     actions   = ["ec2:AuthorizeSecurityGroup*", "ec2:DeleteNetworkInterface", "ec2:DeleteSecurityGroup", "ec2:DetachNetworkInterface", "ec2:ModifySecurityGroupRules", "ec2:RevokeSecurityGroup*"]
-    resources = [for kind in ["network-interface", "security-group"] : "${local.arn}:ec2:${local.region}:${local.account}:${kind}/*"]
+    resources = local.nameless
 
     condition {
       test     = "StringNotLike"
@@ -254,11 +257,12 @@ data "aws_iam_policy_document" "preview" {
     }
   }
 
+  # Not for rules: Terraform writes their tags after they are there.
   statement {
     sid       = "NotByATag"
     effect    = "Deny"
     actions   = ["ec2:CreateTags", "ec2:DeleteTags"]
-    resources = ["*"]
+    resources = local.nameless
 
     condition {
       test     = "Null"

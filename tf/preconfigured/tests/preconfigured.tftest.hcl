@@ -350,7 +350,7 @@ run "a_preview_s_role_is_fenced_in" {
       NotByATag = [
         { Null = { "ec2:CreateAction" = "true" }, StringNotLike = { "aws:ResourceTag/environment" = "pr-*" } },
         tolist(["ec2:CreateTags", "ec2:DeleteTags"]),
-        "*",
+        ["arn:aws:ec2:us-east-1:123456789012:security-group/*", "arn:aws:ec2:us-east-1:123456789012:network-interface/*"],
       ]
     }
     error_message = "a preview's role may open or remove the security groups of other applications, which have no such tag"

@@ -230,9 +230,20 @@ data "aws_iam_policy_document" "surroundings" {
       "application-autoscaling:PutScalingPolicy",
       "application-autoscaling:PutScheduledAction",
       "application-autoscaling:RegisterScalableTarget",
-      "application-autoscaling:TagResource",
-      "application-autoscaling:UntagResource",
     ]
+    resources = ["${local.arn}:application-autoscaling:${local.region}:${local.account}:scalable-target/*"]
+
+    # AWS chooses the names of targets, those of databases and fleets included.
+    condition {
+      test     = "StringEquals"
+      variable = "application-autoscaling:service-namespace"
+      values   = ["ecs"]
+    }
+  }
+
+  statement {
+    sid       = "TagScaling"
+    actions   = ["application-autoscaling:TagResource", "application-autoscaling:UntagResource"]
     resources = ["${local.arn}:application-autoscaling:${local.region}:${local.account}:scalable-target/*"]
   }
 

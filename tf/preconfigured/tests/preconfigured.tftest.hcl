@@ -172,6 +172,13 @@ run "in_govcloud_route_53_is_in_the_west" {
   }
 }
 
+run "scaling_is_that_of_ecs" {
+  assert {
+    condition     = alltrue([for name in ["surroundings", "preview-surroundings"] : [for statement in jsondecode(aws_iam_policy.github[name].policy).Statement : statement.Condition if statement.Sid == "Scaling"] == [{ StringEquals = { "application-autoscaling:service-namespace" = "ecs" } }]])
+    error_message = "a deployment may change the scaling of databases"
+  }
+}
+
 run "aws_acts_for_this_account_alone" {
   assert {
     condition     = jsondecode(aws_iam_role.blue_green.assume_role_policy).Statement[0].Condition == { StringEqualsIfExists = { "aws:SourceAccount" = "123456789012" } }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import re
@@ -93,7 +94,9 @@ def interrupt(_number: int, _frame: object) -> None:
 
 def stop(process: subprocess.Popen, subcommand: str) -> None:
     """Interrupt Terraform and wait for it; a second Ctrl-C is passed on, which ends it at once."""
-    process.send_signal(signal.SIGINT)
+    # All of its group, as Ctrl-C does: `terraform` may be a script that starts it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
     try:
         process.communicate(timeout=STOP_SECONDS)
     except KeyboardInterrupt:

@@ -85,7 +85,10 @@ class Signals(Case):
     def setUp(self) -> None:
         self.place = self.temporary_folder()
         self.log = self.place / "log"
-        fake = self.place / "terraform"
+        self.install("terraform")
+
+    def install(self, name: str) -> None:
+        fake = self.place / name
         fake.write_text(FAKE.format(python=sys.executable, log=str(self.log)))
         fake.chmod(0o755)
 
@@ -120,6 +123,13 @@ class Signals(Case):
                     process = self.begun()
                     (os.killpg if whole_group else os.kill)(process.pid, number)
                     self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
+
+    def test_a_script_in_place_of_terraform_hands_the_interrupt_on(self) -> None:
+        self.install("terraform-1.11")
+        (self.place / "terraform").write_text(f"#!/bin/sh\n{self.place}/terraform-1.11 $@\nexit $?\n")
+        process = self.begun()
+        os.kill(process.pid, signal.SIGTERM)
+        self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
 
     def test_a_signal_that_arrives_twice_counts_once(self) -> None:
         """`timeout make deploy`: both timeout and make send SIGTERM to the command."""

@@ -11,8 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
@@ -25,6 +27,8 @@ APPLY_SECONDS = 3600
 QUICK_SECONDS = 300
 # An interrupted Terraform cancels the calls that run, writes the state and frees its lock.
 STOP_SECONDS = 600
+# Programs that Terraform has started may keep its output open.
+OUTPUT_SECONDS = 10
 # A request to end, and the end of a terminal.
 ENDS = (signal.SIGTERM, signal.SIGHUP)
 # Where Terraform keeps the provider and its notes, apart for every state.
@@ -92,16 +96,33 @@ def interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def stop(process: subprocess.Popen, subcommand: str) -> None:
+def relay(stream: IO[bytes], kept: list[str] | None) -> None:
+    """Print or keep Terraform's output. A pipe whose reader is gone (`make deploy | tee log` and a lost connection)
+    would end Terraform itself in the middle of a change."""
+    with stream:
+        for line in stream:
+            text = line.decode("utf-8", "replace")
+            if kept is not None:
+                kept.append(text)
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                print(text, end="", flush=True)
+
+
+def stop(process: subprocess.Popen, reader: threading.Thread, subcommand: str) -> None:
     """Interrupt Terraform and wait for it; a second Ctrl-C is passed on, which ends it at once."""
     # All of its group, as Ctrl-C does: `terraform` may be a script that starts it.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
+    deadline = time.monotonic() + STOP_SECONDS
     try:
-        process.communicate(timeout=STOP_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=STOP_SECONDS)
+        # Such a script may end before Terraform, which has its output as long as it runs.
+        reader.join(timeout=max(0, deadline - time.monotonic()))
     except KeyboardInterrupt:
-        stop(process, subcommand)
-    except subprocess.TimeoutExpired:
+        stop(process, reader, subcommand)
+    if reader.is_alive():
         late = f"terraform {subcommand} (process {process.pid}) still runs {STOP_SECONDS} s after its interruption"
         print(f"{late}, and holds the lock of the state until it ends", file=sys.stderr)
 
@@ -194,29 +215,32 @@ class Terraform:
         allowed: tuple[int, ...] = (0,),
         quiet: bool = False,
     ) -> int:
-        output = subprocess.PIPE if quiet else None
         process = subprocess.Popen(
             ["terraform", subcommand, *arguments],
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if quiet else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             # Ctrl-C and the end of a terminal would reach it there as well: the second interrupt and SIGHUP end it
             # without a state.
             start_new_session=True,
         )
+        kept: list[str] | None = [] if quiet else None
+        reader = threading.Thread(target=relay, args=(process.stdout, kept), daemon=True)
+        reader.start()
         try:
-            text, _ = process.communicate(timeout=bound)
+            process.wait(timeout=bound)
         except subprocess.TimeoutExpired:
-            stop(process, subcommand)
+            stop(process, reader, subcommand)
             raise TerraformError(f"terraform {subcommand}: not done after {bound} s") from None
         except KeyboardInterrupt:
-            stop(process, subcommand)
+            stop(process, reader, subcommand)
             raise
+        reader.join(timeout=OUTPUT_SECONDS)
         if process.returncode not in allowed:
-            if quiet:
-                print((text or b"").decode("utf-8", "replace"), end="", flush=True)
+            if kept:
+                print("".join(kept), end="", flush=True)
             raise TerraformError(
                 f"terraform {subcommand} of {self.name} failed with exit code {process.returncode}; the"
                 " lines above say why"

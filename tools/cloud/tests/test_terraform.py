@@ -27,8 +27,11 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 print("started", file=log)
 deadline = time.monotonic() + 20
 while open({log!r}).read().count("SIG") == 0 and time.monotonic() < deadline:
+    print("working", flush=True)
     time.sleep(0.02)
-time.sleep(1)
+for _ in range(10):
+    time.sleep(0.1)
+    print("finishing", flush=True)
 print("lock freed", file=log)
 sys.exit(1)
 """
@@ -92,13 +95,13 @@ class Signals(Case):
         fake.write_text(FAKE.format(python=sys.executable, log=str(self.log)))
         fake.chmod(0o755)
 
-    def begun(self, *prefix: str) -> subprocess.Popen:
+    def begun(self, *prefix: str, piped: bool = False) -> subprocess.Popen:
         process = subprocess.Popen(
             [*prefix, sys.executable, "-c", TARGET.format(place=str(self.place))],
             cwd=ROOT,
             env={**os.environ, "PATH": f"{self.place}{os.pathsep}{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if piped else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -129,6 +132,16 @@ class Signals(Case):
         (self.place / "terraform").write_text(f"#!/bin/sh\n{self.place}/terraform-1.11 $@\nexit $?\n")
         process = self.begun()
         os.kill(process.pid, signal.SIGTERM)
+        self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
+
+    def test_a_reader_that_is_gone_does_not_end_terraform(self) -> None:
+        """`make deploy | tee log`: Terraform dies of a broken pipe, with its lock and without a state."""
+        process = self.begun(piped=True)
+        process.stdout.close()
+        time.sleep(0.3)
+        self.assertEqual(self.log.read_text(), "started\n")
+        os.kill(process.pid, signal.SIGTERM)
+        process.stdout = None
         self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
 
     def test_a_signal_that_arrives_twice_counts_once(self) -> None:

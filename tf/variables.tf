@@ -184,8 +184,12 @@ variable "hours" {
     error_message = "hours.from and hours.to must be whole hours from 0 to 23, and from the earlier one."
   }
   validation {
-    condition     = try(can(regex("^(MON|TUE|WED|THU|FRI|SAT|SUN)([,-](MON|TUE|WED|THU|FRI|SAT|SUN))*$", var.hours.days)), false) || var.hours == null
+    condition     = try(can(regex("^(MON|TUE|WED|THU|FRI|SAT|SUN)(-(MON|TUE|WED|THU|FRI|SAT|SUN))?(,(MON|TUE|WED|THU|FRI|SAT|SUN)(-(MON|TUE|WED|THU|FRI|SAT|SUN))?)*$", var.hours.days)), false) || var.hours == null
     error_message = "hours.days must be days such as MON-FRI or MON,WED,FRI."
+  }
+  validation {
+    condition     = try(can(regex("^[A-Za-z]+([/_+-][A-Za-z0-9]+)*$", var.hours.timezone)), false) || var.hours == null
+    error_message = "hours.timezone must be a name of the time zone database, such as Europe/Berlin."
   }
 }
 

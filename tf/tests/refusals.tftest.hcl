@@ -39,6 +39,22 @@ run "a_tag_that_decides_who_may_change_a_resource" {
   expect_failures = [var.tags]
 }
 
+run "days_that_are_no_range" {
+  command = plan
+  variables {
+    hours = { days = "MON-WED-FRI" }
+  }
+  expect_failures = [var.hours]
+}
+
+run "a_time_zone_that_is_no_name" {
+  command = plan
+  variables {
+    hours = { timezone = "UTC +1" }
+  }
+  expect_failures = [var.hours]
+}
+
 run "an_account_that_is_none" {
   command = plan
   variables {

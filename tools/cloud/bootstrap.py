@@ -89,10 +89,23 @@ def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], Non
     if not terraform.plan(lock=False):
         say("the account matches tf/preconfigured")
         return
+    if not may_create:
+        keeps(terraform.show(str(terraform.plan_file)))
     try:
         terraform.apply()
     except TerraformError as error:
         raise TerraformError(f"{error}; changes of tf/preconfigured need an administrator: `make bootstrap`") from None
+
+
+def keeps(plan: dict) -> None:
+    """Refused for a plan that removes a part of the account, such as that of a branch without the newest service."""
+    changes = plan.get("resource_changes", [])
+    removed = [one["address"] for one in changes if "delete" in one["change"]["actions"]]
+    if removed:
+        raise Refused(
+            f"tf/preconfigured of this commit would remove {', '.join(removed)} from the account: is the commit old?"
+            " Otherwise run `make bootstrap` first"
+        )
 
 
 def unfinished(aws: Aws, account: str) -> bool:

@@ -117,6 +117,27 @@ class AnInterruptedRun(Case):
         begin.assert_not_called()
 
 
+class AnOldCommit(unittest.TestCase):
+    def ensured(self, may_create, *actions):
+        change = {"address": 'aws_iam_role.task["hello"]', "change": {"actions": list(actions)}}
+        run = mock.Mock(**{"plan.return_value": True, "show.return_value": {"resource_changes": [change]}})
+        with (
+            mock.patch.multiple(bootstrap, unfinished=mock.Mock(return_value=False), exists=mock.Mock()),
+            mock.patch.multiple(bootstrap, state=mock.Mock(return_value=run), folder=mock.Mock()),
+        ):
+            bootstrap.ensure(mock.Mock(region="us-east-1"), "1", None, lambda _: None, may_create)
+        return run.apply.call_count
+
+    def test_a_deployment_of_it_does_not_remove_a_new_service_from_the_account(self):
+        for actions in (("delete",), ("delete", "create")):
+            with self.assertRaisesRegex(Refused, r'would remove aws_iam_role.task\["hello"\] from the account'):
+                self.ensured(False, *actions)
+
+    def test_what_is_new_is_applied_and_bootstrap_may_remove(self):
+        self.assertEqual(self.ensured(False, "create"), 1)
+        self.assertEqual(self.ensured(True, "delete"), 1)
+
+
 class TheWayBack(unittest.TestCase):
     def test_an_earlier_commit_is_read_with_today_s_provider(self):
         """A provider does not read a state that a newer one has written."""

@@ -51,6 +51,7 @@ def rehearse(sandbox: Sandbox) -> None:
     make("status", 64, "the account 999999999999 is not prepared")
     staging.write_text(text)
     make("rollback", 64, "is not prepared: run `make bootstrap` first")
+    make("deploy", 64, "is not prepared: run `make bootstrap` with an administrator's credentials")
 
     # The account, twice; a deployment that is interrupted three times, and then succeeds.
     linked = "created the service-linked role of ecs.amazonaws.com"

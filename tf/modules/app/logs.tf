@@ -91,7 +91,7 @@ data "aws_iam_policy_document" "logs" {
     }
   }
 
-  # These two are what EC2 itself writes when it creates a flow log, by name and content, so that it has nothing to add
+  # These two are what EC2 itself writes when it creates a flow log, but for one condition, so that it has nothing to add
   # later (VPC User Guide, "Amazon S3 bucket permissions for flow logs").
   statement {
     sid       = "AWSLogDeliveryWrite"
@@ -107,8 +107,9 @@ data "aws_iam_policy_document" "logs" {
       variable = "aws:SourceAccount"
       values   = [data.aws_caller_identity.current.account_id]
     }
+    # The bucket has no ACLs, and the writer may send none (terraform-aws-vpc-flow-logs-s3-bucket #101).
     condition {
-      test     = "StringEquals"
+      test     = "StringEqualsIfExists"
       variable = "s3:x-amz-acl"
       values   = ["bucket-owner-full-control"]
     }

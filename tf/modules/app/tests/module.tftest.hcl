@@ -534,6 +534,10 @@ run "the_policy_of_logs_has_what_ec2_would_write" {
     condition     = alltrue([for sid in ["AWSLogDeliveryWrite", "AWSLogDeliveryAclCheck", "LoadBalancerWrites", "OnlyEncrypted"] : contains([for statement in jsondecode(one(values(aws_s3_bucket_policy.logs)).policy).Statement : statement.Sid], sid)])
     error_message = "EC2 would add its own statements, and the next plan would take them away"
   }
+  assert {
+    condition     = [for statement in jsondecode(one(values(aws_s3_bucket_policy.logs)).policy).Statement : try(statement.Condition.StringEqualsIfExists, null) if statement.Sid == "AWSLogDeliveryWrite"] == [{ "s3:x-amz-acl" = "bucket-owner-full-control" }]
+    error_message = "a flow log that sends no ACL, because the bucket has none, would be refused"
+  }
 }
 
 run "in_china_endpoints_and_the_writer_of_logs_have_other_names" {

@@ -231,12 +231,13 @@ class Job:
             self.sandbox.check(output)
             if code:
                 print("\n".join(f"    {printed}" for printed in output.splitlines()[-6:]), flush=True)
-                return "failure", {}
+                break
+        # Of a step that failed, too.
         pairs = [pair.split("=", 1) for pair in output_file.read_text().splitlines()]
-        return "success", dict(pairs)
+        return "failure" if code else "success", dict(pairs)
 
     def _target(self, target: str, line: str, environment: dict[str, str]) -> tuple[int, str]:
-        folder, command = self.workspace, shlex.split(line)
+        folder, command = self.workspace, shlex.split(line.removeprefix("exec "))
         if target in TESTED_ELSEWHERE:
             command.insert(1, "--dry-run")
         url = self.sandbox.url(self.env.get("ENV", ""))

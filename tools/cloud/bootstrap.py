@@ -113,7 +113,10 @@ def unfinished(aws: Aws, account: str) -> bool:
     or region, whose resources Terraform would no longer know."""
     if not LOCAL_STATE.exists():
         return False
-    local = json.loads(LOCAL_STATE.read_text(encoding="utf-8") or "{}")
+    try:
+        local = json.loads(LOCAL_STATE.read_text(encoding="utf-8") or "{}")
+    except ValueError:
+        raise Refused(f"{LOCAL_STATE} is cut off; {LOCAL_STATE.name}.backup beside it is the one before") from None
     places = [attributes(local, kind, name) for kind, name in (("caller_identity", "account_id"), ("region", "region"))]
     for found, here in zip(places, (account, aws.region)):
         if found not in (None, here):

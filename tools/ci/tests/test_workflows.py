@@ -253,9 +253,16 @@ class TheFolder(unittest.TestCase):
     def test_a_refused_plan_restores_no_earlier_version(self):
         """The version that runs then is the good one, and `make rollback` would replace it."""
         steps = workflows.read()["terraform.yaml"].jobs["apply"]["steps"]
-        (back,) = (step for step in steps if step.get("run") == "make rollback")
+        (back,) = (step for step in steps if step.get("run") == "exec make rollback")
         self.assertIn("steps.apply.outputs.begun == 'true'", back["if"])
         self.assertEqual(back["env"], {"FAILED": "${{ github.sha }}"})
+
+    def test_a_canceled_job_interrupts_terraform(self):
+        """GitHub signals the shell alone, which passes nothing on; make passes SIGTERM on, and then 2.5 s are left."""
+        jobs = workflows.read()["terraform.yaml"].jobs.values()
+        runs = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+        for target in ("apply", "rollback", "destroy"):
+            self.assertIn(f"exec make {target}", runs)
 
     def test_dependabot_renews_every_configuration_of_terraform_at_once(self):
         text = (ROOT / ".github" / "dependabot.yaml").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from tools.common.toolchain import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
 LOCAL = "$/.github/workflows/"
-RUN = re.compile(r"make ([a-z0-9-]+)((?: [A-Z_]+=[\w./:-]+)*)")
+RUN = re.compile(r"(?:exec )?make ([a-z0-9-]+)((?: [A-Z_]+=[\w./:-]+)*)")
 # Pull requests of a fork, and of Dependabot, which GitHub treats like one.
 FORKS = (("fork/system-stats", "fork"), ("acme/system-stats", "dependabot[bot]"))
 REFERENCE = re.compile(r"\b(needs|steps|matrix|inputs|jobs)\.([\w-]+)(?:\.outputs\.([\w-]+))?")

@@ -71,9 +71,12 @@ class AnInterruptedRun(Case):
         self.assertIs(self.unfinished(), False)
         self.leave()
         self.assertIs(self.unfinished(), True)
-        # Interrupted before anything was written.
+        # Interrupted before anything was written, and while it was.
         self.state.write_text("")
         self.assertIs(self.unfinished(), True)
+        self.state.write_text('{"lineage": "a", ')
+        with self.assertRaisesRegex(Refused, "is cut off; terraform.tfstate.backup"):
+            self.unfinished()
 
     def test_the_state_of_another_account_or_region_is_refused(self):
         for place, found in (({"account": "222222222222"}, "222222222222"), ({"region": "eu-west-1"}, "eu-west-1")):

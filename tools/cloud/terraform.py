@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -94,6 +95,21 @@ def interrupt(_number: int, _frame: object) -> None:
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Hold signals back while Terraform starts: nothing would interrupt it if they came before it is known here."""
+    numbers = [one for one in (signal.SIGINT, *ENDS) if signal.getsignal(one) is not signal.SIG_IGN]
+    pending: list[int] = []
+    before = {one: signal.signal(one, lambda number, _frame: pending.append(number)) for one in numbers}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    if pending:
+        signal.raise_signal(pending[0])
 
 
 def relay(stream: IO[bytes], kept: list[str] | None) -> None:
@@ -215,28 +231,30 @@ class Terraform:
         allowed: tuple[int, ...] = (0,),
         quiet: bool = False,
     ) -> int:
-        process = subprocess.Popen(
-            ["terraform", subcommand, *arguments],
-            cwd=self.folder,
-            env=self.variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C and the end of a terminal would reach it there as well: the second interrupt and SIGHUP end it
-            # without a state.
-            start_new_session=True,
-        )
         kept: list[str] | None = [] if quiet else None
-        reader = threading.Thread(target=relay, args=(process.stdout, kept), daemon=True)
-        reader.start()
+        process = reader = None
         try:
+            with deferred():
+                process = subprocess.Popen(
+                    ["terraform", subcommand, *arguments],
+                    cwd=self.folder,
+                    env=self.variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    # Ctrl-C and the end of a terminal would reach it there as well: the second interrupt and SIGHUP end
+                    # it without a state.
+                    start_new_session=True,
+                )
+                reader = threading.Thread(target=relay, args=(process.stdout, kept), daemon=True)
+                reader.start()
             process.wait(timeout=bound)
-        except subprocess.TimeoutExpired:
-            stop(process, reader, subcommand)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+            if process and reader:
+                stop(process, reader, subcommand)
+            if isinstance(error, KeyboardInterrupt):
+                raise
             raise TerraformError(f"terraform {subcommand}: not done after {bound} s") from None
-        except KeyboardInterrupt:
-            stop(process, reader, subcommand)
-            raise
         reader.join(timeout=OUTPUT_SECONDS)
         if process.returncode not in allowed:
             if kept:

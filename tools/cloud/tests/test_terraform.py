@@ -72,6 +72,17 @@ class Variables(unittest.TestCase):
         self.assertLessEqual(kept.items(), found.items())
 
 
+class Starting(unittest.TestCase):
+    def test_a_signal_while_terraform_starts_waits_until_it_can_be_passed_on(self) -> None:
+        after = False
+        with self.assertRaises(KeyboardInterrupt), terraform.deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            after = True
+        self.assertTrue(after)
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
+
+
 class Credentials(unittest.TestCase):
     def test_a_profile_of_an_environment_counts_more_than_keys_in_the_shell(self) -> None:
         """As in boto3, so that both work in one account."""

@@ -42,10 +42,10 @@ dev: ### build, start, watch: an edit appears in the open page; Ctrl-C stops eve
 	@$(PYTHON) -m tools.local.dev
 
 new: ### add a service, build, start and test it: `make new SERVICE=hello`; TRY=no only writes the files
-	@$(PYTHON) -m tools.local.new_service new "$(SERVICE)"
+	@$(PYTHON) -m tools.local.new_service new
 
 remove: ## remove a service that `new` has added: `make remove SERVICE=hello`
-	@$(PYTHON) -m tools.local.new_service remove "$(SERVICE)"
+	@$(PYTHON) -m tools.local.new_service remove
 
 check: ### formatting, lints, documents, workflows, dependency rules, licenses and sources
 	@$(PYTHON) -m tools.ci.check

@@ -57,7 +57,7 @@ def with_symbols(name: str, folder: Path) -> Path:
     variable = f"CARGO_TARGET_{target.upper().replace('-', '_')}_RUSTFLAGS"
     variables = {
         # Its other flags must not make the release be compiled again.
-        "CARGO_TARGET_DIR": str(ROOT / "target" / "symbols"),
+        **toolchain.cargo_folders(ROOT / "target" / "symbols"),
         "CARGO_PROFILE_RELEASE_STRIP": "none",
         # Where there is no debug information, Cargo strips it, and zig all symbols with it.
         "CARGO_PROFILE_RELEASE_DEBUG": "line-tables-only",

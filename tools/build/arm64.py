@@ -63,7 +63,7 @@ def build_quickly() -> dict[str, Path]:
     target = toolchain.musl_target()
     packages = [word for name in build.SERVICES for word in ("--package", name)]
     command = ["cargo", "auditable", "zigbuild", "--locked", "--profile", PROFILE, "--target", target, *packages]
-    build.run("binaries for arm64", command)
+    build.run("binaries for arm64", command, variables=toolchain.own_flags(target))
     return {name: build.TARGET / target / PROFILE / name for name in build.SERVICES}
 
 

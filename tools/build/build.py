@@ -84,7 +84,11 @@ def build_dependencies() -> None:
     build_binaries(RELEASE)
     # The profile is the one that the page's index.html names for Trunk.
     options = ["--locked", "--profile", "page", "--target", toolchain.WASM_TARGET, "--package", "app"]
-    run("page", ["cargo", "build", *options], variables=toolchain.small_page())
+    run("page", ["cargo", "build", *options], variables=page_variables())
+
+
+def page_variables() -> Mapping[str, str]:
+    return toolchain.small_page() or toolchain.own_flags(toolchain.WASM_TARGET)
 
 
 def build_binary_in_container(name: str) -> None:
@@ -111,14 +115,13 @@ def build_page(profile: str) -> None:
     fresh.mkdir(parents=True, exist_ok=True)
     command = ["trunk", "build", "--offline", "--dist", str(fresh)]
     if profile == RELEASE:
-        small = toolchain.small_page()
-        if small is None:
+        if toolchain.small_page() is None:
             print("build: page: with the ordinary std, about 10 kB larger; see `make tools`")
-        run("page", [*command, "--release"], cwd=PAGE, variables=small)
+        run("page", [*command, "--release"], cwd=PAGE, variables=page_variables())
         fresh = slimmed(fresh)
     else:
         # Larger, but a panic reports its location.
-        run("page", command, cwd=PAGE)
+        run("page", command, cwd=PAGE, variables=toolchain.own_flags(toolchain.WASM_TARGET))
     mirror(fresh, PAGE / "dist", last="index.html")
 
 
@@ -162,16 +165,18 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
     """
     target = toolchain.musl_target()
     options = ["--locked", "--profile", profile, "--target", target]
+    flags = toolchain.own_flags(target)
     if profile == QUICK:
         packages = [argument for name in names for argument in ("--package", name)]
-        run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"])
+        run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"], variables=flags)
     else:
         small = toolchain.small_services() if profile == RELEASE else {}
         if small is None:
             print("build: with the ordinary std, each service is about 300 kB larger; see `make tools`")
         for name in names:
             command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
-            run(f"binary {name}", command, variables={**(small or {}), **commit_variable(name)})
+            variables = {**flags, **(small or {}), **commit_variable(name)}
+            run(f"binary {name}", command, variables=variables)
     return {name: TARGET / target / profile / name for name in names}
 
 
@@ -202,7 +207,13 @@ def pack(name: str, profile: str, tag: str) -> int:
     pairs = [f"--label={key}={value}" for key, value in oci.revision(binary.read_bytes()).items()]
     # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
     command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
-    run(f"image {image}", command, bound=PACK_SECONDS, quiet=True, variables={"DOCKER_BUILDKIT": "0"})
+    run(
+        f"image {image}",
+        command,
+        bound=PACK_SECONDS,
+        quiet=True,
+        variables={"DOCKER_BUILDKIT": "0", "DOCKER_DEFAULT_PLATFORM": ""},
+    )
     size = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
     answer = toolchain.answer(size)
     if answer is None:
@@ -228,7 +239,7 @@ def run(
     begun = time.monotonic()
     print(f"build: {title}", flush=True)
     output = subprocess.PIPE if quiet else None
-    environment = {**toolchain.environment(), "CARGO_TARGET_DIR": str(TARGET), **(variables or {})}
+    environment = {**toolchain.environment(), **toolchain.cargo_folders(TARGET), **(variables or {})}
     try:
         done = subprocess.run(command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound)
     except subprocess.TimeoutExpired:
@@ -252,6 +263,8 @@ def print_sizes(sizes: dict[str, int]) -> None:
 
 def clean() -> None:
     """Remove everything that was built, images included; the tools stay."""
+    if any((ROOT / ".run").glob("*.pid")):
+        raise BuildError("the system may be running, and only .run/ knows its processes: `make down` first")
     for path in (TARGET, PAGE / "dist", ROOT / "e2e" / "artifacts", ROOT / ".run"):
         if path.exists():
             print(f"clean: {os.path.relpath(path, ROOT)}")
@@ -261,7 +274,8 @@ def clean() -> None:
         ids = toolchain.answer(["docker", "images", "--quiet", "--filter", filter])
         if ids:
             print(f"clean: images ({filter})")
-            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
+            if toolchain.answer(["docker", "rmi", "--force", *set(ids.split())]) is None:
+                print("clean: containers use some of the images, which stay: `make down` first")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def fuzz_target(name: str, seconds: int) -> bool:
     command = ["cargo", "fuzz", "run", target, "--sanitizer", "none", str(found), *seeds(service, target)]
     limits = [f"-max_total_time={seconds}", f"-max_len={INPUT_BYTES}", f"-rss_limit_mb={MEMORY_MIB}"]
     # The coverage that libFuzzer follows is an unstable option of the compiler.
-    variables = {"RUSTC_BOOTSTRAP": "1", "CARGO_TARGET_DIR": str(FOLDER / "build")}
+    variables = {"RUSTC_BOOTSTRAP": "1", **toolchain.cargo_folders(FOLDER / "build")}
     done = subprocess.run(
         [*command, "--", *limits, "-print_final_stats=1"],
         cwd=ROOT / "services" / service,

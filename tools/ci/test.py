@@ -24,7 +24,7 @@ from typing import Callable
 
 from tools.build import build
 from tools.ci import report
-from tools.common import toolchain
+from tools.common import signals, toolchain
 from tools.common.environments import Refused
 from tools.common.progress import TargetError, exit_code
 from tools.common.toolchain import ROOT
@@ -101,6 +101,7 @@ def main(arguments: list[str]) -> int:
 
 def run_parts(fast: bool) -> int:
     names = selected(FAST if fast else FULL)
+    signals.on_end(signals.interrupt)
     begun = time.monotonic()
     # The other tools are installed beside the release: mostly downloads beside a compiler.
     build.ensure_tools("dev" if fast else "build")
@@ -280,6 +281,8 @@ def system(kind: str, *options: str) -> None:
 def run_with_system(name: str, profile: str, selection: list[str]) -> None:
     running = run_local.choose(profile)
     running.check_ports()
+    # `make test` ends the other parts by SIGTERM.
+    signals.on_end(signals.interrupt)
     try:
         running.start()
         running.wait_until_ready()

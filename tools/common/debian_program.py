@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tools.common import toolchain
 from tools.common.files import write
+from tools.common.locks import locked
 from tools.common.progress import TargetError
 
 # Some megabytes over a slow line.
@@ -68,7 +68,7 @@ def _locked(name: str) -> Iterator[None]:
     cache = toolchain.TOOLS / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"apt-{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        locked(file, wait=True)
         yield
 
 

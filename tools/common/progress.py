@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.files import explained
 
 
 class TargetError(Exception):
@@ -27,21 +28,26 @@ def exit_code(name: str, target: Callable[[], int | None]) -> int:
     except Refused as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 64
-    except (TargetError, OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
+        print(f"{name}: {explained(error)}", file=sys.stderr)
+        return 1
+    except (TargetError, subprocess.TimeoutExpired) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
-def output(command: list[str], seconds: int, *, with_errors: bool = False) -> str:
+def output(
+    command: list[str], seconds: int, *, with_errors: bool = False, variables: Mapping[str, str] | None = None
+) -> str:
     """The output of a command with the tools' environment, in the repository."""
     name = " ".join(command[:3])
     try:
         done = subprocess.run(
             command,
             cwd=toolchain.ROOT,
-            env=toolchain.environment(),
+            env={**toolchain.environment(), **(variables or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if with_errors else None,
             encoding="utf-8",

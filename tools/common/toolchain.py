@@ -43,8 +43,16 @@ CRATES_IO = "index.crates.io-1949cf8c6b5b557f/"
 # Variables for other projects. The first three would replace the flags of a single target that environment_for() sets.
 FOREIGN = re.compile(
     r"(CARGO_ENCODED_|CARGO_BUILD_)?RUSTFLAGS|CARGO_BUILD_TARGET|RUSTUP_TOOLCHAIN"
-    # pip would take packages there for installed, or install into other places than a virtual environment.
-    r"|PYTHONPATH|PIP_(DRY_RUN|PREFIX|ROOT|TARGET)"
+    # Another compiler or profile makes other binaries of the same commit.
+    r"|(CARGO_BUILD_)?RUST(C|DOC)|RUSTC_BOOTSTRAP|CARGO_INCREMENTAL|CARGO_PROFILE_.*"
+    # The crate cc and CMake add them to the flags of every target, and zig reads headers of CPATH before its own.
+    r"|(TARGET_)?(C|CXX|CPP|LD|AR)FLAGS|CPATH|CMAKE_.*"
+    # pip would take packages there for installed. Of its variables, those for the way to an index stay: others
+    # lead into other places than a virtual environment, or do not agree with a list of hashes.
+    r"|PYTHONPATH|PIP_(?!((EXTRA_)?INDEX_URL|NO_INDEX|FIND_LINKS|(CLIENT_)?CERT|PROXY|TRUSTED_HOST|RETRIES"
+    r"|(DEFAULT_)?TIMEOUT|(NO_)?CACHE_DIR|CONFIG_FILE|KEYRING_PROVIDER|USE_FEATURE)$).*"
+    # The page of another project may be below another path.
+    r"|TRUNK_.*"
     # Another index, time or group makes uv reject uv.lock.
     r"|UV_(?!CACHE_DIR).*"
 )
@@ -118,16 +126,27 @@ def small_page() -> dict[str, str] | None:
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join((f"--sysroot={root}", *PAGE_FLAGS, *remap_path_flags(environment()))),
         # The flags are those of a nightly.
         "RUSTC_BOOTSTRAP": "1",
-        "CARGO_TARGET_DIR": str(PAGE_TARGET),
+        **cargo_folders(PAGE_TARGET),
     }
 
 
+def own_flags(target: str) -> dict[str, str]:
+    """The flags of a target as the variable that replaces all others: Cargo adds those of `target.'cfg(…)'` in
+    ~/.cargo/config.toml, such as `target-cpu=native`, to any other."""
+    return {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(environment()[_target_variable(target, "RUSTFLAGS")].split())}
+
+
+def cargo_folders(folder: Path) -> dict[str, str]:
+    """Variables that make Cargo keep everything in one folder, wherever the user's other projects are built."""
+    return {"CARGO_TARGET_DIR": str(folder), "CARGO_BUILD_BUILD_DIR": str(folder)}
+
+
 def compose() -> list[str] | None:
-    """The command prefix of a Compose of version 2 or later, or None where there is none."""
+    """The command prefix of a Compose that reads docker-compose.yaml, or None where there is none."""
     candidates = (["docker", "compose"], [str(PYTHON / "bin" / "docker-compose")], ["docker-compose"])
     for command in candidates:
         version = answer([*command, "version", "--short"])
-        if version and versions.at_least(version.lstrip("v"), f"{versions.COMPOSE_MINIMUM_MAJOR}"):
+        if version and versions.at_least(version.lstrip("v"), versions.COMPOSE_MINIMUM):
             return command
     return None
 
@@ -135,6 +154,25 @@ def compose() -> list[str] | None:
 def engine() -> str | None:
     """The version of the Docker engine that answers, or None where none does."""
     return answer(["docker", "version", "--format", "{{.Server.Version}}"]) or None
+
+
+def engine_fault() -> str:
+    """The reason that Docker's client gives when no engine answers; empty where there is no client."""
+    try:
+        done = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=QUESTION_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"docker does not answer within {QUESTION_SECONDS} s"
+    except OSError:
+        return ""
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines() if done.returncode else []
+    reason = lines[-1] if lines else ""
+    return f"{reason}; add this user to the group docker" if "permission denied" in reason else reason
 
 
 def distant_engine() -> str | None:
@@ -172,6 +210,9 @@ def program(name: str, route: str | None = None) -> str | None:
 def environment_for(chosen: str) -> dict[str, str]:
     """The environment of one route, for the installer, which builds before a route is recorded."""
     variables = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
+    for target in targets_to_add():
+        # cargo-zigbuild and rustc's own linker, not musl-gcc.
+        variables.pop(_target_variable(target, "LINKER"), None)
     if variables.pop("NO_COLOR", ""):
         # Trunk 0.21 takes no other value.
         variables["NO_COLOR"] = "true"

@@ -9,6 +9,7 @@ and /uv.lock).
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 # The newest Trunk that the pinned Rust channel compiles; 0.22 requires Rust 1.96.1.
@@ -25,14 +26,16 @@ DEBIAN_RUST = ("rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy", "rus
 # The oldest Rust that compiles this workspace and Trunk.
 DEBIAN_RUST_MINIMUM = "1.95.0"
 DEBIAN_C_COMPILER = ("gcc", "libc6-dev")
-DEBIAN_VENV = ("python3-venv",)
+# Of the Python that runs: python3-venv is that of the distribution's own.
+DEBIAN_VENV = (f"python3.{sys.version_info[1]}-venv",)
 # A browser without a font draws empty boxes, and the screenshots show them.
 DEBIAN_CHROMIUM = ("chromium", "fonts-liberation")
 DEBIAN_FIREFOX = ("firefox-esr", "fonts-liberation")
 DEBIAN_PROMTOOL = "prometheus"
 DEBIAN_REGISTRY = "docker-registry"
 
-COMPOSE_MINIMUM_MAJOR = 2
+# The first that reads the top-level `name` of docker-compose.yaml.
+COMPOSE_MINIMUM = "2.3.3"
 
 # The crates of std that make a target complete: both panic strategies, macros and `#[test]`.
 STD_CRATES = ("std", "panic_abort", "panic_unwind", "proc_macro", "test")

@@ -14,7 +14,7 @@ import sys
 from typing import Callable
 
 from tools.common import toolchain, versions
-from tools.common.files import identity
+from tools.common.files import explained, identity
 from tools.common.toolchain import CHANNEL, ROOT, ROUTES, forced_route
 from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
@@ -56,9 +56,12 @@ def main(arguments: list[str]) -> int:
         compilers = {"dev", "build", "check", "test"} & set(groups)
         say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
         return 0
-    except (Failed, OSError) as failure:
-        # The latter is a full disk, or a folder that `sudo make` has left to root.
+    except Failed as failure:
         say(str(failure))
+        return 1
+    except OSError as error:
+        # A full disk, or a folder that `sudo make` has left to root.
+        say(explained(error))
         return 1
     except KeyboardInterrupt:
         say("interrupted; the next run goes on where this one stopped")

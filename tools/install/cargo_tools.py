@@ -46,6 +46,7 @@ def cargo_install(job: Job, binary: str, version: str, *options: str, crate: str
     job.run(
         ["cargo", "install", crate, "--version", version, *place, *options],
         COMPILE,
-        variables={"CARGO_TARGET_DIR": str(folder), **QUICK_PROFILE},
+        # A user's `build.target` is for other projects.
+        variables={**toolchain.cargo_folders(folder), "CARGO_BUILD_TARGET": "host-tuple", **QUICK_PROFILE},
     )
     shutil.rmtree(folder)

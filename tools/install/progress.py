@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.common import toolchain
+from tools.common import signals, toolchain
+from tools.common.files import explained
 from tools.common.toolchain import ROOT
 
 
@@ -101,7 +102,7 @@ class Job:
                 start_new_session=True,
             )
         except OSError as error:
-            raise Failed(f"`{name}` does not start: {error.strerror}") from None
+            raise Failed(f"`{name}` does not start: {explained(error)}") from None
         try:
             output = self._follow(process, name, bound)
             code = process.wait(timeout=bound.silent)
@@ -199,9 +200,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def end_on_signals() -> None:
     """Let every signal that ends the installer take the running program with it."""
+    signals.on_end(lambda received, _frame: sys.exit(128 + received))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _frame: sys.exit(128 + received))
 
 
 def is_terminal() -> bool:

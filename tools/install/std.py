@@ -48,7 +48,7 @@ def compile_std(
             # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
             "RUSTC_BOOTSTRAP": "1",
             "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(("-Cembed-bitcode=yes", *flags)),
-            "CARGO_TARGET_DIR": str(folder / "target"),
+            **toolchain.cargo_folders(folder / "target"),
             **(variables or {}),
         },
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, TextIO
+from typing import Callable
 
 from tools.common import toolchain
 from tools.common.files import write
+from tools.common.locks import locked
 from tools.install.progress import COMPILE, Failed, Job, say, spoken
 
 # Slow steps compile: std, trunk and wasm-bindgen, each within its limit.
@@ -83,7 +83,7 @@ def installer_lock() -> Iterator[None]:
     toolchain.TOOLS.mkdir(exist_ok=True)
     with (toolchain.TOOLS / "lock").open("w", encoding="utf-8") as lock:
         started = shown = time.monotonic()
-        while not _locked(lock):
+        while not locked(lock, wait=False):
             now = time.monotonic()
             if now - started > ANOTHER_RUN_SECONDS:
                 raise Failed(f"another run is not done after {spoken(now - started)}: end it first")
@@ -92,11 +92,3 @@ def installer_lock() -> Iterator[None]:
                 shown = now
             time.sleep(0.5)
         yield
-
-
-def _locked(lock: TextIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,9 +9,9 @@ import os
 import subprocess
 import sys
 
-from tools.common import toolchain
+from tools.common import toolchain, versions
 from tools.common.toolchain import ROOT
-from tools.local import given_settings, stack
+from tools.local import containers, given_settings, stack
 
 TARGETS = {
     "dev": ["up", "--build", "--watch", "--remove-orphans"],
@@ -19,6 +19,10 @@ TARGETS = {
     "down": ["down", "--remove-orphans"],
     "logs": ["logs", "--follow", "--tail", "100"],
 }
+
+
+# The first that knows `up --watch`; `develop` in docker-compose.override.yaml needs 2.22.
+MINIMUM = "2.25.0"
 
 
 def needed() -> bool:
@@ -29,7 +33,13 @@ def run(target: str) -> int:
     """Runs the target with Compose and returns its exit code."""
     compose = toolchain.compose() if toolchain.engine() else None
     if compose is None:
-        print(f"{target}: no Docker engine with Compose answers: start Docker Desktop", file=sys.stderr)
+        fault = toolchain.engine_fault()
+        reason = f" ({fault})" if fault else ""
+        print(f"{target}: no Docker engine with Compose answers{reason}: start Docker Desktop", file=sys.stderr)
+        return 1
+    version = (toolchain.answer([*compose, "version", "--short"]) or "").lstrip("v")
+    if not versions.at_least(version, MINIMUM):
+        print(f"{target}: this is Compose {version}, and {MINIMUM} or later is needed: update it", file=sys.stderr)
         return 1
     refused = list(given_settings.ineffective_settings("containers", os.environ))
     # Here Compose decides where images come from.
@@ -47,10 +57,15 @@ def run(target: str) -> int:
     except stack.StackError as error:
         print(f"{target}: {error}", file=sys.stderr)
         return 64
+    if target in ("dev", "up", "down"):
+        running = toolchain.answer([*compose, "ps", "--quiet"])
+        if folder := containers.started_elsewhere((running or "").split()):
+            print(f"{target}: {containers.in_another_folder(folder)}", file=sys.stderr)
+            return 1
     print(f"{target}: this is not Linux, so Compose builds in containers: {' '.join(command)}", flush=True)
     if target in ("dev", "up"):
         print(f"{target}: the first build compiles its tools too and takes a quarter of an hour or more", flush=True)
     try:
-        return subprocess.run(command, cwd=ROOT, env={**os.environ, **given}).returncode
+        return subprocess.run(command, cwd=ROOT, env={**os.environ, **containers.NEUTRAL, **given}).returncode
     except KeyboardInterrupt:
         return 130 if target == "up" else 0

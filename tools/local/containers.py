@@ -13,6 +13,21 @@ from tools.common.toolchain import ROOT
 from tools.local.stack import SCALED, StackError, bind, for_compose, port, refuse_taken_port, scale, wait_until_ready
 
 COMPOSE_SECONDS = 180
+# Variables for other projects: Compose refuses the first beside --remove-orphans, and what is packed here is for the
+# engine's own processor.
+NEUTRAL = {"COMPOSE_IGNORE_ORPHANS": "false", "DOCKER_DEFAULT_PLATFORM": ""}
+
+
+def started_elsewhere(ids: list[str]) -> str | None:
+    """The folder in which Compose has started these containers, if it is there and is another one than this."""
+    template = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
+    folders = (toolchain.answer(["docker", "inspect", "--format", template, *ids]) or "") if ids else ""
+    others = (folder for folder in folders.splitlines() if os.path.isdir(folder) and not os.path.samefile(folder, ROOT))
+    return next(others, None)
+
+
+def in_another_folder(folder: str) -> str:
+    return f"the system was started in {folder}: `make down` there"
 
 
 class Containers:
@@ -28,10 +43,15 @@ class Containers:
         self.scale = ["--scale", f"{SCALED}={scale()}"]
         # Whatever `.env` has for published images: those that are packed here.
         own = {"TAG": self.tag, "IMAGES": "system-stats", "PULL_POLICY": "never"}
-        self.environment = {**os.environ, **own, **for_compose()}
+        self.environment = {**os.environ, **own, **NEUTRAL, **for_compose()}
 
     def check_ports(self) -> None:
-        if not self.is_running():
+        if folder := self.elsewhere():
+            raise StackError(
+                f"{in_another_folder(folder)}, or run both: `COMPOSE_PROJECT_NAME=other make up PORT=3051`"
+            )
+        # Ports below 1024 are published by the engine, which may use them.
+        if not self.is_running() and port() >= 1024:
             refuse_taken_port("gateway", bind(), port(), "choose another: `make dev PORT=3051`")
 
     def start(self) -> None:
@@ -60,7 +80,11 @@ class Containers:
             raise StackError("the containers could not be removed")
 
     def is_running(self) -> bool:
-        return bool(self._output("ps", "--quiet"))
+        return bool(self._output("ps", "--quiet")) and self.elsewhere() is None
+
+    def elsewhere(self) -> str | None:
+        """The folder of another clone whose containers these are: the project's name is the same in all."""
+        return started_elsewhere(self._output("ps", "--quiet").split())
 
     def follow_logs(self) -> None:
         subprocess.run([*self.command, "logs", "--follow", "--tail", "100"], cwd=ROOT, env=self.environment)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Union
 
 from tools.build import build
+from tools.common import signals
+from tools.common.files import explained
 from tools.common.toolchain import ROOT
 from tools.local import compose_only, containers, processes, run_local, stack
 
@@ -34,10 +35,7 @@ System = Union[containers.Containers, processes.Processes]
 def main() -> int:
     if compose_only.needed():
         return compose_only.run("dev")
-    # `kill` and a closed terminal end it as Ctrl-C does; and a shell that started it in the
-    # background had SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    signals.on_end(signals.interrupt)
     running = logs = None
     try:
         build.ensure_tools("dev")
@@ -58,13 +56,10 @@ def main() -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
     except (build.BuildError, stack.StackError, OSError) as error:
-        print(f"dev: {error}", file=sys.stderr)
+        print(f"dev: {explained(error) if isinstance(error, OSError) else error}", file=sys.stderr)
         return 1
     finally:
-        # A second Ctrl-C must not leave half of it running.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        leave_a_closed_terminal()
+        signals.ignore_until_stopped()
         if logs:
             logs.terminate()
             logs.wait()
@@ -78,21 +73,6 @@ def main() -> int:
 def refuse_running() -> None:
     if run_local.running_stacks():
         raise stack.StackError("the system is running already; `make down` first")
-
-
-def leave_a_closed_terminal() -> None:
-    """Redirect output to /dev/null when its reader is gone, so that no write error keeps the
-    services from being stopped."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.write("\n")
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.build import build
-from tools.common import catalog, toolchain
+from tools.common import catalog, signals, toolchain
 from tools.common.catalog import Service
 from tools.common.environments import Refused
 from tools.common.files import write
@@ -42,6 +42,13 @@ RESERVED = {
     *("unsized", "use", "virtual", "where", "while", "yield"),
     *("aws", "backend", "cargo", "compose", "docker", "drain", "ecs", "log", "preview", "rust"),
     *("no", "null", "off", "on", "yes"),
+    # The group and the target of docker-bake.hcl.
+    *("default", "image"),
+    # Folders that the Docker build context and the watcher of `make dev` leave out.
+    *("dist", "fixtures", "fuzz", "proptest-regressions", "target", "tests"),
+    # Prefixes of variables of proxies, certificates, make, systemd, shells and version managers.
+    *("all", "ftp", "gcc", "gpg", "homebrew", "http", "https", "invocation", "journal", "kubernetes", "less"),
+    *("listen", "ls", "make", "memory", "notify", "npm", "nvm", "pip", "pyenv", "python", "ssl", "tmux", "uv"),
     # Prefixes of variables that desktops, shells, languages and GitHub set: the service would refuse them.
     *("ci", "conda", "dbus", "desktop", "git", "github", "gnome", "gtk", "java", "kde", "lc", "node"),
     *("qt", "runner", "session", "ssh", "sudo", "term", "virtual", "vscode", "wsl", "xdg"),
@@ -57,6 +64,8 @@ TEST_SECONDS = 600
 
 def main(arguments: list[str], root: Path = ROOT) -> int:
     targets = {"new": new, "remove": remove, "try": try_out}
+    # From the environment, where make has put it: a shell would read a quote or a backtick.
+    arguments = arguments if len(arguments) != 1 else [*arguments, os.environ.get("SERVICE", "")]
     if len(arguments) != 2 or arguments[0] not in targets or not arguments[1]:
         print("usage: make new SERVICE=NAME, or make remove SERVICE=NAME", file=sys.stderr)
         return 64
@@ -72,7 +81,10 @@ def new(name: str, root: Path) -> int:
     if compose_only.needed():
         print("new: `docker compose up --build` compiles and starts it")
         return 0
-    return tried(name)
+    code = tried(name)
+    if code:
+        print(f"new: services/{name} stays: correct it, or `make remove SERVICE={name}`", file=sys.stderr)
+    return code
 
 
 def add(name: str, root: Path) -> None:
@@ -95,9 +107,12 @@ def add(name: str, root: Path) -> None:
 def remove(name: str, root: Path) -> None:
     """Remove what `new` has written."""
     refuse_unmerged(root)
-    service = catalog.read(root).get(name)
+    services = catalog.read(root)
+    service = services.get(name)
     if service is None:
-        raise Refused(f"{catalog.FILE} has no service {name!r}")
+        added = [other.name for other in services.values() if not other.public and not other.address_setting]
+        there_are = f"`make new` has added {', '.join(added)}" if added else "`make new` has added none"
+        raise Refused(f"{catalog.FILE} has no service {name!r}; {there_are}")
     if service.public or service.address_setting:
         raise Refused(f"{name} is part of the system; only services of `make new` can be removed")
     edited = list(unsaved(service, root))
@@ -204,6 +219,7 @@ def with_system(name: str, profile: str) -> None:
     processes.STATE = build.TARGET / "try"
     system = processes.Processes(profile)
     system.check_ports()
+    signals.on_end(signals.interrupt)
     try:
         system.start()
         system.wait_until_ready()

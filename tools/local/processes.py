@@ -20,6 +20,7 @@ from tools.common.ports import free_port
 from tools.common.toolchain import ROOT
 from tools.local.stack import (
     SCALED,
+    PortTaken,
     StackError,
     bind,
     port,
@@ -54,7 +55,11 @@ class Processes:
         self.replicas = [f"{SCALED}-{number}" for number in range(2, scale() + 1)]
 
     def check_ports(self) -> None:
-        self.down()
+        """Refuse ports that cannot be used; those of a system that runs are freed when this one starts."""
+        if not self.is_running():
+            self._choose_ports()
+
+    def _choose_ports(self) -> None:
         for name in SERVICES:
             address, _, text = self.listen[name].rpartition(":")
             number = port_number(text)
@@ -69,9 +74,19 @@ class Processes:
                 if name == "gateway"
                 else f"choose another: `make dev {setting}=127.0.0.1:{number + 1}`"
             )
-            refuse_taken_port(name, address.strip("[]"), number, remedy)
+            try:
+                refuse_taken_port(name, address.strip("[]"), number, remedy)
+            except PortTaken:
+                if catalog.ALL[name].public or os.environ.get(setting):
+                    raise
+                # Only the gateway connects to it.
+                self.listen[name] = f"127.0.0.1:{free_port()}"
+                print(f"stack: port {number} is taken, so {name} listens on {self.listen[name]}", flush=True)
 
     def start(self) -> None:
+        if self.is_running():
+            self.down()
+            self._choose_ports()
         for name in self.replicas:
             # Their addresses matter to the gateway alone.
             self.listen[name] = f"127.0.0.1:{free_port()}"
@@ -142,10 +157,7 @@ class Processes:
         if catalog.ALL[service].public:
             environment.update(self._upstreams())
         else:
-            # The gateway passes on the names that its clients use.
-            beyond = "" if ipaddress.ip_address(bind()).is_loopback else "*"
-            names = os.environ.get("GATEWAY_HOSTS") or beyond
-            environment.setdefault(f"{service.upper()}_HOSTS", names)
+            environment.setdefault(f"{service.upper()}_HOSTS", passed_hosts())
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
@@ -215,6 +227,15 @@ class Processes:
     @staticmethod
     def _pid_file(name: str) -> Path:
         return STATE / f"{name}.pid"
+
+
+def passed_hosts() -> str:
+    """The names and addresses of its clients that the gateway passes on."""
+    names = os.environ.get("GATEWAY_HOSTS") or ""
+    if not ipaddress.ip_address(bind()).is_loopback:
+        return names or "*"
+    # Loopback has more addresses than the one that stats and the frontend listen on.
+    return f"{names},{published_address()}".lstrip(",")
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ import os
 import sys
 
 from tools.build import build
-from tools.common import toolchain
+from tools.common import signals, toolchain, versions
 from tools.common.progress import exit_code
 from tools.local import compose_only, given_settings
-from tools.local.containers import Containers
+from tools.local.containers import Containers, in_another_folder
 from tools.local.processes import Processes
 from tools.local.stack import StackError, url
 
@@ -30,8 +30,15 @@ def main(arguments: list[str]) -> int:
 
 
 def down() -> None:
-    for stack in running_stacks():
+    stacks = running_stacks()
+    for stack in stacks:
         stack.down()
+    if not stacks:
+        # The files of processes that have ended by themselves.
+        Processes(build.RELEASE).down()
+        compose = toolchain.compose() if toolchain.engine() else None
+        folder = Containers(build.RELEASE, compose).elsewhere() if compose else None
+        print(f"stack: {in_another_folder(folder) if folder else 'nothing is running'}", flush=True)
 
 
 def logs() -> None:
@@ -47,10 +54,12 @@ def up() -> None:
     stack = choose(build.RELEASE)
     stack.check_ports()
     build.build(build.RELEASE)
+    signals.on_end(signals.interrupt)
     try:
         stack.start()
         stack.wait_until_ready()
     except (StackError, OSError, KeyboardInterrupt):
+        signals.ignore_until_stopped()
         stack.down()
         raise
 
@@ -68,9 +77,11 @@ def choose(profile: str) -> Containers | Processes:
         print(f"stack: containers (Docker engine {engine})", flush=True)
         check_settings("containers")
         return Containers(profile, compose)
-    missing = "Compose of version 2 or later" if engine else "a Docker engine"
+    missing = f"Compose of version {versions.COMPOSE_MINIMUM} or later" if engine else "a Docker engine"
+    fault = toolchain.engine_fault() if not engine and requested != "processes" else ""
+    missing += f" ({fault})" if fault else ""
     if requested == "containers":
-        raise StackError(f"STACK is containers, but there is no sign of {missing}")
+        raise StackError(f"STACK is containers, but there is no sign of {missing}; without STACK, processes run")
     if elsewhere:
         print(f"stack: the Docker engine is on another machine ({elsewhere}): ", end="")
     elif not requested:

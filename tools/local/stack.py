@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
 import os
@@ -25,6 +26,10 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 class StackError(TargetError):
     """The system cannot run; the message has the reason."""
+
+
+class PortTaken(StackError):
+    """Another program has the port, or the user may not use it."""
 
 
 def port() -> int:
@@ -90,16 +95,19 @@ def asked() -> str:
 
 def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None:
     """One sentence instead of the container engine's message about a taken port."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, number))
             probe.listen(1)
-        except OSError as error:
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             raise StackError(
-                f"port {number} for the {name} cannot be used ({error.strerror}): stop what has it, or {remedy}"
+                f"{address} for the {name} is no address of this machine: `ip address` lists them"
             ) from None
+        reason = "only root may use it" if error.errno == errno.EACCES else error.strerror
+        stop = "stop what has it, or " if error.errno == errno.EADDRINUSE else ""
+        raise PortTaken(f"port {number} for the {name} cannot be used ({reason}): {stop}{remedy}") from None
 
 
 def wait_until_ready(still_running: Callable[[], object]) -> None:

@@ -5,6 +5,7 @@ import io
 from unittest import mock
 
 from tools.build import build
+from tools.common.files import write
 from tools.common.tests.case import Case
 
 
@@ -16,6 +17,34 @@ class Commands(Case):
         ):
             self.assertEqual(build.main(["clean"]), 1)
         self.assertEqual(said.getvalue(), "build: [Errno 13] Permission denied: 'target'\n")
+
+
+class Clean(Case):
+    def setUp(self):
+        self.place = self.temporary_folder()
+        page = self.place / "page"
+        self.enter(mock.patch.multiple(build, ROOT=self.place, TARGET=self.place / "target", PAGE=page))
+
+    def clean(self, removed):
+        """The output of `make clean` where the engine has one image, and `docker rmi` prints this."""
+        answers = {"images": "1234", "rmi": removed}
+        with (
+            mock.patch.object(build.toolchain, "answer", lambda command: answers[command[1]]),
+            contextlib.redirect_stdout(io.StringIO()) as printed,
+        ):
+            build.clean()
+        return printed.getvalue()
+
+    def test_processes_that_run_are_not_forgotten(self):
+        write(self.place / ".run" / "stats.pid", "1 2")
+        write(self.place / "target" / "a", "")
+        with self.assertRaisesRegex(build.BuildError, "`make down` first"):
+            self.clean("")
+        self.assertTrue((self.place / "target" / "a").exists())
+
+    def test_images_of_running_containers_are_one_sentence(self):
+        self.assertIn("which stay: `make down` first", self.clean(None))
+        self.assertNotIn("stay", self.clean("deleted"))
 
 
 class Mirror(Case):

@@ -53,6 +53,11 @@ class Surroundings(unittest.TestCase):
         [words] = re.findall(r"\$\(shell ([^)]*)\)", MAKEFILE)
         self.assertIn(">", words)
 
+    def test_a_shell_does_not_read_the_name_of_a_service(self) -> None:
+        for name in ('a"b', "a`id`b", "a;id"):
+            for target in ("new", "remove"):
+                self.assertIn(repr(name), run(target, f"SERVICE={name}", TRY="no").stderr)
+
     def test_commands_run_one_after_the_other(self) -> None:
         slow = "PYTHON=sleep 0.2; echo begin; sleep 0.2; echo"
         done = run("-j8", "down", "clean", slow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -17,7 +18,9 @@ from unittest import mock
 
 import tools
 from tools.common.environments import Refused
+from tools.common.files import next_step, script, write
 from tools.common.progress import Failed, exit_code
+from tools.common.tests.case import Case
 from tools.common.toolchain import ROOT
 
 
@@ -79,11 +82,55 @@ class LineEnds(unittest.TestCase):
             self.assertNotIn(b"\r", script.read_bytes())
 
 
+class Windows(unittest.TestCase):
+    def test_a_command_that_needs_linux_says_so(self) -> None:
+        with mock.patch.object(sys, "platform", "win32"):
+            with self.assertRaisesRegex(SystemExit, "needs Linux: run it in WSL"):
+                runpy.run_path(str(ROOT / "tools/install/__init__.py"))
+
+
 class Versions(unittest.TestCase):
     def test_an_old_python_is_named(self) -> None:
         with mock.patch.object(sys, "version_info", (3, 8, 10)):
             with self.assertRaisesRegex(SystemExit, "3.9 or newer"):
                 runpy.run_path(str(tools.__file__))
+
+
+FULL = "the disk is full, or a quota is used up: `make clean` frees some of it"
+
+
+class Disks(Case):
+    """Errors of the file system name the next step."""
+
+    def step(self, number: int, path: str) -> str:
+        return next_step(OSError(number, os.strerror(number), path))
+
+    def test_what_root_has_left_is_given_back(self) -> None:
+        folder = self.temporary_folder() / "a b"
+        folder.mkdir()
+        elsewhere = (f"{folder.parent}/lock", "/nowhere/lock", "/var/run/docker.sock")
+        with (
+            mock.patch.object(os, "geteuid", return_value=os.geteuid() + 1),
+            mock.patch.object(Path, "cwd", return_value=folder),
+        ):
+            for path in elsewhere:
+                self.assertEqual(self.step(errno.EACCES, path), "", path)
+            for number in (errno.EACCES, errno.EPERM):
+                found = self.step(number, f"{folder}/lock")
+                self.assertIn(f"such as after `sudo make`: `sudo chown -R $(id -u) '{folder}'`", found)
+            write(folder / "below" / "file", "")
+            self.assertIn(f"chown -R $(id -u) '{folder}'`", self.step(errno.EACCES, f"{folder}/below/file"))
+        self.assertEqual(self.step(errno.EACCES, f"{folder}/lock"), "")
+
+    def test_a_file_system_without_programs_or_writes_is_named(self) -> None:
+        program = self.temporary_folder() / "program"
+        script(program, "exit 0\n")
+        with mock.patch.object(os, "statvfs", return_value=mock.Mock(f_flag=os.ST_NOEXEC | os.ST_NOSUID)):
+            self.assertIn("mounted with noexec", self.step(errno.EACCES, str(program)))
+        self.assertEqual(self.step(errno.EACCES, str(program)), "")
+        self.assertIn("read-only", self.step(errno.EROFS, str(program)))
+        self.assertEqual(self.step(errno.EDQUOT, str(program)), FULL)
+        self.assertEqual(self.step(errno.ENOENT, str(program)), "")
 
 
 class ExitCodes(unittest.TestCase):
@@ -92,7 +139,7 @@ class ExitCodes(unittest.TestCase):
             (None, 0, ""),
             (Refused("ENV is missing"), 64, "name: ENV is missing\n"),
             (Failed("a test failed"), 1, "name: a test failed\n"),
-            (OSError(28, "No space left on device"), 1, "name: [Errno 28] No space left on device\n"),
+            (OSError(28, "No space left on device"), 1, f"name: [Errno 28] No space left on device; {FULL}\n"),
             (KeyboardInterrupt(), 130, ""),
         ):
             with self.subTest(error=error), contextlib.redirect_stderr(io.StringIO()) as stderr:

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 from tools.common import toolchain
-from tools.common.files import script
+from tools.common.files import script, write
 from tools.common.tests.case import Case
 
 
@@ -62,6 +62,19 @@ class TheCaller(unittest.TestCase):
         found = self.environment(CARGO_BUILD_TARGET="wasm32-wasip1", CARGO_BUILD_RUSTFLAGS=flags, RUSTFLAGS=flags)
         self.assertEqual([name for name, value in found.items() if flags in value or value == "wasm32-wasip1"], [])
 
+    def test_a_compiler_a_profile_and_flags_of_c_are_for_other_projects(self):
+        given = {
+            **dict.fromkeys(("RUSTC", "CARGO_BUILD_RUSTC", "CARGO_INCREMENTAL", "CARGO_PROFILE_RELEASE_LTO"), "x"),
+            **dict.fromkeys(("CFLAGS", "CXXFLAGS", "TARGET_CFLAGS", "LDFLAGS", "CPATH"), "-march=native"),
+            **dict.fromkeys(("CMAKE_GENERATOR", "CMAKE_TOOLCHAIN_FILE", "TRUNK_BUILD_PUBLIC_URL"), "x"),
+            **{f"CARGO_TARGET_{name}_UNKNOWN_LINUX_MUSL_LINKER": "musl-gcc" for name in ("X86_64", "AARCH64")},
+        }
+        kept = {"CC": "clang", "CARGO_BUILD_JOBS": "1", "CARGO_HTTP_CAINFO": "/ca.pem", "C_INCLUDE_PATH": "/include"}
+        with mock.patch.dict(os.environ, {"ARCHITECTURE": "x86_64"}):
+            found = self.environment(**given, **kept)
+        other = "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER"
+        self.assertEqual({name: found[name] for name in {*given, *kept} - {other} if name in found}, kept)
+
     def test_flags_for_all_programs_do_not_reach_the_page(self):
         """Cargo takes `build.rustflags` only for a target that has no flags of its own."""
         name = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS"
@@ -69,8 +82,37 @@ class TheCaller(unittest.TestCase):
         with mock.patch.object(toolchain, "remap_path_flags", return_value=[]):
             self.assertIn("-", self.environment()[name])
 
+    def test_flags_for_a_kind_of_target_are_for_other_projects(self):
+        """Cargo adds those of `target.'cfg(…)'` in a configuration to every variable but one."""
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            write(place / "src" / "lib.rs", "")
+            write(place / "Cargo.toml", '[package]\nname = "x"\nedition = "2021"\n[workspace]\n')
+            write(place / ".cargo" / "config.toml", '[target.\'cfg(all())\']\nrustflags = ["--cfg", "foreign"]\n')
+            for own, expected in (({}, True), (toolchain.own_flags(toolchain.WASM_TARGET), False)):
+                variables = {**toolchain.environment(), **toolchain.cargo_folders(place / "target"), **own}
+                if shutil.which("cargo", path=variables["PATH"]) is None:
+                    self.skipTest("Cargo is not installed")
+                command = ["cargo", "check", "--verbose", "--offline", "--target", toolchain.WASM_TARGET]
+                done = subprocess.run(command, cwd=place, env=variables, capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr.decode())
+                self.assertEqual(b"foreign" in done.stderr, expected)
+                shutil.rmtree(place / "target")
+
     def test_pip_installs_into_the_virtual_environment(self):
-        given = {"PYTHONPATH": "/opt/ros", "PIP_TARGET": "/opt", "PIP_PREFIX": "/opt", "PIP_USER": "yes"}
+        given = {
+            "PYTHONPATH": "/opt/ros",
+            "PIP_TARGET": "/opt",
+            "PIP_PREFIX": "/opt",
+            "PIP_USER": "yes",
+            "PIP_PYTHON": "/usr/bin/python3",
+            "PIP_CONSTRAINT": "/etc/constraints.txt",
+            "PIP_NO_DEPS": "1",
+        }
+        others = ("PIP_EDITABLE", "PIP_PLATFORM", "PIP_PYTHON_VERSION", "PIP_REQUIREMENT")
+        way = dict.fromkeys(("PIP_CERT", "PIP_PROXY", "PIP_EXTRA_INDEX_URL", "PIP_DEFAULT_TIMEOUT"), "x")
+        found = self.environment(PIP_INDEX_URL="https://mirror.example", **dict.fromkeys(others, "x"), **way)
+        self.assertEqual({name: found[name] for name in {*others, *way} if name in found}, way)
         found = self.environment(PIP_INDEX_URL="https://mirror.example", **given)
         self.assertEqual({name: found.get(name) for name in given}, {**dict.fromkeys(given), "PIP_USER": "0"})
         self.assertEqual(found["PIP_INDEX_URL"], "https://mirror.example")
@@ -88,6 +130,15 @@ class TheCaller(unittest.TestCase):
     def test_trunk_starts_without_color(self):
         for given, expected in (("1", "true"), ("false", "true"), ("", None)):
             self.assertEqual(self.environment(NO_COLOR=given).get("NO_COLOR"), expected)
+
+
+class TheCompose(Case):
+    def test_one_that_does_not_know_the_name_of_a_project_is_too_old(self):
+        for version, found in (("2.2.3", False), ("v2.3.3", True), ("2.20.2+ds1-0ubuntu1", True), ("1.29.2", False)):
+            place = self.temporary_folder()
+            script(place / "docker", f'[ "$1 $2 $3" = "compose version --short" ] && echo {version}\n')
+            with mock.patch.dict(os.environ, {"PATH": str(place)}), mock.patch.object(toolchain, "PYTHON", place):
+                self.assertEqual(toolchain.compose() is not None, found, version)
 
 
 class TheTools(unittest.TestCase):

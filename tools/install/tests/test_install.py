@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import sys
 from unittest import mock
 
 from tools.common import toolchain
 from tools.common.files import write
 from tools.install import __main__ as install
-from tools.install import pypi, step
+from tools.install import cargo_tools, pypi, step
 from tools.install.progress import Failed, Job
 from tools.install.step import Step
 from tools.install.tests.bare_clone import BareClone
@@ -92,6 +94,12 @@ class ARun(BareClone):
         self.assertIn("another run is installing; waiting for it", self.stderr.getvalue())
         self.assertIn("another run is not done after", self.stderr.getvalue())
 
+    def test_a_file_system_without_locks_is_no_reason_to_install_nothing(self) -> None:
+        for number in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            with mock.patch.object(fcntl, "flock", side_effect=OSError(number, os.strerror(number))):
+                with step.installer_lock():
+                    pass
+
     def test_a_folder_that_another_user_owns_is_one_sentence(self) -> None:
         with mock.patch.object(step.Path, "mkdir", side_effect=PermissionError(13, "Permission denied", ".tools")):
             self.assertEqual(install.main([]), 1)
@@ -99,6 +107,16 @@ class ARun(BareClone):
 
 
 class AnEnvironment(BareClone):
+    def test_the_missing_module_is_that_of_the_python_that_runs(self) -> None:
+        """python3-venv does not help a newer Python beside the distribution's own."""
+        self.provide("apt-get", "exit 0")
+        with (
+            mock.patch.object(pypi.importlib.util, "find_spec", return_value=None),
+            mock.patch.object(os, "geteuid", return_value=1000),
+        ):
+            found = self.failure_of(lambda job: pypi.own_venv(job, "aws", "deploy"))
+        self.assertIn(f" python3.{sys.version_info[1]}-venv", found)
+
     def test_that_of_another_work_tree_is_not_cleared(self) -> None:
         """A rehearsal's clone links to the tools of the work tree."""
         write(self.place / "elsewhere" / "kept", "")
@@ -126,6 +144,14 @@ class TheSteps(BareClone):
         self.assertLess(rust, names.index("cargo-deny"))
         self.assertEqual(len(names), len(set(names)))
         self.assertNotIn("trunk", names)
+
+    def test_a_program_is_compiled_for_this_machine_in_a_folder_of_its_own(self) -> None:
+        """Whatever `build.target` and `build.build-dir` a user has configured."""
+        self.provide("cargo", f'echo "$CARGO_BUILD_TARGET $CARGO_BUILD_BUILD_DIR" >> {self.place}/calls')
+        with Job.open("tool", "tool") as job:
+            (toolchain.TOOLS / "build" / "tool").mkdir(parents=True)
+            cargo_tools.cargo_install(job, "tool", "1.0")
+        self.assertIn(f"host-tuple {toolchain.TOOLS}/build/tool\n", self.calls())
 
     def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:
         """Compose lives beside other packages of Python, whose folder is cleared when one changes."""

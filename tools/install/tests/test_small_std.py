@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tools.common import toolchain
@@ -13,7 +14,7 @@ from tools.install.tests.bare_clone import BareClone
 # What Cargo leaves behind, to be found in the folder in which it is started.
 CARGO = (
     'while [ "$1" != --target ]; do shift; done\n'
-    'deps="$CARGO_TARGET_DIR/$2/release/deps"\n'
+    'deps="${CARGO_BUILD_BUILD_DIR:-$CARGO_TARGET_DIR}/$2/release/deps"\n'
     '/bin/mkdir -p "$deps"\n'
     'for crate in core std empty; do echo > "$deps/lib$crate-1.rlib"; done'
 )
@@ -52,6 +53,14 @@ class OfThePage(BareClone):
         self.assertFalse([flag for flag in flags if " " in flag], "each is one argument of rustc")
         self.assertFalse(self.built.exists(), "what the old std was part of is forgotten")
         self.assertTrue(self.step().is_done())
+
+    def test_another_folder_of_cargo_for_all_builds_is_for_other_projects(self) -> None:
+        self.provide("rustup", "exit 0")
+        self.provide("cargo", CARGO)
+        os.environ["CARGO_BUILD_BUILD_DIR"] = str(self.place / "builds")
+        self.perform()
+        library = self.root() / "lib" / "rustlib" / self.target / "lib"
+        self.assertIn("libstd-1.rlib", [path.name for path in library.iterdir()])
 
     def test_without_its_sources_the_ordinary_std_serves(self) -> None:
         self.provide("rustup", "echo no route; exit 1")

@@ -111,6 +111,31 @@ class AnUpdate(Case):
         self.run_block(update, self.copy)
         self.check_the_result()
 
+    def test_services_of_both_sides_are_merged_one_after_the_other(self) -> None:
+        clone, _ = commands("Create a copy")
+        self.run_block(clone, self.place)
+        self.change_the_copy()
+        self.make("new", "world", self.upstream)
+        self.release("1.1.0")
+        git(self.copy, "fetch", "--quiet", "upstream")
+        with self.assertRaises(subprocess.CalledProcessError):
+            git(self.copy, "merge", "--no-edit", "upstream/v1.1.0")
+        (block,) = commands("Services of both sides")
+        before, merge, after = re.split(r"^make .*$", block, flags=re.MULTILINE)
+        self.run_block(before, self.copy)
+        self.make("remove", "hello", self.copy)
+        self.run_block(merge, self.copy)
+        self.make("new", "hello", self.copy)
+        self.run_block(after, self.copy)
+        services = catalog.read(self.copy)
+        self.assertEqual(tuple(services), ("stats", "frontend", "world", "hello", "gateway"))
+        self.assertEqual(len({service.port for service in services.values()}), 5)
+        self.assertIn('"text"', (self.copy / "services/hello/src/routes.rs").read_text())
+
+    def make(self, command: str, name: str, root: Path) -> None:
+        with mock.patch.dict(os.environ, {"TRY": "no"}), contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(new_service.main([command, name], root), 0)
+
     def test_a_copy_without_history_names_its_version_once(self) -> None:
         clone, once = commands("Create a copy")
         (update,) = commands("Update the copy")

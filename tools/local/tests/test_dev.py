@@ -8,6 +8,7 @@ import unittest
 from unittest import mock
 
 from tools.build import build
+from tools.common.tests.test_surroundings import FULL
 from tools.local import dev, run_local
 
 
@@ -80,4 +81,4 @@ class Starting(unittest.TestCase):
     @unittest.skipIf(dev.compose_only.needed(), "Compose does it")
     def test_a_full_disk_is_one_sentence(self):
         found = self.outcome([[]], mock.Mock(side_effect=OSError(28, "No space left on device")))
-        self.assertEqual(found, (1, "dev: [Errno 28] No space left on device"))
+        self.assertEqual(found, (1, f"dev: [Errno 28] No space left on device; {FULL}"))

@@ -18,7 +18,7 @@ from tools.build import dockerfile
 from tools.common import catalog, toolchain
 from tools.common.tests.case import git
 from tools.common.toolchain import ROOT
-from tools.local import new_service, service_files
+from tools.local import dev, new_service, service_files
 
 
 def copy_repository(goal: Path) -> None:
@@ -143,7 +143,8 @@ class AddAndRemove(InACopy):
     def test_a_new_service_is_tried_out_by_default(self) -> None:
         for variables, calls in (({"TRY": ""}, 1), ({"TRY": "no"}, 0)):
             with mock.patch.object(new_service, "tried", return_value=1) as tried:
-                self.assertEqual(self.make("new", "hello", **variables)[0], calls)
+                code, said = self.make("new", "hello", **variables)
+            self.assertEqual((code, "`make remove SERVICE=hello`" in said), (calls, bool(calls)))
             self.assertEqual(tried.call_count, calls)
             self.make("remove", "hello")
 
@@ -178,11 +179,23 @@ class Refusals(InACopy):
             *((name, "reserved") for name in ("no", "null", "off", "on", "yes")),
             # No folder of Windows has these names.
             *((name, "reserved") for name in ("aux", "con", "nul", "prn", "com1", "lpt9")),
+            # Two names of docker-bake.hcl, and prefixes of HTTPS_PROXY, LS_COLORS and MEMORY_PRESSURE_WATCH.
+            *((name, "reserved") for name in ("default", "image", "https", "ls", "memory")),
             # Their settings would begin like variables of desktops, SSH, git and GitHub.
             *((name, "reserved") for name in ("session", "ssh", "git", "github", "runner", "xdg", "lc", "term")),
             ("stats-2", "its settings would begin like those of stats"),
         ):
             self.refused("new", name, reason)
+
+    def test_a_folder_that_a_build_leaves_out_is_no_name(self) -> None:
+        ignored = (self.root / ".dockerignore").read_text(encoding="utf-8")
+        for name in {*re.findall(r"^\*\*/([a-z-]+)$", ignored, re.MULTILINE), *dev.IGNORED}:
+            self.refused("new", name, "cannot be the name")
+
+    def test_the_services_that_can_be_removed_are_named(self) -> None:
+        self.refused("remove", "other", "no service 'other'; `make new` has added none")
+        self.make("new", "hello")
+        self.assertIn("`make new` has added hello", self.make("remove", "other")[1])
 
     def test_a_service_is_added_once(self) -> None:
         self.make("new", "hello")

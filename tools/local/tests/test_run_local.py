@@ -1,6 +1,8 @@
 """Checks of the local system before it starts."""
 
 import contextlib
+import dataclasses
+import errno
 import io
 import os
 import shutil
@@ -8,13 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 from unittest import mock
 
 from tools.build import build
 from tools.common import catalog, toolchain
-from tools.common.files import script
+from tools.common.files import script, write
+from tools.common.ports import free_port
 from tools.common.tests.case import Case
 from tools.local import containers, processes, run_local, service_files, stack
 
@@ -56,6 +60,18 @@ class Settings(Case):
             with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
                 self.assertEqual(stack.asked(), url)
 
+    def test_services_behind_the_gateway_answer_the_names_that_it_passes_on(self):
+        for bind, hosts, expected in (
+            ("", "", "127.0.0.1"),
+            ("127.0.0.2", "", "127.0.0.2"),
+            ("127.0.0.2", "example.org", "example.org,127.0.0.2"),
+            ("::1", "", "[::1]"),
+            ("0.0.0.0", "", "*"),
+            ("0.0.0.0", "example.org", "example.org"),
+        ):
+            with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "GATEWAY_HOSTS": hosts}):
+                self.assertEqual(processes.passed_hosts(), expected)
+
     def test_a_wrong_listening_address_is_one_sentence(self):
         for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
             with mock.patch.dict(os.environ, {"STATS_LISTEN": wrong}):
@@ -71,10 +87,91 @@ class Settings(Case):
                 stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
         stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
 
+    def test_an_address_or_a_port_that_this_machine_does_not_have_is_named(self):
+        with self.assertRaisesRegex(stack.StackError, "192.0.2.1 for the gateway is no address of this machine"):
+            stack.refuse_taken_port("gateway", "192.0.2.1", 3050, "x")
+        for number, message in (
+            (errno.EAFNOSUPPORT, "is no address of this machine"),
+            (errno.EACCES, "only root may use it"),
+        ):
+            with mock.patch.object(socket, "socket", side_effect=OSError(number, os.strerror(number))):
+                with self.assertRaisesRegex(stack.StackError, message):
+                    stack.refuse_taken_port("gateway", "::1", 80, "x")
+
+    def test_the_engine_publishes_ports_that_only_root_may_use(self):
+        system = containers.Containers(build.RELEASE, ["docker", "compose"])
+        with (
+            mock.patch.dict(os.environ, {"PORT": "80"}),
+            mock.patch.object(system, "_output", return_value=""),
+            mock.patch.object(containers, "refuse_taken_port", side_effect=AssertionError),
+        ):
+            system.check_ports()
+
+    def test_a_service_behind_the_gateway_takes_another_port_unless_it_was_given_one(self):
+        with socket.socket() as taken, contextlib.redirect_stdout(io.StringIO()) as said:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            number = taken.getsockname()[1]
+            stats = dataclasses.replace(catalog.ALL["stats"], port=number)
+            gateway = {"PORT": str(free_port()), "FRONTEND_LISTEN": f"127.0.0.1:{free_port()}"}
+            state = mock.patch.object(processes, "STATE", self.temporary_folder())
+            with state, mock.patch.dict(catalog.ALL, stats=stats), mock.patch.dict(os.environ, gateway):
+                system = processes.Processes(build.RELEASE)
+                system.check_ports()
+                self.assertIn(f"port {number} is taken, so stats listens on {system.listen['stats']}", said.getvalue())
+                self.assertEqual(system._upstreams()["GATEWAY_STATS"], system.listen["stats"])
+                with mock.patch.dict(os.environ, {"STATS_LISTEN": f"127.0.0.1:{number}"}):
+                    with self.assertRaisesRegex(stack.StackError, f"port {number} for the stats .* STATS_LISTEN="):
+                        processes.Processes(build.RELEASE).check_ports()
+
     def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
         address = self.respond(body=b"here")
         with mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "x", "NO_PROXY": "x"}):
             self.assertEqual(stack.answer(address), b"here")
+
+
+class Ends(Case):
+    """`kill`, a closed terminal and `nohup` while `make up` starts the system."""
+
+    def setUp(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def up(self, number):
+        """The exit code of `make up` that gets a signal while it starts, and whether it has stopped the system."""
+        system = mock.Mock()
+        system.start.side_effect = lambda: signal.raise_signal(number)
+        with (
+            mock.patch.object(build, "ensure_tools"),
+            mock.patch.object(build, "build"),
+            mock.patch.object(run_local, "choose", return_value=system),
+        ):
+            return run_local.main(["up"]), system.down.called
+
+    def test_each_signal_that_ends_it_stops_what_it_has_started(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number):
+                signal.signal(number, signal.SIG_DFL)
+                self.assertEqual(self.up(number), (130, True))
+
+    def test_nohup_keeps_it_running(self):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.assertEqual(self.up(signal.SIGHUP), (0, False))
+
+    def test_a_closed_terminal_does_not_keep_it_from_stopping(self):
+        stopped = self.temporary_folder() / "stopped"
+        code = (
+            "import os, signal; from unittest import mock\n"
+            "from tools.build import build; from tools.local import run_local\n"
+            "build.ensure_tools = build.build = lambda *_: None\n"
+            "system = mock.Mock(); run_local.choose = lambda _: system\n"
+            "system.start = lambda: (os.close(1), os.dup2(broken, 1), os.kill(os.getpid(), signal.SIGHUP))\n"
+            f"system.down = lambda: (print('stopping', flush=True), open({str(stopped)!r}, 'w'))\n"
+            "reader, broken = os.pipe(); os.close(reader)\n"
+            "run_local.main(['up'])\n"
+        )
+        subprocess.run([sys.executable, "-c", code], cwd=toolchain.ROOT, capture_output=True, timeout=60)
+        self.assertTrue(stopped.exists())
 
 
 class Upstreams(unittest.TestCase):
@@ -115,11 +212,54 @@ class Scale(unittest.TestCase):
         self.assertEqual(routes, [f"/stats {own},127.0.0.1:2,127.0.0.1:3 check=/healthz", "/mine mine:1"])
 
 
-class Engines(unittest.TestCase):
+class Engines(Case):
     def test_the_images_are_those_that_are_packed_here(self):
         """A file `.env` may name published ones, and what the environment has comes before it."""
         environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
         self.assertEqual([environment[name] for name in ("IMAGES", "PULL_POLICY")], ["system-stats", "never"])
+
+    def test_the_reason_why_no_engine_answers_is_that_of_docker(self):
+        place = self.temporary_folder()
+        script(place / "docker", "echo 'permission denied while trying to connect' >&2; exit 1\n")
+        with (
+            mock.patch.dict(os.environ, {"PATH": f"{place}:{os.environ['PATH']}", "STACK": ""}),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            self.assertIsInstance(run_local.choose(build.RELEASE), processes.Processes)
+            self.assertIn("(permission denied while trying to connect; add this user to the group", said.getvalue())
+            with mock.patch.dict(os.environ, {"STACK": "containers"}):
+                with self.assertRaisesRegex(stack.StackError, "permission denied.*without STACK, processes run"):
+                    run_local.choose(build.RELEASE)
+        with mock.patch.dict(os.environ, {"PATH": str(place / "empty")}):
+            self.assertEqual(toolchain.engine_fault(), "")
+
+    def test_variables_of_other_projects_do_not_keep_compose_from_starting(self):
+        with mock.patch.dict(os.environ, {"COMPOSE_IGNORE_ORPHANS": "true", "DOCKER_DEFAULT_PLATFORM": "linux/arm64"}):
+            environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
+        self.assertEqual([environment[name] for name in containers.NEUTRAL], ["false", ""])
+
+    def test_containers_of_another_clone_are_left_alone(self):
+        """Compose knows them by the project's name, which is the same in all clones."""
+        root = os.path.realpath(toolchain.ROOT)
+        with tempfile.TemporaryDirectory() as clone, tempfile.TemporaryDirectory() as place:
+            os.symlink(root, f"{place}/link")
+            for folder, own in ((clone, False), (root, True), (f"{place}/link", True), (f"{place}/moved", True)):
+                system = containers.Containers(build.RELEASE, ["docker", "compose"])
+                output = io.StringIO()
+                with (
+                    mock.patch.object(system, "_output", return_value="1234"),
+                    mock.patch.object(toolchain, "answer", return_value=folder),
+                    mock.patch.object(toolchain, "compose", return_value=["docker", "compose"]),
+                    mock.patch.object(run_local, "Containers", return_value=system),
+                    mock.patch.object(system, "down") as down,
+                    contextlib.redirect_stdout(output),
+                ):
+                    run_local.down()
+                    self.assertEqual((down.called, system.is_running()), (own, own), folder)
+                    if not own:
+                        self.assertIn(f"started in {clone}: `make down` there", output.getvalue())
+                        with self.assertRaisesRegex(stack.StackError, "COMPOSE_PROJECT_NAME=other make up PORT="):
+                            system.check_ports()
 
     def chosen(self, endpoint, wanted=""):
         with (
@@ -188,6 +328,17 @@ class Pids(Case):
         with mock.patch.dict(os.environ, {"PATH": f"{self.place / 'path'}:{os.environ['PATH']}"}):
             self.assertEqual(processes.Processes(build.RELEASE).stream_logs().wait(10), 0)
 
+    def test_what_runs_stays_until_its_successor_is_built(self):
+        before = self.started()
+        with mock.patch.dict(os.environ, {"SCALE": "1"}), contextlib.redirect_stdout(io.StringIO()):
+            after = processes.Processes(build.RELEASE)
+            after.check_ports()
+            self.assertEqual(before.unexpected_ends(), [])
+            with mock.patch.object(after, "_choose_ports"):
+                after.start()
+            self.assertEqual(sorted(before.unexpected_ends()), sorted(before.children))
+            after.down()
+
     def test_processes_end_although_their_files_are_gone(self):
         system = self.started()
         shutil.rmtree(self.place / "run")
@@ -217,6 +368,17 @@ class Pids(Case):
         with contextlib.redirect_stdout(io.StringIO()):
             system.down()
         self.assertIsNotNone(started[0].poll())
+
+    def test_down_forgets_processes_that_ended_by_themselves(self):
+        write(self.place / "run" / "stats.pid", "1 0\n")
+        with (
+            mock.patch.object(run_local, "running_stacks", return_value=[]),
+            mock.patch.object(toolchain, "engine", return_value=None),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            run_local.down()
+        self.assertEqual(said.getvalue(), "stack: nothing is running\n")
+        self.assertFalse((self.place / "run" / "stats.pid").exists())
 
     def test_processes_of_another_user_are_one_sentence(self):
         system = self.started()

@@ -139,8 +139,11 @@ class WithoutEffect(unittest.TestCase):
 class Elsewhere(Case):
     """On macOS and Windows, Compose does all of it."""
 
-    def run_target(self, target: str, **given: str) -> tuple[int, list]:
+    version = "v2.25.0"
+
+    def run_target(self, target: str, folder: str = "", **given: str) -> tuple[int, list]:
         calls = []
+        answers = {"version": self.version, "ps": "1234" if folder else "", "--format": folder}
 
         def run(command, env, **_):
             calls.append(command)
@@ -151,6 +154,7 @@ class Elsewhere(Case):
             mock.patch.object(compose_only.sys, "platform", "darwin"),
             mock.patch.object(compose_only.toolchain, "engine", lambda: "28.0.0"),
             mock.patch.object(compose_only.toolchain, "compose", lambda: ["docker", "compose"]),
+            mock.patch.object(compose_only.toolchain, "answer", lambda command: answers[command[2]]),
             mock.patch.object(compose_only.subprocess, "run", run),
             mock.patch.dict(os.environ, given),
         )
@@ -160,6 +164,10 @@ class Elsewhere(Case):
     def test_make_dev_builds_and_watches(self) -> None:
         code, calls = self.run_target("dev")
         self.assertEqual((code, calls[0][:5]), (0, ["docker", "compose", "up", "--build", "--watch"]))
+
+    def test_a_compose_that_cannot_watch_is_named(self) -> None:
+        for self.version, code in (("2.24.7", 1), ("2.40.3-desktop.1", 0), ("5.0.0", 0)):
+            self.assertEqual(self.run_target("dev")[0], code, self.version)
 
     def test_make_up_waits_until_it_is_healthy(self) -> None:
         _, calls = self.run_target("up")
@@ -175,6 +183,12 @@ class Elsewhere(Case):
     def test_a_wrong_number_of_instances_is_refused_there_too(self) -> None:
         code, calls = self.run_target("dev", SCALE="x")
         self.assertEqual((code, calls), (64, []))
+
+    def test_the_containers_of_another_clone_are_left_alone(self) -> None:
+        code, calls = self.run_target("down", str(self.temporary_folder()))
+        self.assertEqual((code, calls), (1, []))
+        code, calls = self.run_target("down", str(ROOT))
+        self.assertEqual((code, len(calls)), (0, 1))
 
     def test_settings_without_effect_are_refused_there_too(self) -> None:
         code, calls = self.run_target("up", GATEWAY_LISTEN="0.0.0.0:80")

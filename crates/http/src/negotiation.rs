@@ -115,7 +115,7 @@ fn member(text: &str) -> Option<Member<'_>> {
 
 /// A weight: `0` or `1`, and up to three decimals, which must be zeros after `1`. Before decimals,
 /// `0` may be missing: Java up to version 17 sends `*/*; q=.2` by default.
-fn thousandths(text: &str) -> Option<u16> {
+pub fn thousandths(text: &str) -> Option<u16> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     if digits.len() > 3 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -124,6 +124,13 @@ impl Service {
         Connection { reader: BufReader::new(stream) }
     }
 
+    /// Connects to the service and sends this.
+    pub fn begin(&self, request: &str) -> Connection {
+        let mut connection = self.connect();
+        connection.send(request);
+        connection
+    }
+
     /// Sends `GET path` on a separate connection.
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[])
@@ -133,26 +140,22 @@ impl Service {
     pub fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let fields: String =
             fields.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
-        let mut connection = self.connect();
-        connection.send(&format!(
+        let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{fields}connection: close\r\n\r\n"
-        ));
-        connection.last_answer()
+        );
+        self.begin(&request).last_answer()
     }
 
     /// Status of `GET /healthz` with this `Host`.
     pub fn status_for(&self, host: &str) -> u16 {
-        let mut connection = self.connect();
-        connection.send(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n"));
-        connection.answer().status
+        self.begin(&format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n")).answer().status
     }
 
     /// Sends `GET path` and returns the lines of the response as they arrive: header section,
     /// chunks and chunk sizes.
     pub fn stream(&self, path: &str) -> impl Iterator<Item = String> + use<> {
-        let mut connection = self.connect();
-        connection.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
-        connection.reader.lines().map(|line| line.expect("the stream goes on in time"))
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        self.begin(&request).reader.lines().map(|line| line.expect("the stream goes on in time"))
     }
 
     /// Sends SIGTERM.
@@ -310,6 +313,14 @@ pub fn serve(answer: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'stat
             }
         }
     })
+}
+
+/// Writes a response with the status 200, these lines of fields, and this body. Returns whether it
+/// was sent.
+pub fn respond(stream: &mut impl Write, fields: &str, body: &str) -> bool {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n");
+    stream.write_all((head + body).as_bytes()).is_ok()
 }
 
 /// Waits until a condition holds.

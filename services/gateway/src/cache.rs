@@ -50,7 +50,7 @@ mod tests;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -64,11 +64,11 @@ use self::shard::{FetchPlan, Record, Shard, ShardLookup, ShardQuery};
 
 pub(crate) use self::answer::CachedResponse;
 pub(crate) use self::cache_status::Forward;
-pub(crate) use self::counters::Snapshot;
 pub(crate) use self::fill::{Fill, FillDecision, Leftover};
 pub(crate) use self::freshness::Moment;
 pub(crate) use self::lookup::{CacheRequest, Pass, Reason};
 pub(crate) use self::vary::Codings;
+use crate::lock::{Aligned, read, write};
 use crate::memory_budget::{MemoryBudget, MemoryPermit};
 
 /// Shards of the cache with a lock each; a power of two. With 64, even 256 threads that store
@@ -151,7 +151,7 @@ struct Inner {
     memory: Arc<MemoryBudget>,
     /// The share of `memory` for responses in transfer.
     transfer_memory: Arc<MemoryBudget>,
-    shards: Box<[ShardLock; SHARDS]>,
+    shards: Box<[Aligned<RwLock<Shard>>; SHARDS]>,
     secret: RandomState,
     /// Number of times that the cache was cleared.
     epoch: AtomicU64,
@@ -159,11 +159,6 @@ struct Inner {
     evicting: AtomicUsize,
     counters: Counters,
 }
-
-/// A shard, aligned so that it shares no cache line with another.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct ShardLock(RwLock<Shard>);
 
 impl Cache {
     /// Creates an empty cache.
@@ -174,7 +169,7 @@ impl Cache {
             entry_bytes: settings.entry_bytes.min(transfer_memory),
             memory: MemoryBudget::new(settings.bytes),
             transfer_memory: MemoryBudget::new(transfer_memory),
-            shards: Box::new(std::array::from_fn(|_| ShardLock::default())),
+            shards: Box::new(std::array::from_fn(|_| Aligned::default())),
             secret: RandomState::new(),
             epoch: AtomicU64::new(0),
             evicting: AtomicUsize::new(0),
@@ -309,15 +304,27 @@ impl Cache {
     pub(crate) fn clear(&self) {
         self.0.epoch.fetch_add(1, Ordering::Release);
         for shard in self.0.shards.iter() {
-            write(shard).clear();
+            write(&shard.0).clear();
         }
     }
 
-    /// Counters and current size.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let inner = &self.0;
-        let entries = inner.shards.iter().map(|shard| read(shard).entries()).sum();
-        inner.counters.snapshot(inner.memory.taken(), inner.memory.bytes(), entries)
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// Bytes in use, responses in transfer included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.memory.taken()
+    }
+
+    /// Maximum bytes.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.0.memory.bytes()
+    }
+
+    /// Number of stored responses.
+    pub(crate) fn entries(&self) -> usize {
+        self.0.shards.iter().map(|shard| read(&shard.0).entries()).sum()
     }
 
     fn fill(
@@ -348,10 +355,10 @@ impl Inner {
     }
 
     /// The shard of a hash.
-    fn shard(&self, hash: u64) -> &ShardLock {
+    fn shard(&self, hash: u64) -> &RwLock<Shard> {
         // The map inside the shard uses the lowest and the highest bits.
         let index = usize::try_from(hash >> 24 & 0xffff).unwrap_or_default();
-        &self.shards[index % SHARDS]
+        &self.shards[index % SHARDS].0
     }
 
     fn hit(
@@ -398,22 +405,11 @@ impl Inner {
         let turns = [false, true].into_iter().flat_map(|force| [force; SHARDS]);
         let evicted = turns.into_iter().find_map(|force| {
             let index = self.evicting.fetch_add(1, Ordering::Relaxed);
-            write(&self.shards[index % SHARDS]).evict(force)
+            write(&self.shards[index % SHARDS].0).evict(force)
         });
         if evicted.is_some() {
             self.counters.evicted.add();
         }
         evicted
     }
-}
-
-/// Locks a shard for reading. A shard is consistent between any two operations, so a poisoned lock
-/// is usable.
-fn read(shard: &ShardLock) -> RwLockReadGuard<'_, Shard> {
-    shard.0.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Locks a shard for writing; see [`read`].
-fn write(shard: &ShardLock) -> RwLockWriteGuard<'_, Shard> {
-    shard.0.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -210,16 +210,13 @@ fn is_worthwhile(answer: &Fields) -> bool {
 
 /// Whether the upstream forbids a transformation.
 fn must_not_transform(answer: &Fields) -> bool {
-    let mut directives = members(answer.get_all(CACHE_CONTROL));
-    directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
+    answer.lists(CACHE_CONTROL, "no-transform")
         || DIGESTS.iter().any(|digest| answer.contains_key(*digest))
 }
 
 /// Adds `Accept-Encoding` to `Vary`.
 fn vary(answer: &mut Fields) {
-    let known = members(answer.get_all(VARY))
-        .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"));
-    if !known {
+    if !answer.lists(VARY, "*") && !answer.lists(VARY, "accept-encoding") {
         answer.append(VARY, HeaderValue::from_static("accept-encoding"));
     }
 }
@@ -247,11 +244,6 @@ fn revalidate(request: &RequestInfo<'_>, answer: &mut Fields) {
 
 fn weak(tag: &HeaderValue) -> Vec<u8> {
     [b"W/", tag.as_bytes()].concat()
-}
-
-/// List members in all lines.
-fn members<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a [u8]> {
-    lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ use crate::request::rate_limit::{Permit, Quota};
 use crate::request::trace_context::Trace;
 use crate::routing::attributes::Attributes;
 use crate::routing::route::plain;
-use crate::routing::table::Route;
+use crate::routing::table::{Route, RouteTable};
 use crate::settings::Timeouts;
 use crate::state::Gateway;
 use crate::upstream::client::{Attempts, Call};
@@ -206,7 +206,6 @@ impl RequestContext {
     }
 
     async fn try_decide(&mut self, head: &Head) -> Result<Decision, Problem> {
-        let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
         let target = self.target.clone();
         let (path, query) = split_target(&target);
         let path = plain(path);
@@ -222,11 +221,12 @@ impl RequestContext {
             self.gateway.metrics.denied.add();
             return Err(problem);
         }
-        let path = path.map_err(|why| bad(format!("the path is ambiguous: {}", why.0)))?;
+        let path =
+            path.map_err(|why| Problem::bad_request(format!("the path is ambiguous: {why}")))?;
         if query.is_some_and(|query| query.contains('#')) || path.contains('#') {
-            return Err(bad("the target has a fragment".to_owned()));
+            return Err(Problem::bad_request("the target has a fragment"));
         }
-        let hop = HopByHop::of(&head.fields).map_err(|error| bad(error.0.to_owned()))?;
+        let hop = HopByHop::of(&head.fields).map_err(Problem::bad_request)?;
         if is_loop(&head.fields) {
             let detail = "loop detected: the route leads back to this gateway";
             return Err(Problem::new(StatusCode::LOOP_DETECTED, detail));
@@ -240,14 +240,7 @@ impl RequestContext {
         }
         let rules = self.gateway.rules();
         // The built-in table has a route for `/`.
-        let route = rules
-            .route(&path)
-            .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "no such resource"))?
-            .clone();
-        if rules.may_bypass_auth(&path, &route) {
-            let detail = "the path is ambiguous: an upstream could read it as one that requires authentication";
-            return Err(bad(detail.to_owned()));
-        }
+        let route = checked_route(&rules, &path)?.clone();
         // The upstream receives the same path that was routed.
         if let Cow::Owned(path) = path {
             self.target = match query {
@@ -326,7 +319,6 @@ impl RequestContext {
         hop: &HopByHop,
         upgrade: Option<HeaderValue>,
     ) -> Result<Decision, Problem> {
-        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
         if let Some(protocol) = &upgrade
             && let Some(route) = &self.route
             && !route
@@ -334,7 +326,7 @@ impl RequestContext {
                 .iter()
                 .any(|it| name_matches(&String::from_utf8_lossy(protocol.as_bytes()), it))
         {
-            return Err(bad("this route does not allow this protocol"));
+            return Err(Problem::bad_request("this route does not allow this protocol"));
         }
         if let Some(host) = self.attributes().and_then(|it| it.host.as_deref()) {
             // The upstream receives this host, and the client's host as well.
@@ -347,14 +339,14 @@ impl RequestContext {
             return Ok(Decision::Respond(reply));
         }
         let permit = if upgrade.is_some() {
-            self.stream_permit()?
+            self.stream_permit(false)?
         } else if is_event_stream(&head.method, self.accept.as_ref()) {
             // A request for events does not force a fetch while a fresh response is stored.
             if let Some(answer) = self.lookup_cache(head, hop).await {
                 return Ok(Decision::Respond(self.answer(&answer)));
             }
             (self.fill, self.cache_status) = (None, None);
-            self.stream_permit()?
+            self.stream_permit(false)?
         } else if let Some(answer) = self.lookup_cache(head, hop).await {
             return Ok(Decision::Respond(self.answer(&answer)));
         } else {
@@ -368,7 +360,7 @@ impl RequestContext {
     async fn lookup_cache(&mut self, head: &Head, hop: &HopByHop) -> Option<CachedResponse> {
         // The fields that the upstream receives select the response.
         let mut headers = Cow::Borrowed(&head.fields);
-        for name in hop.nominated() {
+        for name in &hop.nominated {
             headers.to_mut().remove(name);
         }
         let rules = self.attributes().map(|it| (&it.request, &it.response));
@@ -484,6 +476,18 @@ fn site(scheme: Scheme, host: &str, public: Option<&str>) -> String {
 /// Whether a plain path is a health check of the gateway.
 fn is_health_path(path: &str) -> bool {
     ["/healthz", "/readyz"].contains(&path)
+}
+
+/// The route for a path, unless an upstream could understand the path in a way that requires
+/// authentication.
+fn checked_route<'a>(rules: &'a RouteTable, path: &str) -> Result<&'a Arc<Route>, Problem> {
+    let route = rules.route(path).ok_or_else(Problem::not_found)?;
+    if rules.may_bypass_auth(path, route) {
+        let detail =
+            "the path is ambiguous: an upstream could read it as one that requires authentication";
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(route)
 }
 
 /// A field value; empty if it is absent or not text.

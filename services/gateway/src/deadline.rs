@@ -23,7 +23,12 @@ impl Timer {
 
     /// Starts a wait of at most `bound`.
     pub(crate) fn set(&mut self, bound: Duration) {
-        self.until = Instant::now() + bound;
+        self.set_until(Instant::now() + bound);
+    }
+
+    /// Starts a wait until this time.
+    pub(crate) fn set_until(&mut self, until: Instant) {
+        self.until = until;
         if self.timer.deadline().into_std() > self.until {
             self.timer.as_mut().reset(self.until.into());
         }

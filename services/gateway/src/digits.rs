@@ -3,6 +3,9 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// Length of `255.255.255.255`.
 const LONGEST_IPV4: usize = 15;
@@ -85,6 +88,22 @@ const fn low_word(number: u128) -> u64 {
     number as u64
 }
 
+/// Parses digits only, unlike `parse`, which accepts a plus sign.
+pub(crate) fn number<T: FromStr>(digits: &str) -> Option<T> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// Parses a number within these limits.
+pub(crate) fn within<T: FromStr + PartialOrd>(text: &str, limits: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|number| limits.contains(number))
+}
+
+/// Parses a time of 1 to 3600 whole seconds.
+pub(crate) fn parse_seconds(text: &str) -> Option<Duration> {
+    within(text, 1..=3600).map(Duration::from_secs)
+}
+
 /// Parses a number of bytes, plain or with the unit KiB, MiB or GiB.
 pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -95,9 +114,7 @@ pub(crate) fn parse_bytes(text: &str) -> Option<usize> {
         "GiB" => 1 << 30,
         _ => return None,
     };
-    let number: usize =
-        digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())??;
-    number.checked_mul(unit)
+    number::<usize>(digits)?.checked_mul(unit)
 }
 
 #[cfg(test)]

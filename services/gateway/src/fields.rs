@@ -55,6 +55,37 @@ impl Fields {
         self.lines.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
     }
 
+    /// The field with this name, if there is exactly one.
+    pub(crate) fn only<N>(&self, name: N) -> Option<&HeaderValue>
+    where
+        HeaderName: PartialEq<N>,
+        N: Clone,
+    {
+        let mut values = self.get_all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// Members of the comma-separated list in all fields with this name, without blanks; some may
+    /// be empty.
+    pub(crate) fn members<N>(&self, name: N) -> impl DoubleEndedIterator<Item = &[u8]>
+    where
+        HeaderName: PartialEq<N>,
+        N: Clone,
+    {
+        self.get_all(name)
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .map(<[u8]>::trim_ascii)
+    }
+
+    /// Whether the list in all fields with this name has this member, in any case.
+    pub(crate) fn lists<N>(&self, name: N, member: &str) -> bool
+    where
+        HeaderName: PartialEq<N>,
+        N: Clone,
+    {
+        self.members(name).any(|other| other.eq_ignore_ascii_case(member.as_bytes()))
+    }
+
     pub(crate) fn contains_key<N>(&self, name: N) -> bool
     where
         HeaderName: PartialEq<N>,

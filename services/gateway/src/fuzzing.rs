@@ -38,7 +38,8 @@ pub fn route(path: &str) {
     let Ok(once) = plain(path) else { return };
     assert_eq!(plain(&once).as_deref(), Ok(&*once), "once is not enough");
     assert!(once.starts_with('/') && once.len() <= path.len(), "something is added");
-    let read = unescaped(once.as_bytes());
+    // A parser that decodes everything.
+    let read: Vec<u8> = percent_encoding::percent_decode_str(&once).collect();
     assert!(!read.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\'), "unsafe bytes");
     let segments: Vec<_> = read.split(|&byte| byte == b'/').skip(1).collect();
     assert_eq!(segments.len() + 1, once.split('/').count(), "an escape was a slash");
@@ -145,18 +146,4 @@ fn body(length: Length, sent: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>),
         is_complete = take(&mut bytes)?;
     }
     if is_complete { Ok((out, bytes.to_vec())) } else { Err(0) }
-}
-
-/// The path for a parser that decodes everything.
-fn unescaped(path: &[u8]) -> Vec<u8> {
-    let mut read = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escape = after.get(..2).filter(|_| byte == b'%');
-        let value = escape
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        read.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &after[2..] } else { after };
-    }
-    read
 }

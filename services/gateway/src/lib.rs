@@ -13,6 +13,7 @@ mod fleet;
 pub mod fuzzing;
 mod identity_map;
 mod listener;
+mod lock;
 mod memory_budget;
 mod message;
 mod pipeline;
@@ -99,9 +100,6 @@ async fn serve(
         let gateway = gateway.clone();
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                if let Some(tls) = &gateway.config.tls {
-                    tls.reload();
-                }
                 gateway.reload().await;
             }
         });

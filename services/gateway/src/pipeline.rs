@@ -126,17 +126,16 @@ async fn answer<D: Downstream>(
         }
         Err(UpstreamError::Problem(problem)) => {
             // The response does not depend on the rest of the body, so the rest is not read.
-            request_context.close_after |= !upload.is_read();
+            request_context.close_after |= !upload.is_complete;
             let reply = request_context.fail(&problem);
             return Ok(respond(request_context, reply, client, timer).await);
         }
     };
     // A request that lists the media type in `Accept` has a permit already; many clients do not list it.
     if permit.is_none() && upstream_response.is_event_stream() {
-        permit = match request_context.stream_permit() {
+        // An unsafe request has taken effect, and 429 would invite the client to repeat it.
+        permit = match request_context.stream_permit(!head.method.is_safe()) {
             Ok(permit) => permit,
-            // The request has taken effect, and 429 would invite the client to repeat it.
-            Err(_) if !head.method.is_safe() => None,
             Err(problem) => {
                 store_nothing(request_context, &upstream_response);
                 drop(upstream_response);
@@ -156,12 +155,11 @@ async fn answer<D: Downstream>(
         }
         return Err(Outcome::Tunnel(Box::new(upstream_response), permit));
     }
-    let fields = &head.fields;
     let end = relay_response(
         request_context,
         upstream_response,
         &mut upload,
-        fields,
+        head,
         client,
         timer,
         closing,
@@ -169,7 +167,7 @@ async fn answer<D: Downstream>(
     .await;
     drop(permit);
     if let End::Substitute(answer) = end {
-        request_context.close_after |= !upload.is_read();
+        request_context.close_after |= !upload.is_complete;
         let reply = request_context.answer(&answer);
         return Ok(respond(request_context, reply, client, timer).await);
     }

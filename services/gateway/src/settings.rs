@@ -18,7 +18,7 @@ pub(crate) use self::announce::Announcing;
 use self::table::Table;
 
 use crate::cache::CacheSettings;
-use crate::digits::parse_bytes;
+use crate::digits::{parse_bytes, parse_seconds, within};
 use crate::fleet::FleetMembers;
 use crate::request::cidr::{Access, Networks};
 use crate::request::rate_limit::{Bounds, Rate};
@@ -108,7 +108,7 @@ pub(crate) enum Admin {
 /// Limits of one client, and whether the connection limit is the default: half of all connections.
 fn bounds(settings: &mut Settings, max_connections: u32) -> (Bounds, bool) {
     const NUMBER: &str = "a whole number from 0 to 1000000, 0 for no bound";
-    let count = |text: &str| text.parse().ok().filter(|n| *n <= 1_000_000_u32);
+    let count = |text: &str| within(text, 0..=1_000_000);
     let connections =
         settings.get_with("GATEWAY_CLIENT_CONNECTIONS", NUMBER, None, |text| count(text).map(Some));
     let bounds = Bounds {
@@ -133,7 +133,7 @@ impl Config {
             "GATEWAY_MAX_CONNECTIONS",
             "a whole number from 1 to 1000000",
             10_000,
-            |text| text.parse().ok().filter(|n| (1..=1_000_000_u32).contains(n)),
+            |text| within(text, 1..=1_000_000),
         );
         let Https { http2, tls, redirect, redirect_port } = Https::read(settings);
         let (bounds, is_default_connections) = bounds(settings, max_connections);
@@ -199,7 +199,7 @@ impl Config {
                 "GATEWAY_LOG_PERCENT",
                 "a whole number from 0 to 100",
                 100,
-                |text| text.parse().ok().filter(|n| *n <= 100),
+                |text| within(text, 0..=100),
             ),
             admin: settings.get_with(
                 "GATEWAY_ADMIN_LISTEN",
@@ -216,7 +216,7 @@ impl Config {
                 "a whole number from 1 to 256",
                 // Based on the CPU affinity of the process and the cgroup's CPU quota.
                 available_parallelism().map_or(1, NonZero::get),
-                |text| text.parse().ok().filter(|n| (1..=256).contains(n)),
+                |text| within(text, 1..=256),
             ),
             tls,
             redirect,
@@ -287,11 +287,8 @@ struct Https {
 
 impl Https {
     fn read(settings: &mut Settings) -> Self {
-        let http2 = settings.get_with("GATEWAY_HTTP2", "on or off", None, |text| match text {
-            "on" => Some(Some(true)),
-            "off" => Some(Some(false)),
-            _ => None,
-        });
+        let http2 =
+            settings.get_with("GATEWAY_HTTP2", "on or off", None, |text| on_or_off(text).map(Some));
         let tls = tls(settings, http2.unwrap_or(true));
         let redirect = settings.get_with(
             "GATEWAY_REDIRECT_LISTEN",
@@ -301,7 +298,7 @@ impl Https {
         );
         let redirect_port =
             settings.get_with("GATEWAY_REDIRECT_PORT", "a port from 1 to 65535", None, |text| {
-                text.parse().ok().filter(|port| *port > 0_u16).map(Some)
+                within(text, 1..=u16::MAX).map(Some)
             });
         if redirect.is_some() && tls.is_none() {
             settings.reject(
@@ -337,11 +334,15 @@ fn networks(settings: &mut Settings, name: &'static str) -> Networks {
 }
 
 fn switch(settings: &mut Settings, name: &'static str, default: bool) -> bool {
-    settings.get_with(name, "on or off", default, |text| match text {
+    settings.get_with(name, "on or off", default, on_or_off)
+}
+
+fn on_or_off(text: &str) -> Option<bool> {
+    match text {
         "on" => Some(true),
         "off" => Some(false),
         _ => None,
-    })
+    }
 }
 
 fn seconds(settings: &mut Settings, name: &'static str, default: u64) -> Duration {
@@ -349,10 +350,7 @@ fn seconds(settings: &mut Settings, name: &'static str, default: u64) -> Duratio
         name,
         "a whole number of seconds from 1 to 3600",
         Duration::from_secs(default),
-        |text| {
-            let seconds = text.parse().ok().filter(|n| (1..=3600).contains(n))?;
-            Some(Duration::from_secs(seconds))
-        },
+        parse_seconds,
     )
 }
 

@@ -4,20 +4,22 @@ pub(crate) mod connections;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::cache::{Cache, CacheSettings};
 use crate::compression::Encoders;
 use crate::fleet::Fleet;
+use crate::lock::{read, write};
 use crate::memory_budget::MemoryBudget;
 use crate::request::rate_limit::{ClientTable, MAX_CLIENTS, Permit};
 use crate::routing::table::{CurrentRoutes, RouteTable};
 use crate::settings::Config;
 use crate::state::connections::Connections;
 use crate::telemetry::counters::Metrics;
+use crate::transport::workers::read_files;
 use semantics::hosts::Hosts;
 use semantics::signature::Key;
 
@@ -32,6 +34,13 @@ const RELOAD_LOOKUP_TIME: Duration = Duration::from_secs(6);
 /// Maximum concurrent background refreshes of the cache. They have no client, so client limits do
 /// not apply.
 const MAX_REFILLS: usize = 256;
+
+/// Maximum concurrent streams per HTTP/2 connection: the minimum that RFC 9113, section 6.5.2,
+/// recommends.
+pub(crate) const CONNECTION_STREAMS: u32 = 100;
+
+/// Permits for an HTTP/2 request; released on drop.
+pub(crate) type RequestPermits = (Option<OwnedSemaphorePermit>, Permit);
 
 /// State shared by all connections.
 pub(crate) struct Gateway {
@@ -53,6 +62,8 @@ pub(crate) struct Gateway {
     pub(crate) bodies: Arc<MemoryBudget>,
     /// Permits for background refreshes.
     pub(crate) refills: Arc<Semaphore>,
+    /// Permits for concurrent HTTP/2 requests, in addition to one per connection.
+    http2_requests: Arc<Semaphore>,
     /// Metrics.
     pub(crate) metrics: Metrics,
     /// Active routes.
@@ -80,6 +91,9 @@ impl Gateway {
             encoders: Encoders::new(config.compress),
             bodies: MemoryBudget::new(config.body_memory_bytes),
             refills: Arc::new(Semaphore::new(MAX_REFILLS)),
+            http2_requests: Arc::new(Semaphore::new(
+                config.max_connections.max(CONNECTION_STREAMS) as usize,
+            )),
             metrics: Metrics::default(),
             routes: CurrentRoutes::new(rules),
             announce_keys: RwLock::new(keys.into()),
@@ -106,6 +120,29 @@ impl Gateway {
         permit
     }
 
+    /// Permits for an HTTP/2 request on a connection of this peer; `None` if there are too many. Each
+    /// request may have a connection to an upstream, so the limits are those of connections, for the
+    /// client and for all together. The permit of the connection covers its only request.
+    pub(crate) fn admit_request(&self, peer: IpAddr, is_only: bool) -> Option<RequestPermits> {
+        if is_only {
+            return Some((None, Permit::unlimited()));
+        }
+        let own = if self.config.limits_connections(peer) {
+            let bounds = &self.config.bounds;
+            self.clients.request(bounds, CONNECTION_STREAMS, peer, Instant::now())
+        } else {
+            Some(Permit::unlimited())
+        };
+        let permits = own.and_then(|own| {
+            let permit = self.http2_requests.clone().try_acquire_owned().ok()?;
+            Some((Some(permit), own))
+        });
+        if permits.is_none() {
+            self.metrics.refused_requests.add();
+        }
+        permits
+    }
+
     /// Active routes.
     pub(crate) fn rules(&self) -> Arc<RouteTable> {
         self.routes.get()
@@ -113,26 +150,32 @@ impl Gateway {
 
     /// Keys that verify announcements; empty if announcements are disabled.
     pub(crate) fn announce_keys(&self) -> Arc<[Key]> {
-        self.announce_keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.announce_keys).clone()
     }
 
-    /// Reloads the signing keys and the route table. Requests in flight complete with their previous
-    /// routes; an invalid table changes nothing. The cache is cleared.
-    pub(crate) async fn reload(&self) {
-        match self.config.announcing.keys() {
-            Ok(keys) => {
-                *self.announce_keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
+    /// Reloads the certificate, the signing keys and the route table. Requests in flight complete with
+    /// their previous routes; an invalid table changes nothing. The cache is cleared.
+    pub(crate) async fn reload(self: &Arc<Self>) {
+        let gateway = self.clone();
+        let read = move || {
+            if let Some(tls) = &gateway.config.tls {
+                tls.reload();
             }
+            (gateway.config.announcing.keys(), gateway.config.table.lines())
+        };
+        let Some((keys, table)) = read_files(read).await else { return };
+        match keys {
+            Ok(keys) => *write(&self.announce_keys) = keys.into(),
             Err(fault) => {
                 tracing::error!(%fault, "cannot reload the announcement secrets; keeping the current ones");
             }
         }
-        match self.config.table.lines() {
+        match table {
             Ok(table) => {
                 let rules = RouteTable::start(&table, &self.config.pools, &self.rules());
                 // Without addresses, a route would answer 503 until its first lookup ends.
                 rules.wait_for_lookups(RELOAD_LOOKUP_TIME).await;
-                let routes = rules.routes().len();
+                let routes = rules.routes.len();
                 self.routes.replace(rules);
                 self.cache.clear();
                 tracing::info!(routes, "routes reloaded");

@@ -100,7 +100,8 @@ pub(crate) enum Failure {
     Certificate,
     /// Another TLS error.
     Tls,
-    /// The gateway has no file descriptor or memory for a connection. No fault of the address.
+    /// The gateway or its kernel has no file descriptor or memory for a connection. No fault of the
+    /// address.
     Resources,
     /// Response with an error status.
     Status(u16),
@@ -109,7 +110,8 @@ pub(crate) enum Failure {
 impl Failure {
     /// Classifies a socket error.
     pub(crate) fn of(error: &io::Error) -> Self {
-        // Of `socket(2)`.
+        // Of `socket(2)`, and for lack of memory of the kernel also of `send(2)` and `recv(2)`. No
+        // peer can cause them.
         let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
         if Errno::from_io_error(error).is_some_and(|number| own.contains(&number)) {
             return Self::Resources;
@@ -121,21 +123,6 @@ impl Failure {
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::AddrNotAvailable => Self::Unreachable,
             _ => Self::Reset,
-        }
-    }
-
-    /// Name without details: a label for metrics.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::Invalid => "invalid",
-            Self::Certificate => "certificate",
-            Self::Tls => "tls",
-            Self::Resources => "resources",
-            Self::Status(_) => "status",
         }
     }
 
@@ -155,9 +142,16 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "status {status}"),
-            other => f.write_str(other.name()),
-        }
+        f.write_str(match self {
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Invalid => "invalid",
+            Self::Certificate => "certificate",
+            Self::Tls => "tls",
+            Self::Resources => "resources",
+            Self::Status(status) => return write!(f, "status {status}"),
+        })
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::cache;
+use crate::cache::Cache;
 use crate::fleet::{Fleet, FleetCounts, State};
 use crate::routing::table::RouteTable;
 use crate::state::Gateway;
@@ -14,7 +14,13 @@ use crate::upstream;
 struct Text(String);
 
 impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins a metric; the end of its name states its kind.
+    fn family(&mut self, name: &str, help: &str) {
+        let kind = match name.rsplit_once('_') {
+            Some((_, "total")) => "counter",
+            Some((_, "seconds")) => "histogram",
+            _ => "gauge",
+        };
         // Writing to a String cannot fail, here and below.
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -26,8 +32,8 @@ impl Text {
         };
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
-        self.family(name, kind, help);
+    fn single(&mut self, name: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, help);
         self.line(name, "", value);
     }
 }
@@ -38,7 +44,7 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
     let rules = gateway.rules();
     write_routes(&mut text, &rules, &gateway.metrics.own);
     write_upstreams(&mut text, &rules);
-    write_cache(&mut text, &gateway.cache.snapshot());
+    write_cache(&mut text, &gateway.cache);
     write_clients(&mut text, gateway);
     if let Some(fleet) = &gateway.fleet {
         write_fleet(&mut text, fleet, &gateway.metrics);
@@ -50,17 +56,17 @@ pub(crate) fn exposition(gateway: &Gateway) -> String {
 fn write_fleet(text: &mut Text, fleet: &Fleet, metrics: &Metrics) {
     let FleetCounts { viewers, members, not_shown } = fleet.counts();
     let help = "Viewers of the merged stream of the fleet.";
-    text.single("gateway_fleet_viewers", "gauge", help, viewers);
+    text.single("gateway_fleet_viewers", help, viewers);
     let help = "Fleet members by state, while there are viewers.";
-    text.family("gateway_fleet_members", "gauge", help);
+    text.family("gateway_fleet_members", help);
     for (state, count) in [State::Up, State::Silent, State::Gone].into_iter().zip(members) {
         let labels = format!("state=\"{}\"", state.name());
         text.line("gateway_fleet_members", &labels, count);
     }
     let help = "Addresses beyond the members that a fleet may have, while there are viewers.";
-    text.single("gateway_fleet_members_not_shown", "gauge", help, not_shown);
+    text.single("gateway_fleet_members_not_shown", help, not_shown);
     let name = "gateway_fleet_announcements_total";
-    text.family(name, "counter", "Announcements of fleet members, and their withdrawals.");
+    text.family(name, "Announcements of fleet members, and their withdrawals.");
     for (result, count) in [("accepted", &metrics.announced), ("rejected", &metrics.unannounced)] {
         text.line(name, &format!("result=\"{result}\""), count.get());
     }
@@ -70,9 +76,9 @@ fn write_fleet(text: &mut Text, fleet: &Fleet, metrics: &Metrics) {
 fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
     let routes = || {
         let own = ("gateway", own);
-        rules.routes().iter().map(|route| (route.name.as_str(), &*route.metrics)).chain([own])
+        rules.routes.iter().map(|route| (route.name.as_str(), &*route.metrics)).chain([own])
     };
-    text.family("gateway_requests_total", "counter", "Requests by route and status class.");
+    text.family("gateway_requests_total", "Requests by route and status class.");
     for (route, metrics) in routes() {
         for (class, count) in metrics.classes.iter().enumerate() {
             let code = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
@@ -84,11 +90,7 @@ fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
         }
     }
     let name = "gateway_request_duration_seconds";
-    text.family(
-        name,
-        "histogram",
-        "Time from the first byte of a request to the end of the response.",
-    );
+    text.family(name, "Time from the first byte of a request to the end of the response.");
     for (route, metrics) in routes() {
         let mut sum = 0;
         let ends = BUCKETS_US.iter().map(|&end| (end as f64 / 1e6).to_string());
@@ -100,24 +102,18 @@ fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
         text.line(&format!("{name}_sum"), &labels, metrics.microseconds.get() as f64 / 1e6);
         text.line(&format!("{name}_count"), &labels, sum);
     }
-    for (name, kind, help, value) in [
+    for (name, help, value) in [
         (
             "gateway_sent_bytes_total",
-            "counter",
             "Bytes of response bodies sent to clients.",
             (|m| m.sent_bytes.get()) as fn(&RouteMetrics) -> u64,
         ),
-        ("gateway_streams", "gauge", "Open event streams and upgraded connections.", |m| {
-            m.streams.get()
+        ("gateway_streams", "Open event streams and upgraded connections.", |m| m.streams.get()),
+        ("gateway_upstream_failures_total", "Failed attempts at an upstream address.", |m| {
+            m.upstream_failures.get()
         }),
-        (
-            "gateway_upstream_failures_total",
-            "counter",
-            "Failed attempts at an upstream address.",
-            |m| m.upstream_failures.get(),
-        ),
     ] {
-        text.family(name, kind, help);
+        text.family(name, help);
         for (route, metrics) in routes() {
             text.line(name, &format!("route=\"{route}\""), value(metrics));
         }
@@ -127,13 +123,9 @@ fn write_routes(text: &mut Text, rules: &RouteTable, own: &RouteMetrics) {
 /// State of the upstream addresses of each route.
 fn write_upstreams(text: &mut Text, rules: &RouteTable) {
     let snapshots: Vec<_> =
-        rules.routes().iter().map(|route| (&route.name, route.pool.snapshot())).collect();
+        rules.routes.iter().map(|route| (&route.name, route.pool.snapshot())).collect();
     let name = "gateway_upstream_up";
-    text.family(
-        name,
-        "gauge",
-        "1 if the address is healthy, with the state of its circuit breaker.",
-    );
+    text.family(name, "1 if the address is healthy, with the state of its circuit breaker.");
     for (route, snapshot) in &snapshots {
         for endpoint in &snapshot.addresses {
             let (address, state) = (endpoint.address, endpoint.state.name());
@@ -151,7 +143,7 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
             endpoint.idle_connections
         }),
     ] {
-        text.family(name, "gauge", help);
+        text.family(name, help);
         for (route, snapshot) in &snapshots {
             for endpoint in &snapshot.addresses {
                 let labels = format!("route=\"{route}\",address=\"{}\"", endpoint.address);
@@ -159,120 +151,106 @@ fn write_upstreams(text: &mut Text, rules: &RouteTable) {
             }
         }
     }
-    for (name, kind, help, value) in [
+    for (name, help, value) in [
         (
             "gateway_upstream_panic",
-            "gauge",
             "1 while too few addresses are healthy, so that all are used.",
             (|s| u64::from(s.panic)) as fn(&upstream::Snapshot) -> u64,
         ),
         (
             "gateway_upstream_ejections_total",
-            "counter",
             "Times that failed requests ejected an address.",
             |s| s.opened_total,
         ),
-        ("gateway_upstream_retries_total", "counter", "Retries.", |s| s.retries_total),
+        ("gateway_upstream_retries_total", "Retries.", |s| s.retries_total),
         (
             "gateway_upstream_retries_refused_total",
-            "counter",
             "Retries that exceeded the retry budget.",
             |s| s.retries_refused_total,
         ),
     ] {
-        text.family(name, kind, help);
+        text.family(name, help);
         for (route, snapshot) in &snapshots {
             text.line(name, &format!("route=\"{route}\""), value(snapshot));
         }
     }
 }
 
-fn write_cache(text: &mut Text, cache: &cache::Snapshot) {
-    text.family("gateway_cache_requests_total", "counter", "Requests by cache result.");
-    for (result, count) in [("hit", cache.hits), ("miss", cache.misses), ("pass", cache.passes)] {
+fn write_cache(text: &mut Text, cache: &Cache) {
+    let counters = cache.counters();
+    text.family("gateway_cache_requests_total", "Requests by cache result.");
+    let (misses, passes) = (counters.misses.get(), counters.passes.get());
+    for (result, count) in [("hit", counters.hits()), ("miss", misses), ("pass", passes)] {
         text.line("gateway_cache_requests_total", &format!("result=\"{result}\""), count);
     }
-    for (name, kind, help, value) in [
+    for (name, help, counter) in [
         (
             "gateway_cache_collapsed_total",
-            "counter",
             "Requests that received the response of a concurrent fetch.",
-            cache.collapsed,
+            &counters.collapsed,
         ),
         (
             "gateway_cache_waited_too_long_total",
-            "counter",
             "Requests whose wait for a concurrent fetch timed out.",
-            cache.waited_too_long,
+            &counters.waited_too_long,
         ),
-        ("gateway_cache_stale_total", "counter", "Stale responses served.", cache.stale),
-        ("gateway_cache_stored_total", "counter", "Responses stored.", cache.stored),
+        ("gateway_cache_stale_total", "Stale responses served.", &counters.stale),
+        ("gateway_cache_stored_total", "Responses stored.", &counters.stored),
         (
             "gateway_cache_revalidated_total",
-            "counter",
             "Stale responses that the upstream confirmed with 304.",
-            cache.revalidated,
+            &counters.revalidated,
         ),
-        ("gateway_cache_refused_total", "counter", "Responses not stored.", cache.refused),
-        ("gateway_cache_evicted_total", "counter", "Targets evicted to make room.", cache.evicted),
-        ("gateway_cache_bytes", "gauge", "Bytes in the cache.", cache.bytes as u64),
-        (
-            "gateway_cache_limit_bytes",
-            "gauge",
-            "Maximum bytes in the cache.",
-            cache.max_bytes as u64,
-        ),
-        ("gateway_cache_entries", "gauge", "Responses in the cache.", cache.entries as u64),
+        ("gateway_cache_refused_total", "Responses not stored.", &counters.refused),
+        ("gateway_cache_evicted_total", "Targets evicted to make room.", &counters.evicted),
     ] {
-        text.single(name, kind, help, value);
+        text.single(name, help, counter.get());
     }
+    text.single("gateway_cache_bytes", "Bytes in the cache.", cache.bytes());
+    text.single("gateway_cache_limit_bytes", "Maximum bytes in the cache.", cache.max_bytes());
+    text.single("gateway_cache_entries", "Responses in the cache.", cache.entries());
 }
 
 /// Client connections and rejections.
 fn write_clients(text: &mut Text, gateway: &Gateway) {
     let metrics = &gateway.metrics;
-    for (name, kind, help, value) in [
-        ("gateway_connections", "gauge", "Open client connections.", metrics.connections.get()),
-        (
-            "gateway_connections_total",
-            "counter",
-            "Client connections accepted.",
-            metrics.accepted.get(),
-        ),
+    for (name, help, value) in [
+        ("gateway_connections", "Open client connections.", metrics.connections.get()),
+        ("gateway_connections_total", "Client connections accepted.", metrics.accepted.get()),
         (
             "gateway_denied_total",
-            "counter",
             "Requests rejected by address, host or authentication.",
             metrics.denied.get(),
         ),
         (
             "gateway_malformed_total",
-            "counter",
             "Rejected requests: malformed, too large or too slow.",
             metrics.malformed.get(),
         ),
         (
             "gateway_clients",
-            "gauge",
             "Clients with tracked limits.",
             gateway.clients.tracked_clients() as u64,
         ),
         (
             "gateway_clients_crowded_total",
-            "counter",
             "Times that a client shared limits because the table of clients was full.",
             gateway.clients.overflow(),
         ),
         (
+            "gateway_http2_refused_total",
+            "HTTP/2 requests that were refused because too many were in progress.",
+            metrics.refused_requests.get(),
+        ),
+        (
             "gateway_unlogged_total",
-            "counter",
             "Dropped log lines, of requests and of events.",
             access_log::unlogged(),
         ),
     ] {
-        text.single(name, kind, help, value);
+        text.single(name, help, value);
     }
-    text.family("gateway_limited_total", "counter", "What was refused by a limit for each client.");
+    text.family("gateway_limited_total", "What was refused by a limit for each client.");
     for (limit, counter) in [
         ("connections", &metrics.over_connections),
         ("requests", &metrics.over_rate),

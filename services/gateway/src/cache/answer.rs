@@ -6,10 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::cache_status::{ResponseSource, push_number};
+use super::cache_status::ResponseSource;
 use super::conditional::is_not_modified;
 use super::entry::CacheEntry;
 use super::range::Part;
+use crate::digits::push_decimal;
 use crate::fields::Fields;
 
 /// Response from the cache to one request. It stays valid after the entry is evicted.
@@ -39,17 +40,17 @@ impl CachedResponse {
         let head = stored.head();
         // RFC 9110, section 13.2.1: conditions apply only to a response that would be a success.
         let is_ok = head.status() == StatusCode::OK;
-        let not_modified = is_ok && is_not_modified(request, head.etag(), head.modified());
+        let not_modified = is_ok && is_not_modified(request, head.etag.as_ref(), head.modified);
         let part = if is_ok && !not_modified && !head_only {
-            Part::of(request, head.etag(), head.last_modified(), stored.body().len())
+            Part::of(request, head.etag.as_ref(), head.last_modified.as_ref(), stored.body().len())
         } else {
             Part::Whole
         };
         Self {
             source,
-            age_seconds: head.freshness().age(now).as_secs(),
-            seconds_left: head.freshness().seconds_left(now),
-            stale: !head.freshness().is_fresh(now),
+            age_seconds: head.freshness.age(now).as_secs(),
+            seconds_left: head.freshness.seconds_left(now),
+            stale: !head.freshness.is_fresh(now),
             not_modified,
             head_only,
             part,
@@ -89,7 +90,7 @@ impl CachedResponse {
             }
         }
         out.extend_from_slice(b"age: ");
-        push_number(out, self.age_seconds);
+        push_decimal(out, self.age_seconds);
         out.extend_from_slice(b"\r\ncache-status: ");
         self.source.write(out, self.seconds_left);
         out.extend_from_slice(b"\r\n");

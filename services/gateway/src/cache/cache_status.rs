@@ -1,8 +1,8 @@
 //! The `Cache-Status` field (RFC 9211).
 
-use std::io::Write;
-
 use http::{HeaderValue, StatusCode};
+
+use crate::digits::push_decimal;
 
 /// Name of this cache.
 const NAME: &str = "gateway";
@@ -87,17 +87,7 @@ impl ResponseSource {
         if seconds_left < 0 {
             text.push(b'-');
         }
-        push_number(text, seconds_left.unsigned_abs());
-    }
-}
-
-/// Writes a decimal number; takes a third of the time of `write!`.
-pub(super) fn push_number(text: &mut Vec<u8>, number: u64) {
-    if let Ok(digit @ 0..10) = u8::try_from(number) {
-        text.push(b'0' + digit);
-    } else {
-        // Writing to a Vec cannot fail.
-        let _ = write!(text, "{number}");
+        push_decimal(text, seconds_left.unsigned_abs());
     }
 }
 

@@ -11,7 +11,9 @@ use http::header::{
 use http::{HeaderValue, StatusCode};
 
 use super::freshness::{Freshness, Moment, Refusal, date};
+use crate::digits;
 use crate::fields::Fields;
+use crate::message::head::{field, status_line};
 use crate::request::field_rules::FieldRules;
 
 /// Hop-by-hop fields (RFC 9110, section 7.6.1), and fields that are generated for each response.
@@ -65,19 +67,19 @@ impl Text {
             if name == STRICT_TRANSPORT_SECURITY && std::mem::replace(&mut has_hsts, true) {
                 continue;
             }
-            line(&mut full, name, value.as_bytes());
+            field(&mut full, name.as_str(), value.as_bytes());
             // RFC 9110, section 15.4.5.
             let of_content = CONTENT_FIELDS.contains(name) || (tagged && name == LAST_MODIFIED);
             if !of_content {
-                line(&mut not_modified, name, value.as_bytes());
+                field(&mut not_modified, name.as_str(), value.as_bytes());
             }
         }
         if !headers.contains_key(DATE) {
             // RFC 9110, section 6.6.1: a recipient that stores a response without `Date` adds the
             // time of receipt.
             let date = httpdate::fmt_http_date(now.unix);
-            line(&mut full, &DATE, date.as_bytes());
-            line(&mut not_modified, &DATE, date.as_bytes());
+            field(&mut full, DATE.as_str(), date.as_bytes());
+            field(&mut not_modified, DATE.as_str(), date.as_bytes());
         }
         Self { fields_end: full.len(), full, not_modified, has_hsts }
     }
@@ -101,7 +103,7 @@ impl Text {
     fn finish(&mut self, status: StatusCode, length: usize) {
         // RFC 9110, section 8.6.
         if status != StatusCode::NO_CONTENT {
-            line(&mut self.full, &CONTENT_LENGTH, length.to_string().as_bytes());
+            field(&mut self.full, CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
         }
         self.full.shrink_to_fit();
         self.not_modified.shrink_to_fit();
@@ -116,15 +118,15 @@ pub(super) struct Head {
     text: Text,
     /// As clients receive it, where a route changes fields.
     edited: Option<Box<Text>>,
-    etag: Option<HeaderValue>,
-    modified: Option<SystemTime>,
+    pub(super) etag: Option<HeaderValue>,
+    pub(super) modified: Option<SystemTime>,
     /// It has a content coding, possibly applied by the gateway.
-    is_coded: bool,
+    pub(super) is_coded: bool,
     /// Its language in lower case, if there is exactly one.
-    language: Option<Box<str>>,
+    pub(super) language: Option<Box<str>>,
     /// Original `Last-Modified`, for revalidation.
-    last_modified: Option<HeaderValue>,
-    freshness: Freshness,
+    pub(super) last_modified: Option<HeaderValue>,
+    pub(super) freshness: Freshness,
 }
 
 impl Head {
@@ -170,18 +172,6 @@ impl Head {
         self.text.bytes() + edited + validators
     }
 
-    pub(super) fn freshness(&self) -> &Freshness {
-        &self.freshness
-    }
-
-    pub(super) fn etag(&self) -> Option<&HeaderValue> {
-        self.etag.as_ref()
-    }
-
-    pub(super) fn last_modified(&self) -> Option<&HeaderValue> {
-        self.last_modified.as_ref()
-    }
-
     /// The fields as the upstream sent them, without `Content-Length`.
     pub(super) fn fields(&self) -> Fields {
         let lines = self.text.full.split(|&byte| byte == b'\n').skip(1);
@@ -195,18 +185,6 @@ impl Head {
                 (name != CONTENT_LENGTH).then_some((name, value))
             })
             .collect()
-    }
-
-    pub(super) const fn is_coded(&self) -> bool {
-        self.is_coded
-    }
-
-    pub(super) fn language(&self) -> Option<&str> {
-        self.language.as_deref()
-    }
-
-    pub(super) fn modified(&self) -> Option<SystemTime> {
-        self.modified
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -266,8 +244,7 @@ impl CacheEntry {
 
 /// The language of a response that has exactly one.
 fn language(headers: &Fields) -> Option<Box<str>> {
-    let mut lines = headers.get_all(CONTENT_LANGUAGE);
-    let line = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?.trim();
+    let line = headers.only(CONTENT_LANGUAGE)?.to_str().ok()?.trim();
     let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_one = !line.is_empty() && line.len() <= 64 && line.bytes().all(is_tag);
     is_one.then(|| line.to_ascii_lowercase().into())
@@ -278,28 +255,9 @@ fn detached(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
-fn status_line(head: &mut Vec<u8>, status: StatusCode) {
-    head.extend_from_slice(b"HTTP/1.1 ");
-    head.extend_from_slice(status.as_str().as_bytes());
-    head.push(b' ');
-    head.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    head.extend_from_slice(b"\r\n");
-}
-
-fn line(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    head.extend_from_slice(name.as_str().as_bytes());
-    head.extend_from_slice(b": ");
-    head.extend_from_slice(value);
-    head.extend_from_slice(b"\r\n");
-}
-
 /// The fields that `Connection` lists.
 pub(super) fn nominated(headers: &Fields) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect()
+    headers.members(CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// Length of the body; `None` if chunked framing marks its end.
@@ -307,10 +265,7 @@ pub(super) fn body_length(status: StatusCode, headers: &Fields) -> Result<Option
     if status == StatusCode::NO_CONTENT {
         return Ok(Some(0));
     }
-    let number = |line: &HeaderValue| {
-        let text = line.to_str().ok()?;
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
-    };
+    let number = |line: &HeaderValue| digits::number(line.to_str().ok()?);
     let mut codings = headers.get_all(TRANSFER_ENCODING);
     let mut lengths = headers.get_all(CONTENT_LENGTH);
     match (codings.next(), codings.next(), lengths.next(), lengths.next()) {

@@ -183,8 +183,8 @@ impl Fill {
             Ok(()) => FillDecision::Storing,
             Err(refusal) => {
                 let error = status.is_client_error() || status.is_server_error();
-                self.refuse(refusal, error, now.instant);
-                self.withdraw_stale(shows_outdated(status, refusal));
+                let is_outdated = self.withdraws() && shows_outdated(status, refusal);
+                self.refuse(refusal, error, is_outdated, now.instant);
                 FillDecision::Forward(refusal)
             }
         }
@@ -234,8 +234,8 @@ impl Fill {
         let State::Storing(storing) = std::mem::replace(&mut self.state, State::Over) else {
             return Ok(());
         };
-        self.refuse(refusal, false, now);
-        self.withdraw_stale(refusal == Refusal::TooLarge);
+        let is_outdated = self.withdraws() && refusal == Refusal::TooLarge;
+        self.refuse(refusal, false, is_outdated, now);
         let Storing { body, permit, transfer_permit, .. } = *storing;
         Err(Leftover { bytes: body.into(), _permit: permit, _transfer_permit: transfer_permit })
     }
@@ -340,11 +340,8 @@ impl Fill {
         self.state = State::Over;
         self.inner.counters.revalidated.add();
         if let Err(refusal) = freshness.and_then(|_| self.keep(&fresh, &fields, now.instant)) {
-            self.refuse(refusal, false, now.instant);
-            if refusal == Refusal::Forbidden {
-                // The upstream has withdrawn the permission to store.
-                write(self.inner.shard(self.key.hash)).invalidate(self.key.hash);
-            }
+            // Otherwise the upstream has not withdrawn the permission to store.
+            self.refuse(refusal, false, refusal == Refusal::Forbidden, now.instant);
         }
         let source = ResponseSource::Forwarded(Some(StatusCode::NOT_MODIFIED));
         CachedResponse::new(fresh, source, &self.request, false, now.instant)
@@ -423,19 +420,27 @@ impl Fill {
         Some(CachedResponse::new(stale, source, &self.request, false, now))
     }
 
-    /// Removes the stored response if the upstream sends another one that is not stored. Otherwise
-    /// clients would get it for as long as it may be stale.
-    fn withdraw_stale(&mut self, is_outdated: bool) {
-        if is_outdated && !self.class.authorised && self.stale.take().is_some() {
-            write(self.inner.shard(self.key.hash)).invalidate(self.key.hash);
-        }
+    /// Whether another response of the upstream, which is not stored, withdraws the stored one.
+    /// Otherwise clients would get it for as long as it may be stale.
+    fn withdraws(&self) -> bool {
+        self.stale.is_some() && !self.class.authorised
     }
 
-    /// Marks the response as not stored: neither waiting nor later requests wait for it.
-    fn refuse(&mut self, refusal: Refusal, error: bool, now: Instant) {
+    /// Marks the response as not stored: neither waiting nor later requests wait for it. Removes the
+    /// stored response if it is outdated.
+    fn refuse(&mut self, refusal: Refusal, error: bool, is_outdated: bool, now: Instant) {
         self.state = State::Over;
         self.inner.counters.refused.add();
-        if refusal != Refusal::Superseded && self.is_worth_a_note(now) {
+        let is_noted = if is_outdated {
+            // With its notes, and the fields that select a variant.
+            write(self.inner.shard(self.key.hash)).invalidate(self.key.hash);
+            (self.stale, self.class.variant) = (None, None);
+            // One client may have provoked an error.
+            !error
+        } else {
+            refusal != Refusal::Superseded && self.is_worth_a_note(now)
+        };
+        if is_noted {
             self.note(&self.class, error, now);
         }
         self.end_flight();

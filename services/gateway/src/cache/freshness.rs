@@ -222,10 +222,8 @@ fn initial_age(headers: &Fields, delay: Duration, now: Moment) -> Duration {
         .and_then(|age| age.as_bytes().split(|&byte| byte == b',').next())
         .and_then(|age| seconds(age.trim_ascii()));
     let age = age.unwrap_or_default() + delay;
-    let old_hop = headers.get_all(VIA).any(|via| {
-        let hops = via.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        hops.into_iter().any(|hop| hop.starts_with(b"1.0 ") || hop.starts_with(b"HTTP/1.0 "))
-    });
+    let old_hop =
+        headers.members(VIA).any(|hop| hop.starts_with(b"1.0 ") || hop.starts_with(b"HTTP/1.0 "));
     let apparent =
         date(headers, DATE).filter(|_| old_hop).and_then(|date| now.unix.duration_since(date).ok());
     age.max(apparent.unwrap_or_default()).min(LONGEST)
@@ -233,9 +231,7 @@ fn initial_age(headers: &Fields, delay: Duration, now: Moment) -> Duration {
 
 /// The date in a field that occurs exactly once.
 pub(super) fn date(headers: &Fields, name: HeaderName) -> Option<SystemTime> {
-    let mut lines = headers.get_all(name);
-    let line = lines.next().filter(|_| lines.next().is_none())?;
-    http_date::parse(line.to_str().ok()?)
+    http_date::parse(headers.only(name)?.to_str().ok()?)
 }
 
 fn is_event_stream(headers: &Fields) -> bool {

@@ -31,10 +31,8 @@ impl Part {
         last_modified: Option<&HeaderValue>,
         length: usize,
     ) -> Self {
-        let mut lines = request.get_all(RANGE);
-        let (Some(line), None) = (lines.next(), lines.next()) else { return Self::Whole };
-        let range = line.to_str().ok().and_then(|line| parse(line, length));
-        match range {
+        let line = request.only(RANGE).and_then(|line| line.to_str().ok());
+        match line.and_then(|line| parse(line, length)) {
             Some(part) if holds(request, etag, last_modified) => part,
             _ => Self::Whole,
         }
@@ -47,12 +45,7 @@ fn holds(
     etag: Option<&HeaderValue>,
     last_modified: Option<&HeaderValue>,
 ) -> bool {
-    let mut lines = request.get_all(IF_RANGE);
-    let condition = match (lines.next(), lines.next()) {
-        (None, _) => return true,
-        (Some(condition), None) => condition,
-        _ => return false,
-    };
+    let Some(condition) = request.only(IF_RANGE) else { return !request.contains_key(IF_RANGE) };
     if condition.as_bytes().starts_with(b"\"") {
         return etag == Some(condition);
     }

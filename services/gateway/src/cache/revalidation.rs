@@ -17,22 +17,22 @@ const NOT_UPDATED: [HeaderName; 7] =
 
 /// Whether the response has a validator.
 pub(super) fn has_validator(stored: &CacheEntry) -> bool {
-    stored.head().etag().is_some() || stored.head().last_modified().is_some()
+    stored.head().etag.is_some() || stored.head().last_modified.is_some()
 }
 
 /// Conditions that revalidate a stored response; a field without a value is removed from the
 /// request.
 pub(super) fn conditions(stored: &Head) -> [(HeaderName, Option<HeaderValue>); 2] {
-    let tag = stored.etag().map(|tag| match tag.as_bytes().strip_prefix(b"W/") {
+    let tag = stored.etag.as_ref().map(|tag| match tag.as_bytes().strip_prefix(b"W/") {
         // Compression may have weakened the tag. An upstream that compares octets only knows the
         // original form.
-        Some(strong) if stored.is_coded() => {
+        Some(strong) if stored.is_coded => {
             HeaderValue::from_bytes(&[tag.as_bytes(), b", ", strong].concat())
                 .unwrap_or_else(|_| tag.clone())
         }
         _ => tag.clone(),
     });
-    [(IF_NONE_MATCH, tag), (IF_MODIFIED_SINCE, stored.last_modified().cloned())]
+    [(IF_NONE_MATCH, tag), (IF_MODIFIED_SINCE, stored.last_modified.clone())]
 }
 
 /// The stored fields updated with those of a 304 (RFC 9111, section 3.2).

@@ -390,7 +390,7 @@ impl Record {
         let vary = self.vary.as_ref()?;
         let language = vary.language(query.headers)?;
         self.slots.iter().find(|slot| {
-            slot.stored.head().language() == Some(&*language)
+            slot.stored.head().language.as_deref() == Some(&*language)
                 && slot.stored.freshness().is_fresh(query.now)
                 && (slot.stored.freshness().for_all || !query.authorised)
                 && vary.accepts_coding_of(query.headers, &slot.variant)

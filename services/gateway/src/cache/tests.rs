@@ -82,7 +82,7 @@ impl World {
     /// The counted bytes equal the stored bytes while no response is in transfer.
     fn check(&self) {
         let inner = &self.cache.0;
-        let permits: usize = inner.shards.iter().map(|part| read(part).permit_bytes()).sum();
+        let permits: usize = inner.shards.iter().map(|part| read(&part.0).permit_bytes()).sum();
         self.check_bounds();
         if inner.transfer_memory.taken() == 0 {
             assert_eq!(permits, inner.memory.taken());
@@ -93,7 +93,7 @@ impl World {
     /// its head only.
     fn check_bounds(&self) {
         let inner = &self.cache.0;
-        let permits: usize = inner.shards.iter().map(|part| read(part).permit_bytes()).sum();
+        let permits: usize = inner.shards.iter().map(|part| read(&part.0).permit_bytes()).sum();
         let in_transfer = inner.transfer_memory.taken();
         let taken = inner.memory.taken();
         assert!(taken <= inner.memory.bytes());
@@ -103,7 +103,7 @@ impl World {
     /// Number of records, queue places and fetches.
     fn lengths(&self) -> (usize, usize, usize) {
         self.cache.0.shards.iter().fold((0, 0, 0), |sum, part| {
-            let part = read(part).lengths();
+            let part = read(&part.0).lengths();
             (sum.0 + part.0, sum.1 + part.1, sum.2 + part.2)
         })
     }

@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, COOKIE, FORWARDED,
     HeaderName, ORIGIN, REFERER, USER_AGENT, VARY,
 };
-use semantics::negotiation::coding;
+use semantics::negotiation::{FULL, coding, thousandths};
 
 use crate::fields::Fields;
 use crate::request::claims::is_claim;
@@ -48,30 +48,27 @@ impl Vary {
         // `Accept-Encoding`.
         let mut codings = headers.contains_key(CONTENT_ENCODING);
         let mut fields = Vec::new();
-        for line in headers.get_all(VARY) {
-            let names = line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            for name in names.filter(|name| !name.is_empty()) {
-                if name == b"*" {
-                    return None;
-                }
-                let name = HeaderName::from_bytes(name).ok()?;
-                let text = name.as_str();
-                let never_arrives = is_claim(text, true) || is_hop_by_hop(&name);
-                if PER_REQUEST.iter().any(|own| name_matches(text, own.as_str()))
-                    || (!never_arrives && is_claim(text, false))
-                {
-                    return None;
-                }
-                // The upstream receives no value of a client, so none selects the response. Scheme
-                // and host, which the gateway sends, are a part of the key.
-                if never_arrives {
-                    continue;
-                }
-                if name == ACCEPT_ENCODING {
-                    codings = true;
-                } else if !fields.contains(&name) {
-                    fields.push(name);
-                }
+        for name in headers.members(VARY).filter(|name| !name.is_empty()) {
+            if name == b"*" {
+                return None;
+            }
+            let name = HeaderName::from_bytes(name).ok()?;
+            let text = name.as_str();
+            let never_arrives = is_claim(text, true) || is_hop_by_hop(&name);
+            if PER_REQUEST.iter().any(|own| name_matches(text, own.as_str()))
+                || (!never_arrives && is_claim(text, false))
+            {
+                return None;
+            }
+            // The upstream receives no value of a client, so none selects the response. Scheme
+            // and host, which the gateway sends, are a part of the key.
+            if never_arrives {
+                continue;
+            }
+            if name == ACCEPT_ENCODING {
+                codings = true;
+            } else if !fields.contains(&name) {
+                fields.push(name);
             }
         }
         if fields.len() > MAX_FIELDS {
@@ -119,8 +116,7 @@ impl Vary {
         if *self.fields != [ACCEPT_LANGUAGE] {
             return None;
         }
-        let mut lines = request.get_all(ACCEPT_LANGUAGE);
-        let line = lines.next().filter(|_| lines.next().is_none())?;
+        let line = request.only(ACCEPT_LANGUAGE)?;
         let mut wanted = languages(line.as_bytes())?.into_iter();
         let (weight, first) = wanted.next()?;
         let is_only = wanted.next().is_none_or(|(next, _)| next < weight);
@@ -162,8 +158,11 @@ fn languages(value: &[u8]) -> Option<Vec<(u16, String)>> {
     let mut languages = Vec::new();
     for member in text.split(',').map(str::trim).filter(|member| !member.is_empty()) {
         let (language, weight) = match member.split_once(';') {
-            Some((language, weight)) => (language.trim_end(), thousandths(weight.trim_start())?),
-            None => (member, 1000),
+            Some((language, weight)) => {
+                let value = weight.trim_start().strip_prefix(['q', 'Q'])?.strip_prefix('=')?;
+                (language.trim_end(), thousandths(value)?)
+            }
+            None => (member, FULL),
         };
         let is_range = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*');
         if language.is_empty() || !language.bytes().all(is_range) {
@@ -173,19 +172,6 @@ fn languages(value: &[u8]) -> Option<Vec<(u16, String)>> {
     }
     languages.sort_unstable_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.cmp(other)));
     Some(languages)
-}
-
-/// Parses a weight such as `q=0.5`.
-fn thousandths(text: &str) -> Option<u16> {
-    let value = text.strip_prefix(['q', 'Q'])?.strip_prefix('=')?;
-    let (whole, digits) = value.split_once('.').unwrap_or((value, ""));
-    let is_short = digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let part: u16 = format!("{digits:0<3}").parse().ok().filter(|_| is_short)?;
-    match whole {
-        "0" => Some(part),
-        "1" if part == 0 => Some(1000),
-        _ => None,
-    }
 }
 
 /// The part of the key that `Vary` determines.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use semantics::signature::{self, Invalid, Key};
 
@@ -30,15 +30,16 @@ impl RequestContext {
         head: &Head,
     ) -> Result<Decision, Problem> {
         let metrics = &self.gateway.metrics;
-        self.announce(fleet, keys, id, query, head)
-            .inspect(|()| metrics.announced.add())
+        let kept = self
+            .announce(fleet, keys, id, query, head)
+            .inspect(|_| metrics.announced.add())
             .inspect_err(|_| metrics.unannounced.add())?;
         let fields = Fields::generated("application/json");
-        let kept = if self.method == Method::PUT { ANNOUNCEMENT_TIME.as_secs() } else { 0 };
         let body = Bytes::from(format!("{{\"kept_seconds\":{kept}}}\n"));
         Ok(Decision::Respond(self.reply(StatusCode::OK, &fields, body)))
     }
 
+    /// Processes the announcement; returns the seconds for which the address stays a member.
     fn announce(
         &self,
         fleet: &Fleet,
@@ -46,14 +47,14 @@ impl RequestContext {
         id: &str,
         query: Option<&str>,
         head: &Head,
-    ) -> Result<(), Problem> {
-        let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
+    ) -> Result<u64, Problem> {
         if head.length != Length::Known(0) {
             return Err(Problem::too_large(0));
         }
         let address: Option<SocketAddr> = id.parse().ok();
         let address = address.filter(|_| query.is_none()).ok_or_else(|| {
-            bad("expected an address and a port after /fleet/, such as 10.0.0.7:8080")
+            let detail = "expected an address and a port after /fleet/, such as 10.0.0.7:8080";
+            Problem::bad_request(detail)
         })?;
         // The list stores canonical addresses without a zone.
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -64,32 +65,28 @@ impl RequestContext {
         };
         fleet::check(address, client, &self.gateway.config.announcing.allow)
             .map_err(|why| Problem::new(StatusCode::FORBIDDEN, why))?;
-        match fleet.announce(address, self.method == Method::PUT, created) {
-            Ok(Change::New) => tracing::info!(%address, "fleet member announced"),
-            Ok(Change::Withdrawn) => tracing::info!(%address, "fleet member withdrawn"),
-            Ok(Change::Renewed) => {}
-            Err(Refusal::Old) => {
-                return Err(unauthorized(
-                    "the signature is not newer than the last one of this address",
-                ));
+        let announced = fleet.announce(address, self.method == Method::PUT, created);
+        let (change, kept) = announced.map_err(|refusal| match refusal {
+            Refusal::Old => {
+                unauthorized("the signature is not newer than the last one of this address")
             }
-            Err(Refusal::Full) => {
+            Refusal::Full => {
                 let detail = "too many announced fleet members";
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-                    .with(RETRY_AFTER, ANNOUNCEMENT_TIME.as_secs().into()));
+                Problem::unavailable(detail).retry_after(ANNOUNCEMENT_TIME.as_secs())
             }
+        })?;
+        match change {
+            Change::New => tracing::info!(%address, "fleet member announced"),
+            Change::Withdrawn => tracing::info!(%address, "fleet member withdrawn"),
+            Change::Renewed => {}
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Time at which the request was signed; rejects signatures that are not recent.
     fn signed_at(&self, keys: &[Key], head: &Head) -> Result<u64, Problem> {
-        let only = |name: &str| {
-            let mut values = head.fields.get_all(name);
-            let value = values.next();
-            // Of several fields, the signer may have meant any.
-            text_of(value.filter(|_| values.next().is_none()))
-        };
+        // Of several fields, the signer may have meant any.
+        let only = |name: &str| text_of(head.fields.only(name));
         let (input, code) = (only(signature::INPUT), only(signature::SIGNATURE));
         // The signature covers the target as it was sent.
         let target = String::from_utf8_lossy(&head.target);

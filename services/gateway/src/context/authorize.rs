@@ -1,9 +1,7 @@
 //! Access checks: networks, hosts, rate limits, authentication, protocols.
 
 use bytes::Bytes;
-use http::header::{
-    ALLOW, CONNECTION, HeaderValue, MAX_FORWARDS, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
-};
+use http::header::{ALLOW, CONNECTION, HeaderValue, MAX_FORWARDS, UPGRADE, WWW_AUTHENTICATE};
 use http::{Method, StatusCode, Version};
 use semantics::negotiation::named;
 
@@ -25,8 +23,7 @@ impl RequestContext {
         let (kind, body) = if ready {
             if let Some(why) = self.gateway.not_ready() {
                 let detail = if details { why } else { "not ready".to_owned() };
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-                    .with(RETRY_AFTER, HeaderValue::from_static("1")));
+                return Err(Problem::unavailable(detail));
             }
             ("text/plain; charset=utf-8", Bytes::from_static(b"ok\n"))
         } else if details {
@@ -40,13 +37,16 @@ impl RequestContext {
     /// Reason why this client, or any request for this host, is rejected.
     pub(super) fn check_access(&self) -> Option<Problem> {
         if self.gateway.config.tls.is_some() && self.connection_scheme == Scheme::Http {
-            return Some(Problem::new(StatusCode::BAD_REQUEST, "this port expects TLS"));
+            return Some(Problem::bad_request("this port expects TLS"));
         }
         if !self.gateway.config.access.admits(self.client_info.client) {
             let detail = "access denied for this address";
             return Some(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        if !self.gateway.hosts.contains(&self.host) {
+        // The upstream receives the host that a trusted proxy reports as well.
+        let public = self.client_info.host.as_ref().filter(|_| self.gateway.config.trust.host);
+        let public = public.map(|public| text_of(Some(public)));
+        if !self.gateway.hosts.contains_all([&*self.host].into_iter().chain(public)) {
             // RFC 9110, section 15.5.20.
             let detail = "this host is not served here; GATEWAY_HOSTS names the hosts that are";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
@@ -76,7 +76,7 @@ impl RequestContext {
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         if !is_number || values.next().is_some() {
             let detail = "Max-Forwards is not a single number";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            return Err(Problem::bad_request(detail));
         }
         // Larger numbers are clamped.
         let number: u64 = text_of(Some(value)).parse().unwrap_or(u64::MAX);
@@ -106,7 +106,7 @@ impl RequestContext {
                 self.quota = Some(quota);
                 let detail = "rate limit exceeded";
                 Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
-                    .with(RETRY_AFTER, quota.reset_seconds.max(1).into()))
+                    .retry_after(quota.reset_seconds.max(1)))
             }
         }
     }
@@ -123,19 +123,20 @@ impl RequestContext {
         })
     }
 
-    /// Permit for a long-lived connection; `None` if they are not limited.
-    pub(crate) fn stream_permit(&self) -> Result<Option<Permit>, Problem> {
+    /// Permit for a long-lived connection; `None` if they are not limited. One that may exceed the
+    /// limit counts for the others.
+    pub(crate) fn stream_permit(&self, may_exceed: bool) -> Result<Option<Permit>, Problem> {
         let gateway = &self.gateway;
         let bounds = &gateway.config.bounds;
         if bounds.streams == 0 {
             return Ok(None);
         }
-        let permit = gateway.clients.stream(bounds, self.client_info.client, self.begun);
+        let client = self.client_info.client;
+        let permit = gateway.clients.stream(bounds, client, self.begun, may_exceed);
         if permit.is_none() {
             gateway.metrics.over_streams.add();
             let detail = "this client has too many streams open";
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
-                .with(RETRY_AFTER, HeaderValue::from_static("1")));
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
         }
         Ok(permit)
     }
@@ -152,15 +153,12 @@ pub(super) fn upgrade_of(head: &Head) -> Result<Option<HeaderValue>, Problem> {
     };
     let mut protocols = head.fields.get_all(UPGRADE).filter(is_offer);
     let Some(protocol) = protocols.next() else { return Ok(None) };
-    let has_upgrade_option = head.fields.get_all(CONNECTION).any(|value| {
-        let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-    });
+    let has_upgrade_option = head.fields.lists(CONNECTION, "upgrade");
     // Servers disagree whether a body precedes the new protocol or is its beginning.
     let has_body = head.length != Length::Known(0);
     if protocols.next().is_some() || !has_upgrade_option || head.method != Method::GET || has_body {
         let detail = "the upgrade request is incomplete or has a body";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        return Err(Problem::bad_request(detail));
     }
     Ok(Some(protocol.clone()))
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 
 use super::authorize::upgrade_of;
-use super::{Decision, RequestContext};
+use super::{Decision, RequestContext, checked_route};
 use crate::cache::Codings;
 use crate::fields::Fields;
 use crate::fleet::{Fleet, Found, MAX_LEVELS, Name};
@@ -79,9 +78,8 @@ impl RequestContext {
         head: &Head,
         hop: &HopByHop,
     ) -> Result<Decision, Problem> {
-        let not_found = |detail: &str| Problem::new(StatusCode::NOT_FOUND, detail);
         let gateway = self.gateway.clone();
-        let Some(fleet) = &gateway.fleet else { return Err(not_found("no such resource")) };
+        let Some(fleet) = &gateway.fleet else { return Err(Problem::not_found()) };
         if let FleetPath::Entry { id } = path
             && [Method::PUT, Method::DELETE].contains(&self.method)
         {
@@ -95,18 +93,14 @@ impl RequestContext {
             FleetPath::Member { path, .. } => path,
             _ => MEMBER_PATH,
         };
-        let route = rules.route(member_path).ok_or_else(|| not_found("no such resource"))?;
-        if rules.may_bypass_auth(member_path, route) {
-            let detail = "the path is ambiguous: an upstream could read it as one that requires authentication";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-        }
+        let route = checked_route(&rules, member_path)?;
         self.route = Some(route.clone());
         if let Some(auth) = route.auth.clone() {
             self.check_auth(&auth, head)?;
         }
         let is_read = [Method::GET, Method::HEAD].contains(&self.method);
         match path {
-            FleetPath::Unknown | FleetPath::Entry { .. } => Err(not_found("no such resource")),
+            FleetPath::Unknown | FleetPath::Entry { .. } => Err(Problem::not_found()),
             FleetPath::List if !is_read => Err(Problem::method_not_allowed("GET, HEAD")),
             FleetPath::List => {
                 let fields = Fields::generated("application/json");
@@ -117,16 +111,12 @@ impl RequestContext {
                 Err(Problem::method_not_allowed("GET"))
             }
             FleetPath::Stream => {
-                let permit = self.stream_permit()?;
+                let permit = self.stream_permit(false)?;
                 let is_gzip = Codings::of(&head.fields).accepts_gzip();
                 let parents = gateways(&head.fields, MAX_LEVELS);
                 let viewer =
                     fleet.subscribe(&gateway.routes, is_gzip, parents).ok_or_else(|| {
-                        Problem::new(
-                            StatusCode::SERVICE_UNAVAILABLE,
-                            "too many viewers of the fleet",
-                        )
-                        .with(RETRY_AFTER, HeaderValue::from_static("5"))
+                        Problem::unavailable("too many viewers of the fleet").retry_after(5)
                     })?;
                 Ok(Decision::Stream(viewer, permit))
             }
@@ -158,10 +148,7 @@ impl RequestContext {
                 self.route = route.map(|route| fleet.route(name.address, lister, route));
                 Ok(name)
             }
-            Found::Gone => {
-                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "this fleet member is gone")
-                    .with(RETRY_AFTER, HeaderValue::from_static("1")))
-            }
+            Found::Gone => Err(Problem::unavailable("this fleet member is gone")),
             Found::Unknown => Err(Problem::new(StatusCode::NOT_FOUND, "no such fleet member")),
         }
     }

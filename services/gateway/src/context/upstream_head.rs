@@ -85,7 +85,7 @@ impl RequestContext {
                 field(&mut text, name.as_str(), value.as_bytes());
             }
         }
-        for (name, value) in rules.iter().flat_map(|rules| rules.set()) {
+        for (name, value) in rules.iter().flat_map(|rules| &rules.set) {
             field(&mut text, name.as_str(), value.as_bytes());
         }
         forwarded.each_field(|name, value| field(&mut text, name.as_str(), value));

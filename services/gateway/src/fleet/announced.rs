@@ -97,6 +97,13 @@ impl Announced {
         })
     }
 
+    /// Whole seconds for which the address stays a member.
+    pub(super) fn kept_seconds(&self, address: SocketAddr, now: Instant) -> u64 {
+        let entry = self.0.get(&address).filter(|entry| entry.is_current(now));
+        let age = entry.map(|entry| now.duration_since(entry.received).as_secs());
+        age.map_or(0, |age| ANNOUNCEMENT_TIME.as_secs().saturating_sub(age))
+    }
+
     /// Current members.
     pub(super) fn addresses(&self, now: Instant) -> impl Iterator<Item = SocketAddr> + '_ {
         self.0.iter().filter(move |(_, entry)| entry.is_current(now)).map(|(address, _)| *address)
@@ -199,9 +206,13 @@ mod tests {
         for created in [100, 99, 0] {
             let at = start + seconds(29);
             assert_eq!(announced.update(address(1), true, created, at), Ok(Change::Renewed));
+            assert_eq!(announced.kept_seconds(address(1), at), 1);
         }
+        assert_eq!(announced.kept_seconds(address(1), start), 30);
+        assert_eq!(announced.kept_seconds(address(2), start), 0);
         let later = start + seconds(30);
         assert_eq!(announced.addresses(later).count(), 0);
+        assert_eq!(announced.kept_seconds(address(1), later), 0);
         assert_eq!(announced.update(address(1), true, 100, later), Err(Refusal::Old));
         assert_eq!(announced.update(address(1), true, 130, later), Ok(Change::New));
         for expected in [Change::Withdrawn, Change::Renewed] {

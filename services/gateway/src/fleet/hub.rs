@@ -6,7 +6,7 @@ mod viewer;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use server::gzip::Chain;
@@ -24,6 +24,7 @@ use super::cursor::Batch;
 use super::membership::{FleetMembers, Listed};
 use super::merge::{Command, Event, Lister, MAX_MEMBERS, Merge, Now};
 use super::name::Name;
+use crate::lock::lock;
 use crate::request::forwarded::via_of;
 use crate::request::identifier::new_bits;
 use crate::routing::table::CurrentRoutes;
@@ -142,7 +143,7 @@ impl Fleet {
         is_gzip: bool,
         parents: Vec<u32>,
     ) -> Option<Viewer> {
-        let mut shared = self.shared();
+        let mut shared = lock(&self.shared);
         if shared.viewers >= MAX_VIEWERS {
             return None;
         }
@@ -156,7 +157,7 @@ impl Fleet {
 
     /// Removes a viewer.
     pub(super) fn leave(&self, is_gzip: bool, parents: &[u32]) {
-        let mut shared = self.shared();
+        let mut shared = lock(&self.shared);
         for parent in parents {
             if let Some(index) = shared.parents.iter().position(|it| it == parent) {
                 shared.parents.swap_remove(index);
@@ -174,7 +175,7 @@ impl Fleet {
     /// Members as JSON, after their first connection attempts.
     pub(crate) async fn list(self: &Arc<Self>, routes: &Arc<CurrentRoutes>) -> String {
         self.settle(routes).await;
-        let shared = self.shared();
+        let shared = lock(&self.shared);
         let members: Vec<_> = shared
             .merge
             .members()
@@ -193,11 +194,11 @@ impl Fleet {
 
     /// Finds the member with this instance or name.
     pub(crate) async fn find(self: &Arc<Self>, routes: &Arc<CurrentRoutes>, id: &str) -> Found {
-        if let Some(found) = self.shared().lookup(id) {
+        if let Some(found) = lock(&self.shared).lookup(id) {
             return found;
         }
         self.settle(routes).await;
-        self.shared().lookup(id).unwrap_or(Found::Unknown)
+        lock(&self.shared).lookup(id).unwrap_or(Found::Unknown)
     }
 
     /// Route to one member, with the policies of another route.
@@ -210,10 +211,11 @@ impl Fleet {
         // A member that announced itself must not receive the credentials for the route's
         // upstreams.
         let is_own = self.members == FleetMembers::Route && lister == Lister::Setting;
-        self.routes().member(address, is_own, policies, &self.pools)
+        lock(&self.routes).member(address, is_own, policies, &self.pools)
     }
 
-    /// Processes an announcement of this address or its withdrawal, signed at `created`.
+    /// Processes an announcement of this address or its withdrawal, signed at `created`. Returns
+    /// the effect, and the whole seconds for which the address stays a member.
     ///
     /// # Errors
     /// Returns an error if it would revoke a newer one, or there are too many members.
@@ -222,13 +224,15 @@ impl Fleet {
         address: SocketAddr,
         is_member: bool,
         created: u64,
-    ) -> Result<Change, Refusal> {
-        self.announced().update(address, is_member, created, Instant::now())
+    ) -> Result<(Change, u64), Refusal> {
+        let (mut announced, now) = (lock(&self.announced), Instant::now());
+        let change = announced.update(address, is_member, created, now)?;
+        Ok((change, announced.kept_seconds(address, now)))
     }
 
     /// Counts for metrics.
     pub(crate) fn counts(&self) -> FleetCounts {
-        let shared = self.shared();
+        let shared = lock(&self.shared);
         let not_shown = shared.merge.not_shown();
         let mut counts = FleetCounts { viewers: shared.viewers, not_shown, members: [0; 3] };
         for (_, _, state, _) in shared.merge.members() {
@@ -239,27 +243,12 @@ impl Fleet {
 
     /// Runs `read` on the merged state.
     pub(super) fn with_merge<T>(&self, read: impl FnOnce(&Merge) -> T) -> T {
-        read(&self.shared().merge)
+        read(&lock(&self.shared).merge)
     }
 
     /// Processes an event of a member; returns false if the attempt is obsolete.
     pub(super) fn event(&self, address: SocketAddr, attempt: u64, event: Event) -> bool {
-        self.shared().merge.event(address, attempt, event, now())
-    }
-
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        // The state is consistent between any two operations, so a poisoned lock is usable.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn routes(&self) -> MutexGuard<'_, Routes> {
-        // The state is consistent between any two operations, so a poisoned lock is usable.
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn announced(&self) -> MutexGuard<'_, Announced> {
-        // The state is consistent between any two operations, so a poisoned lock is usable.
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared).merge.event(address, attempt, event, now())
     }
 
     /// Waits until the state of every member is known, for a limited time.
@@ -268,7 +257,7 @@ impl Fleet {
         let time = if self.has_gateways() { TREE_SETTLE_TIME } else { SETTLE_TIME };
         while begun.elapsed() < time {
             {
-                let mut shared = self.shared();
+                let mut shared = lock(&self.shared);
                 self.start(&mut shared, routes);
                 if shared.merge.is_settled() {
                     return;
@@ -314,9 +303,9 @@ impl Fleet {
                 sources.host = route.and_then(|route| route.attributes.host.clone());
                 self.list_members(addresses.unwrap_or_default(), Lister::Setting);
             }
-            let announced: Vec<_> = self.announced().addresses(Instant::now()).collect();
+            let announced: Vec<_> = lock(&self.announced).addresses(Instant::now()).collect();
             self.list_members(announced, Lister::Announcement);
-            let mut shared = self.shared();
+            let mut shared = lock(&self.shared);
             if shared.viewers == 0 && shared.last_used.elapsed() >= LINGER {
                 shared.stop();
                 return;
@@ -359,7 +348,7 @@ impl Fleet {
     }
 
     fn list_members(&self, addresses: Vec<SocketAddr>, lister: Lister) {
-        if !self.shared().merge.list(addresses, lister, now()) {
+        if !lock(&self.shared).merge.list(addresses, lister, now()) {
             tracing::warn!(limit = MAX_MEMBERS, "too many fleet members; ignoring the rest");
         }
     }
@@ -432,7 +421,7 @@ impl Sources {
                     let is_listed = lister == Lister::Setting;
                     let tls = self.tls.clone().filter(|_| is_listed);
                     let host = self.host.clone().filter(|_| is_listed);
-                    let host = host.or_else(|| fleet.routes().host(address));
+                    let host = host.or_else(|| lock(&fleet.routes).host(address));
                     let mut target = Target { address, tls, host, via: None };
                     let mut named = None;
                     if lister == Lister::Gateway {
@@ -462,7 +451,7 @@ async fn run_lookups(fleet: Arc<Fleet>, listed: Listed, place: usize, every: Dur
         match upstream::resolve(&listed.origin).await {
             Ok(addresses) => {
                 let host = listed.origin.authority();
-                fleet.routes().list(&addresses, &host, place, Instant::now());
+                lock(&fleet.routes).list(&addresses, &host, place, Instant::now());
                 fleet.list_members(addresses, listed.lister());
             }
             Err(error) => tracing::debug!(name = %listed, %error, "a lookup failed"),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::message::head::push_size;
 use crate::message::problem::Problem;
 use crate::request::client_info::Scheme;
 use crate::request::parse::{self, Body, Progress, Refused};
-use crate::transport::socket::Socket;
+use crate::transport::socket::{self, Socket};
 
 /// Bytes of one read. A typical request head fits.
 const READ_BYTES: usize = 8 * 1024;
@@ -63,23 +63,6 @@ pub(crate) struct Connection {
     is_read_closed: bool,
 }
 
-/// Reason why no request was read.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    /// The request is rejected with this response, and the connection closes.
-    Refused(Refused),
-    /// The client has disconnected.
-    Disconnected,
-    /// The connection closes for a new one.
-    Replaced,
-}
-
-impl From<Refused> for ReadError {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
 impl Connection {
     /// Creates a connection.
     pub(crate) fn new(stream: Socket, peer: SocketAddr) -> Self {
@@ -101,7 +84,7 @@ impl Connection {
 
     /// Scheme of the client's URL.
     pub(crate) fn scheme(&self) -> Scheme {
-        self.stream.scheme()
+        socket::scheme(&self.stream)
     }
 
     /// Waits for the first byte of a request, without a buffer. `may_skip` allows an empty line
@@ -154,8 +137,8 @@ impl Connection {
         Ok(Some(head.freeze()))
     }
 
-    /// Reads a complete request head.
-    pub(crate) async fn head(&mut self) -> Result<Bytes, ReadError> {
+    /// Reads a complete request head. The error is `None` if the client has disconnected.
+    pub(crate) async fn head(&mut self) -> Result<Bytes, Option<Refused>> {
         let mut seen = 0;
         loop {
             if let Some(head) = self.take_head(seen)? {
@@ -167,9 +150,9 @@ impl Connection {
                 // A client that closed its write side within a head may still read the response.
                 _ if !self.has_received_nothing() => {
                     let detail = "the connection was closed within the head";
-                    return Err(Problem::new(StatusCode::BAD_REQUEST, detail).into());
+                    return Err(Problem::bad_request(detail).into());
                 }
-                _ => return Err(ReadError::Disconnected),
+                _ => return Err(None),
             }
         }
     }
@@ -188,8 +171,7 @@ impl Connection {
                     Ok(count) if count > 0 => {}
                     _ => {
                         let detail = "the connection was closed within the body";
-                        let problem = Problem::new(StatusCode::BAD_REQUEST, detail);
-                        return Poll::Ready(Err(BodyFault::Refused(problem)));
+                        return Poll::Ready(Err(BodyFault::Refused(Problem::bad_request(detail))));
                     }
                 },
             }
@@ -329,7 +311,7 @@ impl Connection {
     /// Resets the connection on drop, so that the client does not take a truncated response for a
     /// complete one.
     pub(crate) fn reset_on_close(&mut self) {
-        self.stream.reset_on_close();
+        socket::reset_on_close(&self.stream);
     }
 
     /// Splits into the socket and the bytes already received, for another protocol.

@@ -21,14 +21,14 @@ use tokio::time::{sleep, timeout};
 use crate::context::{RequestContext, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
-use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME, ReadError};
+use crate::listener::connection::{Connection, HEAD_TIME, IDLE_TIME};
 use crate::listener::http2;
 use crate::message::client::{BodyFault, Client, ClientGone, SEND_TIMEOUT};
 use crate::message::head::{FullResponse, begin_head, field};
 use crate::message::problem::Problem;
 use crate::pipeline::{Outcome, handle};
 use crate::request::identifier::new_request_id;
-use crate::request::parse::{self, Length};
+use crate::request::parse::{self, Length, Refused};
 use crate::request::rate_limit::Permit;
 use crate::response::relay::{Closing, Downstream};
 use crate::state::Gateway;
@@ -61,7 +61,7 @@ pub(crate) async fn run(
     let acceptor = Acceptor::new(listener, gateway.config.max_connections);
     let permits = acceptor.permits();
     if let Some(tls) = gateway.config.tls.clone() {
-        tokio::spawn(async move { tls.watch().await });
+        tokio::spawn(tls.watch());
     }
     let (closing, watch) = watch::channel(false);
     let mut shutdown = pin!(shutdown);
@@ -143,7 +143,7 @@ impl ConnectionHandler {
     /// must make room for another or for the shutdown. A plaintext client on the TLS port gets a
     /// response: a health check gets its status, other requests get 400.
     async fn open(&self, stream: TcpStream, entry: &Entry) -> Option<Socket> {
-        let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Plain(stream)) };
+        let Some(tls) = &self.gateway.config.tls else { return Some(Socket::Left(stream)) };
         // Boxed: the state is larger than everything that plaintext needs, and short-lived.
         let handshake = Box::pin(async {
             tokio::select! {
@@ -210,22 +210,19 @@ impl ConnectionHandler {
     }
 
     /// Reads a request head. Until it is complete, the connection may close for a new one, but a
-    /// shutdown waits for it.
+    /// shutdown waits for it. The error is `None` if the connection closes without a response.
     async fn head(
         &self,
         client: &mut Connection,
-        mut closing: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Bytes, ReadError> {
+        closing: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Bytes, Option<Refused>> {
         let mut head = pin!(client.head());
-        let read = poll_fn(|context| match head.as_mut().poll(context) {
-            Poll::Ready(read) => Poll::Ready(Some(read)),
-            Poll::Pending => closing.as_mut().poll(context).map(|()| None),
-        });
-        match read.await {
-            Some(read) => read,
-            None if self.gateway.is_closing() => head.await,
-            None => Err(ReadError::Replaced),
+        tokio::select! {
+            biased;
+            read = &mut head => return read,
+            () = closing => {}
         }
+        if self.gateway.is_closing() { head.await } else { Err(None) }
     }
 
     /// Closes a connection after a response. Meanwhile it may close at once for a new one.
@@ -268,12 +265,12 @@ impl ConnectionHandler {
         entry.set_active();
         let bytes = match read {
             Some(Ok(bytes)) => bytes,
-            Some(Err(error)) => return self.reject(client, error, entry, closing).await,
+            Some(Err(Some(refused))) => return self.reject(client, refused, entry, closing).await,
+            Some(Err(None)) => return ConnectionState::Close,
             // No request has begun, so the client would match a response with its next request.
             None if client.has_received_nothing() => return ConnectionState::Close,
             None => {
-                let error = Problem::too_slow("head").into();
-                return self.reject(client, error, entry, closing).await;
+                return self.reject(client, Problem::too_slow("head"), entry, closing).await;
             }
         };
         // Later on a connection, `PRI` is just an unknown method.
@@ -286,7 +283,7 @@ impl ConnectionHandler {
         }
         let head = match parse::read(&bytes) {
             Ok(head) => head,
-            Err(refused) => return self.reject(client, refused.into(), entry, closing).await,
+            Err(refused) => return self.reject(client, refused, entry, closing).await,
         };
         drop(bytes);
         let mut request_context =
@@ -319,11 +316,10 @@ impl ConnectionHandler {
     async fn reject(
         &self,
         client: &mut Connection,
-        error: ReadError,
+        problem: Refused,
         entry: &Entry,
         closing: Pin<&mut impl Future<Output = ()>>,
     ) -> ConnectionState {
-        let ReadError::Refused(problem) = error else { return ConnectionState::Close };
         let id = new_request_id();
         let peer = client.peer();
         let (fields, body) = problem.render("", &id);

@@ -3,26 +3,26 @@
 //! request.
 
 mod heads;
+mod prefixed_socket;
 
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::heads::ResponseHead;
+use self::prefixed_socket::PrefixedSocket;
 use crate::context::{RequestContext, record_rejected};
 use crate::deadline::Timer;
 use crate::fields::Fields;
@@ -37,16 +37,16 @@ use crate::request::hop_by_hop::strip;
 use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
 use crate::response::relay::{Closing, Downstream, until_closing};
-use crate::state::Gateway;
 use crate::state::connections::Entry;
-use crate::transport::socket::Socket;
+use crate::state::{CONNECTION_STREAMS, Gateway};
 use crate::upstream::client::REPLAY_BUFFER_BYTES;
 
 /// The part of the client preface that resembles a request head.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
-/// Maximum concurrent streams per connection: the minimum that RFC 9113, section 6.5.2, recommends.
-const STREAMS: u32 = 100;
+/// Limit of h2 for a header list in bytes: twice that of a head, because h2 answers larger ones
+/// itself, without a line in the access log, and counts 32 more bytes for each field.
+const HEADER_LIST_BYTES: usize = 2 * parse::HEAD_BYTES;
 
 /// Flow-control window of a request body in bytes.
 const WINDOW_BYTES: u32 = 16 * 1024;
@@ -86,10 +86,10 @@ pub(crate) async fn serve_connection(
     let mut ahead = BytesMut::from(PREFACE);
     ahead.unsplit(read_buffer);
     let handshake = Builder::new()
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(parse::HEAD_BYTES).unwrap_or(u32::MAX))
+        .max_concurrent_streams(CONNECTION_STREAMS)
+        .max_header_list_size(u32::try_from(HEADER_LIST_BYTES).unwrap_or(u32::MAX))
         .initial_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES * STREAMS)
+        .initial_connection_window_size(WINDOW_BYTES * CONNECTION_STREAMS)
         .max_send_buffer_size(SEND_BYTES)
         .handshake(PrefixedSocket { ahead: ahead.freeze(), socket });
     // As long as the handshake is incomplete, the connection may close for a new one.
@@ -130,7 +130,7 @@ impl Session {
         loop {
             // A client may reset a stream and open another one immediately, before the work for the
             // first one has ended.
-            let is_full = streams.len() >= STREAMS as usize;
+            let is_full = streams.len() >= CONNECTION_STREAMS as usize;
             tokio::select! {
                 biased;
                 Some(_) = streams.join_next() => {
@@ -152,10 +152,25 @@ impl Session {
                     is_closing = true;
                 }
                 accepted = poll_fn(|context| accept(&mut connection, context, is_full)) => {
-                    let Some(Ok((request, respond))) = accepted else { return };
+                    let (request, mut respond) = match accepted {
+                        Some(Ok(accepted)) => accepted,
+                        // The client has violated the protocol, or one of h2's limits.
+                        Some(Err(error)) if error.is_library() => {
+                            return self.gateway.metrics.malformed.add();
+                        }
+                        _ => return,
+                    };
+                    let peer = self.peer.ip();
+                    let Some(permits) = self.gateway.admit_request(peer, streams.is_empty()) else {
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        continue;
+                    };
                     let session = self.clone();
                     entry.set_active();
-                    streams.spawn(async move { session.handle_request(request, respond).await });
+                    streams.spawn(async move {
+                        session.handle_request(request, respond).await;
+                        drop(permits);
+                    });
                 }
             }
             if is_closing && rest != GOAWAY_TIME {
@@ -426,56 +441,4 @@ fn accept(
 /// Resolves when the client resets the stream or disconnects.
 async fn disconnected(respond: &mut SendResponse<Bytes>) {
     let _ = poll_fn(|context| respond.poll_reset(context)).await;
-}
-
-/// A socket with bytes that were already read.
-struct PrefixedSocket {
-    ahead: Bytes,
-    socket: Socket,
-}
-
-impl AsyncRead for PrefixedSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(context, buffer);
-        }
-        let count = self.ahead.len().min(buffer.remaining());
-        buffer.put_slice(&self.ahead[..count]);
-        self.ahead.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for PrefixedSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
-    }
 }

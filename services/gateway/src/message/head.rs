@@ -21,14 +21,19 @@ pub(crate) struct FullResponse {
 /// Writes the status line and these fields.
 pub(crate) fn begin_head(text: &mut Vec<u8>, status: StatusCode, fields: &Fields) {
     text.reserve(USUAL_HEAD_BYTES);
+    status_line(text, status);
+    for (name, value) in fields.iter() {
+        field(text, name.as_str(), value.as_bytes());
+    }
+}
+
+/// Writes the status line.
+pub(crate) fn status_line(text: &mut Vec<u8>, status: StatusCode) {
     text.extend_from_slice(b"HTTP/1.1 ");
     text.extend_from_slice(status.as_str().as_bytes());
     text.push(b' ');
     text.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     text.extend_from_slice(b"\r\n");
-    for (name, value) in fields.iter() {
-        field(text, name.as_str(), value.as_bytes());
-    }
 }
 
 /// Writes a field line.

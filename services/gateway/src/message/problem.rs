@@ -31,6 +31,27 @@ impl Problem {
         self
     }
 
+    /// The request is malformed.
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Nothing has this path.
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no such resource")
+    }
+
+    /// The gateway or the upstream cannot respond at present.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1)
+    }
+
+    /// Sets the time after which the client should try again.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.fields.retain(|(name, _)| *name != RETRY_AFTER);
+        self.with(RETRY_AFTER, seconds.into())
+    }
+
     /// The method is not allowed.
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here")
@@ -50,23 +71,17 @@ impl Problem {
 
     /// The memory for request bodies is exhausted.
     pub(crate) fn busy() -> Self {
-        let detail = "the memory for request bodies is exhausted";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::unavailable("the memory for request bodies is exhausted")
     }
 
     /// No address is known for a route; the next lookup is at most two seconds away by default.
     pub(crate) fn no_upstream(route: &str) -> Self {
-        let detail = format!("no upstream available for route {route}");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::unavailable(format!("no upstream available for route {route}"))
     }
 
     /// The gateway has no file descriptor or memory for a connection to an upstream.
     pub(crate) fn no_resources(route: &str) -> Self {
-        let detail = format!("the gateway cannot open a connection for route {route}");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with(RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::unavailable(format!("the gateway cannot open a connection for route {route}"))
     }
 
     /// Fields and body of the response to a request with this `Accept` field.

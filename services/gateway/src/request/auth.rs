@@ -42,11 +42,15 @@ impl Scheme {
         [Self::Bearer, Self::Basic].into_iter().find(|scheme| scheme.is(text))
     }
 
-    fn is(self, name: &str) -> bool {
-        name.eq_ignore_ascii_case(match self {
+    const fn name(self) -> &'static str {
+        match self {
             Self::Bearer => "bearer",
             Self::Basic => "basic",
-        })
+        }
+    }
+
+    fn is(self, name: &str) -> bool {
+        name.eq_ignore_ascii_case(self.name())
     }
 
     /// Value of `WWW-Authenticate` in a 401.
@@ -128,11 +132,7 @@ impl Auth {
 
 impl fmt::Display for Auth {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Bearer => "bearer",
-            Scheme::Basic => "basic",
-        };
-        write!(formatter, "auth={scheme} (secrets: {})", self.secrets.len())
+        write!(formatter, "auth={} (secrets: {})", self.scheme.name(), self.secrets.len())
     }
 }
 

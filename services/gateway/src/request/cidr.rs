@@ -7,6 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::Faults;
 use super::client_info::Client;
+use crate::digits;
 
 /// Set of networks; it contains an address if one of its networks does. An IPv4-mapped address such
 /// as `::ffff:192.0.2.1` counts as IPv4; apart from that, no IPv6 network contains an IPv4 address.
@@ -90,11 +91,9 @@ fn parse(text: &str) -> Result<IpNet, String> {
     }
 }
 
-/// Parses decimal digits only: `parse` accepts a plus sign, and other parsers read 010 as octal.
+/// A number without leading zeros: other parsers read 010 as octal.
 fn number(digits: &str) -> Option<u8> {
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let plain = plain && (digits == "0" || !digits.starts_with('0'));
-    if plain { digits.parse().ok() } else { None }
+    digits::number(digits).filter(|_| digits == "0" || !digits.starts_with('0'))
 }
 
 /// Access control by client address.

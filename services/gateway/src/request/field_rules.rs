@@ -63,24 +63,15 @@ const PER_RESPONSE: [HeaderName; 3] = [DATE, ETAG, LAST_MODIFIED];
 /// Fields to set and to remove.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct FieldRules {
-    set: Vec<(HeaderName, HeaderValue)>,
-    removed: Vec<HeaderName>,
+    /// Fields to set, each name once.
+    pub(crate) set: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) removed: Vec<HeaderName>,
 }
 
 impl FieldRules {
     /// Whether there are no rules.
     pub(crate) fn is_empty(&self) -> bool {
         self.set.is_empty() && self.removed.is_empty()
-    }
-
-    /// Fields to set, each name once.
-    pub(crate) fn set(&self) -> &[(HeaderName, HeaderValue)] {
-        &self.set
-    }
-
-    /// Fields to remove.
-    pub(crate) fn removed(&self) -> &[HeaderName] {
-        &self.removed
     }
 
     /// Whether the rules replace or remove the field. Hyphens and underscores are equivalent:
@@ -236,8 +227,8 @@ mod tests {
     #[test]
     fn values_are_percent_decoded() {
         let rules = request(&["X-A:a%20b%3B%23%25:c", "X-B:"]).unwrap();
-        assert_eq!(rules.set(), [("x-a".parse().unwrap(), HeaderValue::from_static("a b;#%:c"))]);
-        assert_eq!(rules.removed(), [HeaderName::from_static("x-b")]);
+        assert_eq!(rules.set, [("x-a".parse().unwrap(), HeaderValue::from_static("a b;#%:c"))]);
+        assert_eq!(rules.removed, [HeaderName::from_static("x-b")]);
         for text in ["X-A:%", "X-A:%2", "X-A:%zz", "X-A:%+1", "X-A:a%0d%0ab", "X-A:%20a", "X-A:%e4"]
         {
             assert!(request(&[text]).unwrap_err().contains("x-a"), "{text}");

@@ -42,11 +42,7 @@ pub(crate) fn is_loop(headers: &Fields) -> bool {
 }
 
 fn via(headers: &Fields) -> impl Iterator<Item = &[u8]> {
-    let members = headers.get_all(VIA).flat_map(|value| {
-        let members = value.as_bytes().split(|&byte| byte == b',');
-        members.map(|member| member.trim_ascii().split(u8::is_ascii_whitespace).nth(1))
-    });
-    members.flatten()
+    headers.members(VIA).filter_map(|member| member.split(u8::is_ascii_whitespace).nth(1))
 }
 
 /// Numbers of the gateways in `Via`, at most `most`.
@@ -93,7 +89,7 @@ impl ForwardedHeaders<'_> {
         is_claim(text, self.client_info.is_trusted)
             || name_matches(text, "x-request-id")
             || *name == TRACEPARENT
-            || (*name == TRACESTATE && !self.trace.keeps_state())
+            || (*name == TRACESTATE && !self.trace.keeps_state)
             || (*name == AUTHORIZATION && self.requires_auth)
     }
 
@@ -199,38 +195,37 @@ mod tests {
         kept.chain(set_by(&words)).collect()
     }
 
-    const VERSION: Version = Version::HTTP_11;
+    /// The fields for a route with or without authentication, where upstreams receive `Forwarded`.
+    fn words<'a>(
+        client_info: &'a ClientInfo,
+        trace: &'a Trace,
+        requires_auth: bool,
+    ) -> ForwardedHeaders<'a> {
+        let (sends_forwarded, version) = (requires_auth, Version::HTTP_11);
+        ForwardedHeaders { client_info, trace, requires_auth, sends_forwarded, version }
+    }
 
-    /// The request that the upstream receives from a peer, with 10.0.0.0/8 as trusted proxies.
-    fn told(peer: &str, fields: &[(&str, &str)]) -> Fields {
+    /// The request that the upstream receives from a peer.
+    fn received(
+        trust: &TrustedProxies,
+        peer: &str,
+        fields: &[(&str, &str)],
+        requires_auth: bool,
+    ) -> Fields {
         let request = Fields::of(fields);
-        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
         let client_info = trust.client_info(peer.parse().unwrap(), Scheme::Http, &request);
-        let trace = Trace::of(&request);
-        let words = ForwardedHeaders {
-            client_info: &client_info,
-            trace: &trace,
-            requires_auth: true,
-            sends_forwarded: true,
-            version: VERSION,
-        };
-        said(words, &request)
+        said(words(&client_info, &Trace::of(&request), requires_auth), &request)
+    }
+
+    /// The request that the upstream receives, with 10.0.0.0/8 as trusted proxies.
+    fn told(peer: &str, fields: &[(&str, &str)]) -> Fields {
+        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: true };
+        received(&trust, peer, fields, true)
     }
 
     /// The same without trusted proxies and without authentication.
     fn untrusted(peer: &str, fields: &[(&str, &str)]) -> Fields {
-        let request = Fields::of(fields);
-        let client_info =
-            TrustedProxies::default().client_info(peer.parse().unwrap(), Scheme::Http, &request);
-        let trace = Trace::of(&request);
-        let words = ForwardedHeaders {
-            client_info: &client_info,
-            trace: &trace,
-            requires_auth: false,
-            sends_forwarded: false,
-            version: VERSION,
-        };
-        said(words, &request)
+        received(&TrustedProxies::default(), peer, fields, false)
     }
 
     #[test]
@@ -404,13 +399,7 @@ mod tests {
         let peer = "192.0.2.1".parse().unwrap();
         let client_info = TrustedProxies::default().client_info(peer, Scheme::Https, &request);
         let trace = Trace::of(&request);
-        let words = ForwardedHeaders {
-            client_info: &client_info,
-            trace: &trace,
-            requires_auth: false,
-            sends_forwarded: false,
-            version: VERSION,
-        };
+        let words = words(&client_info, &trace, false);
         let kept = request.iter().filter(|(name, _)| !words.replace(name));
         let kept: Vec<_> = kept.map(|(name, _)| name.as_str()).collect();
         assert_eq!(kept, ["host", "accept"]);
@@ -455,14 +444,7 @@ mod tests {
                 let client_info = trust.client_info(peer, Scheme::Http, headers);
                 let trace = Trace::of(headers);
                 let hop = HopByHop::of(headers).unwrap();
-                let version = VERSION;
-                let words = ForwardedHeaders {
-                    client_info: &client_info,
-                    trace: &trace,
-                    requires_auth: false,
-                    sends_forwarded: false,
-                    version,
-                };
+                let words = words(&client_info, &trace, false);
                 let dropped = headers.keys().filter(|n| words.replace(n) || hop.removes(n)).count();
                 words.each_field(|_, value| _ = std::hint::black_box((dropped, value)));
             }

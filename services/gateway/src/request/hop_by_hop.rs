@@ -1,11 +1,11 @@
 //! Hop-by-hop fields (RFC 9110, section 7.6.1).
 
+use http::StatusCode;
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, FORWARDED,
     HOST, HeaderName, MAX_FORWARDS, ORIGIN, PRAGMA, RANGE, REFERER, TRANSFER_ENCODING, USER_AGENT,
     VIA,
 };
-use http::{HeaderValue, StatusCode};
 
 use super::{name_has_prefix, name_matches};
 use crate::fields::Fields;
@@ -14,41 +14,35 @@ use crate::fields::Fields;
 /// limit the cost is quadratic; legitimate clients send up to three.
 const MAX_OPTIONS: usize = 16;
 
-/// Reason why a Connection field is rejected with 400.
-#[derive(Debug, PartialEq)]
-pub(crate) struct InvalidConnection(pub(crate) &'static str);
-
 /// Hop-by-hop fields of one message. Transfer-Encoding is excluded: the code that frames the body
 /// again replaces it together with Content-Length, because a head with only one of them removed
 /// would have another meaning.
 #[derive(Debug, Default)]
 pub(crate) struct HopByHop {
-    /// Fields that Connection lists, in addition to those that are never forwarded.
-    nominated: Vec<HeaderName>,
+    /// Fields of the message that Connection lists, in addition to those that are never forwarded.
+    pub(crate) nominated: Vec<HeaderName>,
 }
 
 impl HopByHop {
     /// Determines the hop-by-hop fields of a message.
     ///
     /// # Errors
-    /// Returns an error if Connection is malformed, or lists an end-to-end field: otherwise a
+    /// Returns the reason for a 400 if Connection is malformed, or lists an end-to-end field: otherwise a
     /// client could remove fields that the gateway, or a proxy in front of it, has set or
     /// evaluated.
-    pub(crate) fn of(headers: &Fields) -> Result<Self, InvalidConnection> {
+    pub(crate) fn of(headers: &Fields) -> Result<Self, &'static str> {
         let mut nominated = Vec::new();
         let mut options = 0;
-        for option in headers.get_all(CONNECTION).flat_map(options_of) {
+        for option in headers.members(CONNECTION).filter(|option| !option.is_empty()) {
             let Ok(name) = HeaderName::from_bytes(option) else {
-                return Err(InvalidConnection("the Connection field is not a list of names"));
+                return Err("the Connection field is not a list of names");
             };
             options += 1;
             if options > MAX_OPTIONS {
-                return Err(InvalidConnection("the Connection field has too many options"));
+                return Err("the Connection field has too many options");
             }
             if is_needed(&name) {
-                return Err(InvalidConnection(
-                    "the Connection field names a field that must reach the upstream",
-                ));
+                return Err("the Connection field names a field that must reach the upstream");
             }
             if !is_hop_by_hop(&name) && headers.contains_key(&name) {
                 nominated.push(name);
@@ -57,20 +51,10 @@ impl HopByHop {
         Ok(Self { nominated })
     }
 
-    /// Fields of the message that are not forwarded because Connection lists them.
-    pub(crate) fn nominated(&self) -> &[HeaderName] {
-        &self.nominated
-    }
-
     /// Whether the field is not forwarded.
     pub(crate) fn removes(&self, name: &HeaderName) -> bool {
         is_hop_by_hop(name) || self.nominated.contains(name)
     }
-}
-
-/// Non-empty list members (RFC 9110, section 5.6.1).
-fn options_of(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|o| !o.is_empty())
 }
 
 /// Fields that are never forwarded, even if Connection does not list them. `Proxy` is not
@@ -161,6 +145,7 @@ mod tests {
             }
         }
     }
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     /// Names of the remaining fields.
@@ -237,7 +222,7 @@ mod tests {
             // Regardless of its presence: a proxy closer to the origin may comply as well.
             let refused = HopByHop::of(&Fields::of(&[("Connection", &format!("close, {name}"))]));
             assert_eq!(
-                refused.unwrap_err().0,
+                refused.unwrap_err(),
                 "the Connection field names a field that must reach the upstream"
             );
         }

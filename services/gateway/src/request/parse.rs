@@ -5,8 +5,6 @@
 mod body;
 mod head;
 
-use http::StatusCode;
-
 use crate::message::problem::Problem;
 
 pub(crate) use body::{Body, Progress};
@@ -27,5 +25,5 @@ pub(crate) const FIELDS: usize = 100;
 pub(crate) type Refused = Problem;
 
 fn malformed(detail: &'static str) -> Refused {
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+    Problem::bad_request(detail)
 }

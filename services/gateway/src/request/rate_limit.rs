@@ -1,4 +1,5 @@
-//! Per-client limits: open connections, open event streams, and requests per second.
+//! Per-client limits: open connections, concurrent HTTP/2 requests, open event streams, and requests
+//! per second.
 //!
 //! A client is an IPv4 address or an IPv6 /64, which is the smallest allocation of a customer.
 //! Memory is bounded for any behavior of clients: an entry is removed, without loss, as soon as the
@@ -14,7 +15,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -22,9 +23,11 @@ use http::HeaderValue;
 use super::cidr::Networks;
 use super::client_info::Client;
 use super::value;
+use crate::digits;
 use crate::identity_map::IdentityMap;
+use crate::lock::{Aligned, lock};
 
-/// Default number of entries: 3 MB if the table is full, and almost nothing if it is not.
+/// Default number of entries: 4 MB if the table is full, and almost nothing if it is not.
 pub(crate) const MAX_CLIENTS: usize = 65_536;
 
 /// Shards of the table with a lock each, so that threads rarely contend.
@@ -68,11 +71,7 @@ impl Rate {
     /// Parses `50` or `50 burst 200`; the default burst is the rate of two seconds. `0` disables
     /// the limit.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let number = |text: &str| {
-            let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = if plain { text.parse::<u32>().ok() } else { None };
-            number.filter(|&number| number <= 1_000_000)
-        };
+        let number = |text| digits::number(text).filter(|&number: &u32| number <= 1_000_000);
         let mut words = text.split_ascii_whitespace();
         let per_second = number(words.next()?)?;
         let burst = match (words.next(), words.next(), words.next()) {
@@ -133,7 +132,7 @@ pub(crate) struct ClientTable(Arc<Table>);
 
 #[derive(Debug)]
 struct Table {
-    shards: Vec<Shard>,
+    shards: Vec<Aligned<Mutex<Part>>>,
     /// Maximum entries of each shard.
     most: usize,
     /// Secret, so that clients cannot provoke collisions.
@@ -142,11 +141,6 @@ struct Table {
     /// Number of requests that used the overflow bucket.
     overflow: AtomicU64,
 }
-
-/// Aligned, so that a lock does not share a cache line with its neighbor.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Shard(Mutex<Part>);
 
 #[derive(Debug, Default)]
 struct Part {
@@ -167,6 +161,7 @@ struct Entry {
     /// rate algorithm.
     arrival_time: u64,
     connections: u32,
+    requests: u32,
     streams: u32,
 }
 
@@ -174,6 +169,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Connection,
+    Request,
     Stream,
 }
 
@@ -182,7 +178,7 @@ impl ClientTable {
     pub(crate) fn new(max_clients: usize, now: Instant) -> Self {
         let shards = if max_clients < SMALLEST_SHARDED { 1 } else { SHARDS };
         Self(Arc::new(Table {
-            shards: (0..shards).map(|_| Shard::default()).collect(),
+            shards: (0..shards).map(|_| Aligned::default()).collect(),
             most: (max_clients / shards).max(1),
             hasher: RandomState::new(),
             begun: now,
@@ -192,12 +188,32 @@ impl ClientTable {
 
     /// Permit for a connection of this peer; `None` at the limit.
     pub(crate) fn connect(&self, bounds: &Bounds, peer: IpAddr, now: Instant) -> Option<Permit> {
-        self.permit(Kind::Connection, bounds.connections, bounds, Client::Known(peer), now)
+        let client = Client::Known(peer);
+        self.permit(Kind::Connection, bounds.connections, bounds, client, now, false)
     }
 
-    /// Permit for an event stream; `None` at the limit.
-    pub(crate) fn stream(&self, bounds: &Bounds, client: Client, now: Instant) -> Option<Permit> {
-        self.permit(Kind::Stream, bounds.streams, bounds, client, now)
+    /// Permit for a concurrent HTTP/2 request of this peer; `None` at the limit, which is that of
+    /// connections and at least `least`.
+    pub(crate) fn request(
+        &self,
+        bounds: &Bounds,
+        least: u32,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Option<Permit> {
+        let most = bounds.connections.max(least);
+        self.permit(Kind::Request, most, bounds, Client::Known(peer), now, false)
+    }
+
+    /// Permit for an event stream; `None` at the limit, unless the stream may exceed it.
+    pub(crate) fn stream(
+        &self,
+        bounds: &Bounds,
+        client: Client,
+        now: Instant,
+        may_exceed: bool,
+    ) -> Option<Permit> {
+        self.permit(Kind::Stream, bounds.streams, bounds, client, now, may_exceed)
     }
 
     /// Counts a request, unless it exceeds the limit: rejected requests cost nothing, so a client
@@ -235,7 +251,7 @@ impl ClientTable {
 
     /// Current number of entries. Takes every lock once: for metrics.
     pub(crate) fn tracked_clients(&self) -> usize {
-        self.0.shards.iter().map(|shard| shard.lock().clients.len()).sum()
+        self.0.shards.iter().map(|shard| lock(&shard.0).clients.len()).sum()
     }
 
     /// Number of requests that used the overflow bucket because the table was full.
@@ -250,6 +266,7 @@ impl ClientTable {
         bounds: &Bounds,
         client: Client,
         now: Instant,
+        may_exceed: bool,
     ) -> Option<Permit> {
         if most == 0 || bounds.exempts(client) {
             return Some(Permit::unlimited());
@@ -258,7 +275,7 @@ impl ClientTable {
         let mut part = self.0.part(key);
         let (entry, is_own_entry) = self.0.entry(&mut part, key, self.0.nanoseconds(now));
         let open = entry.open(kind);
-        if *open >= most {
+        if *open >= most && !may_exceed {
             return None;
         }
         *open += 1;
@@ -290,7 +307,7 @@ impl Table {
         // The map of a shard uses the lowest and the highest bits. There is at least one shard, and
         // a remainder is less than the divisor.
         let index = (key >> 32) as usize % self.shards.len();
-        self.shards[index].lock()
+        lock(&self.shards[index].0)
     }
 
     /// The client's entry or the overflow bucket; true if it is the client's own.
@@ -300,13 +317,6 @@ impl Table {
             return (&mut part.overflow_bucket, false);
         }
         (part.clients.entry(key).or_default(), true)
-    }
-}
-
-impl Shard {
-    fn lock(&self) -> MutexGuard<'_, Part> {
-        // No operation under the lock leaves an inconsistent state, so a poisoned lock is usable.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -338,12 +348,13 @@ impl Entry {
     fn open(&mut self, kind: Kind) -> &mut u32 {
         match kind {
             Kind::Connection => &mut self.connections,
+            Kind::Request => &mut self.requests,
             Kind::Stream => &mut self.streams,
         }
     }
 
     fn has_open(&self) -> bool {
-        self.connections > 0 || self.streams > 0
+        self.connections > 0 || self.requests > 0 || self.streams > 0
     }
 
     /// Whether its removal changes no decision.
@@ -399,15 +410,15 @@ impl Drop for PermitGuard {
 }
 
 /// Normalized client: the /64 of an IPv6 address, or an IPv4 address, also in its IPv4-mapped or
-/// translated form (the well-known prefix of RFC 6052).
+/// translated form (RFC 6052, and RFC 8215 with a prefix of 96 bits): a translator has the same /64
+/// for all its clients.
 fn network_of(address: IpAddr) -> IpAddr {
     let IpAddr::V6(address) = address.to_canonical() else { return address.to_canonical() };
-    let bits = address.to_bits();
-    if bits >> 32 == 0x64_ff9b << 64 {
+    if let [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] = address.segments() {
         let [.., a, b, c, d] = address.octets();
         return [a, b, c, d].into();
     }
-    Ipv6Addr::from_bits(bits & !u128::from(u64::MAX)).into()
+    Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
 }
 
 #[cfg(test)]

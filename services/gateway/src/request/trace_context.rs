@@ -25,8 +25,8 @@ pub(crate) struct Trace {
     /// Parent id for the upstream.
     span_id: u64,
     flags: u8,
-    /// The client's trace continues, and its `tracestate` is valid.
-    keeps_state: bool,
+    /// The client's trace continues, and its `tracestate` is valid, so it is forwarded.
+    pub(crate) keeps_state: bool,
 }
 
 impl Trace {
@@ -58,18 +58,11 @@ impl Trace {
     pub(crate) fn id(&self) -> [u8; 32] {
         hexadecimal_128(self.id)
     }
-
-    /// Whether `tracestate` is forwarded.
-    pub(crate) fn keeps_state(&self) -> bool {
-        self.keeps_state
-    }
 }
 
 /// Trace id and flags, if there is exactly one valid field.
 fn received(headers: &Fields) -> Option<(u128, u8)> {
-    let mut values = headers.get_all(TRACEPARENT);
-    let (Some(parent), None) = (values.next(), values.next()) else { return None };
-    parse(parent.to_str().ok()?)
+    parse(headers.only(TRACEPARENT)?.to_str().ok()?)
 }
 
 fn parse(text: &str) -> Option<(u128, u8)> {
@@ -115,7 +108,7 @@ mod tests {
     #[test]
     fn a_trace_continues_with_a_span_of_the_gateway() {
         let trace = Trace::of(&headers(&[EXAMPLE]));
-        assert!(trace.keeps_state());
+        assert!(trace.keeps_state);
         assert_eq!(trace.id(), *b"4bf92f3577b34da6a3ce929d0e0e4736");
         let parent = said(&trace);
         assert!(parent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{parent}");
@@ -149,18 +142,18 @@ mod tests {
             &EXAMPLE.replace("00-", "+0-"),
         ] {
             let trace = Trace::of(&headers(&[parent]));
-            assert!(!trace.keeps_state(), "{parent}");
+            assert!(!trace.keeps_state, "{parent}");
             assert!(said(&trace).ends_with("-00"));
         }
-        assert!(!Trace::of(&headers(&[])).keeps_state());
-        assert!(!Trace::of(&headers(&[EXAMPLE, EXAMPLE])).keeps_state(), "two are none");
+        assert!(!Trace::of(&headers(&[])).keeps_state);
+        assert!(!Trace::of(&headers(&[EXAMPLE, EXAMPLE])).keeps_state, "two are none");
     }
 
     #[test]
     fn the_known_part_of_a_later_version_is_parsed() {
         for later in [EXAMPLE.replacen("00-", "01-", 1), EXAMPLE.replacen("00-", "cc-", 1) + "-x"] {
             let trace = Trace::of(&headers(&[&later]));
-            assert!(trace.keeps_state(), "{later}");
+            assert!(trace.keeps_state, "{later}");
             assert!(said(&trace).starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         }
     }

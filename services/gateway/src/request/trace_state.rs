@@ -16,17 +16,9 @@ const LONGEST: usize = 256;
 
 /// Whether all fields together form one valid list; no field is valid.
 pub(super) fn is_valid(headers: &Fields) -> bool {
-    let members = headers.get_all(TRACESTATE).flat_map(|value| {
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-        value.as_bytes().split(|&byte| byte == b',').map(move |member| {
-            let start = member.iter().position(|byte| !blank(byte)).unwrap_or(member.len());
-            let end = member.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
-            &member[start..end]
-        })
-    });
     let mut count = 0;
     // Empty members are allowed and not counted.
-    for member in members.filter(|member| !member.is_empty()) {
+    for member in headers.members(TRACESTATE).filter(|member| !member.is_empty()) {
         let Some(equals) = member.iter().position(|&byte| byte == b'=') else { return false };
         let (key, value) = (&member[..equals], &member[equals + 1..]);
         count += 1;

@@ -75,11 +75,11 @@ impl TrustedProxies {
         };
         let forwarded_host = if self.host {
             let element = element.host.and_then(|host| HeaderValue::from_str(&host).ok());
-            element.or_else(|| single(headers, &FORWARDED_HOST).cloned()).filter(is_host)
+            element.or_else(|| headers.only(&FORWARDED_HOST).cloned()).filter(is_host)
         } else {
             None
         };
-        let request_id = single(headers, &REQUEST_ID).and_then(|id| id.to_str().ok());
+        let request_id = headers.only(&REQUEST_ID).and_then(|id| id.to_str().ok());
         ClientInfo {
             peer,
             is_trusted: true,
@@ -124,19 +124,11 @@ struct Walk {
 /// Members of a list that may span several fields, in reverse order. `None` is a member that is not
 /// text; it does not invalidate the later ones, which a proxy has appended.
 fn members<'a>(headers: &'a Fields, name: &HeaderName) -> impl Iterator<Item = Option<&'a str>> {
-    let values = headers.get_all(name).rev();
-    values.flat_map(|value| value.as_bytes().rsplit(|&byte| byte == b',')).map(text_of)
+    headers.members(name).rev().map(text_of)
 }
 
 fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes.trim_ascii()).ok()
-}
-
-/// The field value, if there is exactly one.
-fn single<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name);
-    let value = values.next()?;
-    values.next().is_none().then_some(value)
 }
 
 /// Parses an address with an optional port, as proxies write it: `192.0.2.1:80`, `2001:db8::1`,

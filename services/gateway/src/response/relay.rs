@@ -23,6 +23,7 @@ use crate::fields::Fields;
 use crate::message::client::{Client, ClientGone, SEND_TIMEOUT};
 use crate::message::head::FullResponse;
 use crate::request::hop_by_hop::strip;
+use crate::request::parse::Head;
 use crate::upstream::Lease;
 use crate::upstream::client::{Data, Upload, UpstreamResponse};
 
@@ -93,13 +94,13 @@ impl From<ClientGone> for End {
     }
 }
 
-/// Relays the response to a request with these fields. The connection to the upstream is kept if
-/// possible.
+/// Relays the response to a request with this head, which is dropped first: the response may last for
+/// days. The connection to the upstream is kept if possible.
 pub(crate) async fn relay_response<D: Downstream>(
     request_context: &mut RequestContext,
     upstream_response: UpstreamResponse,
     upload: &mut Upload,
-    request_fields: &Fields,
+    head: Head,
     client: &mut D,
     timer: &mut Timer,
     closing: &Closing,
@@ -108,13 +109,14 @@ pub(crate) async fn relay_response<D: Downstream>(
         upstream_response;
     let request_info = RequestInfo {
         method: &request_context.method,
-        fields: request_fields,
+        fields: &head.fields,
         is_http10: request_context.is_http10,
         requires_auth: request_context.requires_auth(),
     };
     // Before the cache, which stores the compressed form.
     let mut encoder =
         request_context.gateway.encoders.begin(&request_info, status, &mut fields).map(Box::new);
+    drop(head);
     if let Some(answer) = request_context.on_response_head(status, &fields) {
         let source = Source { body, is_persistent };
         if source.is_over() && sending.is_none() {
@@ -172,10 +174,10 @@ pub(crate) async fn relay_response<D: Downstream>(
         metrics.streams.add();
     }
     let head = client.head(request_context, status, fields, ends);
-    let mut relay = Relay::new(client, upload, source).sending(sending).through(encoder, fill);
+    let mut relay = Relay::new(client, upload, source, sending, encoder, fill);
     if request_context.is_stream {
         request_context.release();
-        relay = relay.until(until_closing(closing.clone()));
+        relay.closing = Some(Box::pin(until_closing(closing.clone())));
     }
     let end = match head {
         Ok(()) => relay.run(request_context, timer).await,

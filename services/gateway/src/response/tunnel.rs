@@ -14,9 +14,11 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_util::io::{InspectReader, InspectWriter};
 
+use crate::deadline::Timer;
 use crate::message::client::SEND_TIMEOUT;
-use crate::transport::socket::Socket;
+use crate::transport::socket::{self, Socket};
 use crate::upstream::Stream;
 use crate::upstream::client::Body;
 
@@ -73,7 +75,7 @@ impl Tunnel {
         let (from, held) = body.into_parts();
         // Without keepalive, a vanished client would hold the connection until the idle timeout;
         // the other limits apply anyway. Connections to upstreams have keepalive already.
-        let _ = enable_keepalive(to.tcp());
+        let _ = enable_keepalive(socket::tcp(&to));
         Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
     }
 
@@ -106,7 +108,7 @@ impl Tunnel {
         let is_silent = matches!(ended, Ended::ClientSilent | Ended::UpstreamSilent);
         if is_silent && chunks.is_none() {
             // A close would look like the end of the response.
-            to.reset_on_close();
+            socket::reset_on_close(&to);
         } else {
             let _ = timeout(Duration::from_secs(1), to.shutdown()).await;
         }
@@ -137,8 +139,10 @@ impl Tunnel {
             return TunnelResult { bytes: 0, error: Some("the tunnel broke off") };
         }
         let activity = Activity::default();
-        let mut to = Watched { stream: to, activity: &activity, is_client: true };
-        let mut from = Watched { stream: from, activity: &activity, is_client: false };
+        let read = |bytes: &[u8]| activity.read(bytes);
+        let to = InspectWriter::new(to, |bytes| activity.written_to_client(bytes));
+        let from = InspectWriter::new(from, |bytes| activity.written(bytes));
+        let (mut to, mut from) = (InspectReader::new(to, read), InspectReader::new(from, read));
         let mut copied = pin!(copy_bidirectional(&mut to, &mut from));
         let mut closing = pin!(closing);
         let (mut before, mut quiet_since) = (0, Instant::now());
@@ -184,48 +188,19 @@ struct Activity {
     is_half_closed: AtomicBool,
 }
 
-/// A stream that counts its activity.
-struct Watched<'a, S> {
-    stream: S,
-    activity: &'a Activity,
-    is_client: bool,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let count = buffer.filled().len() - before;
-        self.activity.moved.fetch_add(count as u64, Ordering::Relaxed);
-        self.activity.is_half_closed.fetch_or(count == 0, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        self.activity.moved.fetch_add(count as u64, Ordering::Relaxed);
-        if self.is_client {
-            self.activity.to_client.fetch_add(count as u64, Ordering::Relaxed);
-        }
-        Poll::Ready(Ok(count))
+impl Activity {
+    fn read(&self, bytes: &[u8]) {
+        self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.is_half_closed.fetch_or(bytes.is_empty(), Ordering::Relaxed);
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn written(&self, bytes: &[u8]) {
+        self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn written_to_client(&self, bytes: &[u8]) {
+        self.written(bytes);
+        self.to_client.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -244,9 +219,8 @@ struct Relay {
 impl Relay {
     async fn run(&mut self, silence: Duration, closing: impl Future<Output = ()>) -> Ended {
         let mut closing = pin!(closing);
-        // One timer for both limits, because a timer per piece would cost more than the piece.
-        let mut timer = pin!(sleep(silence));
-        let mut clock: Option<(Instant, u64, usize)> = None;
+        let mut timer = Timer::new(silence);
+        let (mut before, mut since) = (None, Instant::now());
         poll_fn(|context| {
             if closing.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ended::Closing);
@@ -254,34 +228,18 @@ impl Relay {
             if self.poll(context).is_ready() {
                 return Poll::Ready(Ended::Closed);
             }
-            let now = Instant::now();
-            let state = (self.passed, self.held.len());
-            match clock {
-                Some((_, passed, held)) if (passed, held) == state => {}
-                _ => clock = Some((now, state.0, state.1)),
+            let state = Some((self.passed, self.held.len()));
+            if before != state {
+                (before, since) = (state, Instant::now());
             }
-            let since = clock.map_or(now, |(since, ..)| since);
             let waits = self.needs_flush || !self.held.is_empty();
             let (bound, ended) = if waits {
                 (SEND_TIMEOUT, Ended::ClientSilent)
             } else {
                 (silence, Ended::UpstreamSilent)
             };
-            if now >= since + bound {
-                return Poll::Ready(ended);
-            }
-            let until = since + bound;
-            if timer.is_elapsed() || timer.deadline().into_std() > until {
-                timer.as_mut().reset(until.into());
-            }
-            match timer.as_mut().poll(context) {
-                Poll::Pending => Poll::Pending,
-                Poll::Ready(()) => {
-                    // The timer was armed for an earlier wait.
-                    timer.as_mut().reset(until.into());
-                    timer.as_mut().poll(context).map(|()| ended)
-                }
-            }
+            timer.set_until(since + bound);
+            timer.poll(context).map(|()| ended)
         })
         .await
     }

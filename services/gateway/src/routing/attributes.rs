@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::digits::parse_bytes;
+use crate::digits::{parse_bytes, parse_seconds};
 use crate::request::field_rules::FieldRules;
 use crate::upstream::Origin;
 
@@ -59,10 +59,10 @@ impl Attributes {
             (!names.is_empty()).then(|| format!("{what} {}", names.join(" and ")))
         };
         let set = |rules: &FieldRules, what| {
-            names(what, rules.set().iter().map(|(name, _)| name.as_str()).collect())
+            names(what, rules.set.iter().map(|(name, _)| name.as_str()).collect())
         };
         let removed = |rules: &FieldRules, what| {
-            names(what, rules.removed().iter().map(http::HeaderName::as_str).collect())
+            names(what, rules.removed.iter().map(http::HeaderName::as_str).collect())
         };
         [
             self.timeout.map(|time| format!("at most {time:?} of silence")),
@@ -80,7 +80,6 @@ impl Attributes {
 }
 
 fn seconds(name: &str, text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| (1..=3600).contains(seconds));
     let fault = || format!("{name} must be a whole number of seconds from 1 to 3600");
-    seconds.map(Duration::from_secs).ok_or_else(fault)
+    parse_seconds(text).ok_or_else(fault)
 }

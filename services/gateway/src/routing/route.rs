@@ -30,13 +30,6 @@ pub(crate) struct RouteLine {
     pub(crate) attributes: Attributes,
 }
 
-impl RouteLine {
-    /// Name in logs, metrics and error responses: the prefix.
-    pub(crate) fn name(&self) -> &str {
-        &self.prefix
-    }
-}
-
 /// Parses a route table: one route per line, or several separated by semicolons; `#` begins a
 /// comment. The syntax is `PREFIX ORIGIN[,ORIGIN...] [check=PATH] [auth=bearer|basic]
 /// [upgrade[=PROTOCOL,...]]`, followed by [`Attributes`]. `upgrade` alone means
@@ -122,7 +115,7 @@ fn prefix_fault(prefix: &str) -> Option<&'static str> {
 impl RouteLine {
     /// Whether the gateway connects to the upstreams over TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        self.origins.iter().any(Origin::is_tls)
+        self.origins.iter().any(|origin| origin.is_tls)
     }
 
     /// Determines the host name for TLS, which the upstream's certificate must match.
@@ -130,7 +123,7 @@ impl RouteLine {
         if !self.is_tls() {
             return Ok(());
         }
-        if !self.origins.iter().all(Origin::is_tls) {
+        if !self.origins.iter().all(|origin| origin.is_tls) {
             return Err("its addresses must all begin with https://, or none of them");
         }
         let mut names: Vec<_> = self.origins.iter().map(Origin::authority).collect();
@@ -213,38 +206,37 @@ pub(crate) fn covers(prefix: &str, path: &str) -> bool {
     prefix == "/" || path.strip_prefix(prefix).is_some_and(below)
 }
 
-/// Reason why two parsers could resolve a path to different resources.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Ambiguous(pub(crate) &'static str);
-
 /// Canonical path (without query): unnecessary percent-encoding is decoded, which RFC 3986, section
 /// 6.2.2.2, calls equivalent. A path that an upstream could resolve to another resource than the
 /// gateway is rejected, not repaired.
-pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
+///
+/// # Errors
+/// Returns the reason why two parsers could resolve the path to different resources.
+pub(crate) fn plain(path: &str) -> Result<Cow<'_, str>, &'static str> {
     let plain = unescaped(path)?;
     let Some(segments) = plain.strip_prefix('/') else {
-        return Err(Ambiguous("it does not begin with a slash"));
+        return Err("it does not begin with a slash");
     };
     if plain.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err(Ambiguous("it has a control character"));
+        return Err("it has a control character");
     }
     if plain.contains('\\') {
-        return Err(Ambiguous("it has a backslash"));
+        return Err("it has a backslash");
     }
     let mut segments = segments.split('/').peekable();
     while let Some(segment) = segments.next() {
         let last = segments.peek().is_none();
         // Some servers treat the text after a semicolon as a parameter, and the rest as the name.
         match segment.split(';').next().unwrap_or_default() {
-            "." | ".." => return Err(Ambiguous("it has a dot segment")),
-            "" if segment.is_empty() && !last => return Err(Ambiguous("it has an empty segment")),
+            "." | ".." => return Err("it has a dot segment"),
+            "" if segment.is_empty() && !last => return Err("it has an empty segment"),
             _ => {}
         }
     }
     Ok(plain)
 }
 
-fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
+fn unescaped(path: &str) -> Result<Cow<'_, str>, &'static str> {
     let Some(first) = path.find('%') else {
         return Ok(Cow::Borrowed(path));
     };
@@ -257,15 +249,15 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
             .get(..2)
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-            .ok_or(Ambiguous("it has an incomplete percent escape"))?;
+            .ok_or("it has an incomplete percent escape")?;
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 plain.push(char::from(byte));
                 plain.push_str(&part[2..]);
             }
-            b'/' => return Err(Ambiguous("it has an escaped slash")),
-            b'\\' => return Err(Ambiguous("it has a backslash")),
-            0..0x20 | 0x7f => return Err(Ambiguous("it has a control character")),
+            b'/' => return Err("it has an escaped slash"),
+            b'\\' => return Err("it has a backslash"),
+            0..0x20 | 0x7f => return Err("it has a control character"),
             _ => {
                 plain.push('%');
                 plain.push_str(part);
@@ -275,7 +267,7 @@ fn unescaped(path: &str) -> Result<Cow<'_, str>, Ambiguous> {
         bytes.extend_from_slice(part.get(2..).unwrap_or_default().as_bytes());
     }
     if std::str::from_utf8(&bytes).is_err() {
-        return Err(Ambiguous("it has escapes that are not UTF-8"));
+        return Err("it has escapes that are not UTF-8");
     }
     Ok(Cow::Owned(plain))
 }
@@ -316,7 +308,7 @@ mod tests {
             (&routes[1].upgrade[..], &routes[0].upgrade[..]),
             (&["websocket".to_owned()][..], &[][..])
         );
-        assert_eq!((routes[0].name(), routes[2].name()), ("/api", "/"));
+        assert_eq!((&*routes[0].prefix, &*routes[2].prefix), ("/api", "/"));
         assert_eq!(parse(" # nothing\n"), Ok(Vec::new()));
     }
 
@@ -431,7 +423,7 @@ mod tests {
     #[test]
     fn an_unnecessary_escape_changes_nothing() {
         assert_eq!(plain("/%73tats").unwrap(), "/stats");
-        assert_eq!(plain("/stats%2Fx").unwrap_err().0, "it has an escaped slash");
+        assert_eq!(plain("/stats%2Fx").unwrap_err(), "it has an escaped slash");
         assert_eq!(plain("/a%7Eb").unwrap(), "/a~b");
     }
 

@@ -2,9 +2,10 @@
 //! pools whose target is unchanged.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
+use crate::lock::{read, write};
 use crate::request::auth::Auth;
 use crate::request::field_rules::FieldRules;
 use crate::routing::attributes::Attributes;
@@ -14,11 +15,11 @@ use crate::telemetry::counters::RouteMetrics;
 use crate::upstream::{Origin, Pool, PoolSettings, Target, UpstreamTls};
 
 /// An active route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
-    /// Name in logs, metrics and error responses.
+    /// Name in logs, metrics and error responses: the prefix of its paths, or the address of a
+    /// fleet member.
     pub(crate) name: String,
-    prefix: String,
     /// Upstream pool.
     pub(crate) pool: Arc<Pool>,
     /// Required authentication, if any.
@@ -52,41 +53,23 @@ impl Route {
         if !is_own {
             (attributes.host, attributes.request) = (host, FieldRules::default());
         }
-        Self {
-            name,
-            prefix: self.prefix.clone(),
-            pool: Pool::start(&target, settings),
-            auth: self.auth.clone(),
-            upgrade: Vec::new(),
-            attributes,
-            metrics: self.metrics.clone(),
-            detached: OnceLock::new(),
-        }
+        let pool = Pool::start(&target, settings);
+        let detached = OnceLock::new();
+        Self { name, pool, upgrade: Vec::new(), attributes, detached, ..self.clone() }
     }
 
     /// The same route without endpoints, for responses that may last for days: they must not keep
     /// the lookups and health checks of a route that a reload has replaced.
     pub(crate) fn detached(&self) -> Arc<Self> {
-        let detached = self.detached.get_or_init(|| {
-            Arc::new(Self {
-                name: self.name.clone(),
-                prefix: self.prefix.clone(),
-                pool: self.pool.without_endpoints(),
-                auth: self.auth.clone(),
-                upgrade: self.upgrade.clone(),
-                attributes: self.attributes.clone(),
-                metrics: self.metrics.clone(),
-                detached: OnceLock::new(),
-            })
-        });
-        detached.clone()
+        let detached = || Arc::new(Self { pool: self.pool.without_endpoints(), ..self.clone() });
+        self.detached.get_or_init(detached).clone()
     }
 }
 
-/// All routes, sorted by descending prefix length.
+/// All routes, sorted by descending length of the prefix.
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
-    routes: Vec<Arc<Route>>,
+    pub(crate) routes: Vec<Arc<Route>>,
 }
 
 /// The active route table; a reload replaces it as a whole.
@@ -99,11 +82,11 @@ impl CurrentRoutes {
     }
 
     pub(crate) fn get(&self) -> Arc<RouteTable> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.0).clone()
     }
 
     pub(crate) fn replace(&self, table: RouteTable) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        *write(&self.0) = Arc::new(table);
     }
 }
 
@@ -130,7 +113,7 @@ impl RouteTable {
             .iter()
             .map(|AuthenticatedRoute { line, auth, tls }| {
                 let target = Target {
-                    name: line.name().to_owned(),
+                    name: line.prefix.clone(),
                     origins: line.origins.clone(),
                     check: line.check.clone(),
                     host: line.attributes.host.clone(),
@@ -139,7 +122,6 @@ impl RouteTable {
                 let known = |known: &&Arc<Route>| known.name == target.name;
                 let known = before.routes.iter().find(known);
                 Arc::new(Route {
-                    prefix: line.prefix.clone(),
                     pool: pool(&target, settings, known.map(|known| &known.pool)),
                     auth: auth.clone(),
                     upgrade: line.upgrade.clone(),
@@ -150,13 +132,13 @@ impl RouteTable {
                 })
             })
             .collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.prefix.len()));
+        routes.sort_by_key(|route| std::cmp::Reverse(route.name.len()));
         Self { routes }
     }
 
     /// The route of a plain path.
     pub(crate) fn route(&self, path: &str) -> Option<&Arc<Route>> {
-        let index = longest(path, self.routes.iter().map(|route| route.prefix.as_str()))?;
+        let index = longest(path, self.routes.iter().map(|route| route.name.as_str()))?;
         self.routes.get(index)
     }
 
@@ -169,15 +151,10 @@ impl RouteTable {
         let reading = Reading::of(path);
         // An open route below a protected one is intentional, but a dot segment must not lead out
         // of it.
-        reading.has_dots()
+        reading.has_dots
             || authenticated
-                .filter(|other| !covers(&other.prefix, path))
-                .any(|other| reading.may_be_below(&Reading::of(&other.prefix)))
-    }
-
-    /// All routes.
-    pub(crate) fn routes(&self) -> &[Arc<Route>] {
-        &self.routes
+                .filter(|other| !covers(&other.name, path))
+                .any(|other| reading.may_be_below(&Reading::of(&other.name)))
     }
 
     /// Waits for the first DNS lookups, at most for `bound`.

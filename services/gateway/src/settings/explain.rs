@@ -14,7 +14,7 @@ impl Config {
             let origins: Vec<_> = line.origins.iter().map(ToString::to_string).collect();
             let mut route = format!("route {} -> {}", line.prefix, origins.join(", "));
             if let Some(tls) = tls {
-                let _ = write!(route, ", verified with {}", tls.roots().file().display());
+                let _ = write!(route, ", verified with {}", tls.roots.file.display());
             }
             if let Some(check) = &line.check {
                 // Writing to a String cannot fail, here and below.

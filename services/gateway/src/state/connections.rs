@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use crate::lock::lock;
 
 /// Time during which a new connection is not closed for another: its request may be in transit.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(250);
@@ -53,7 +55,7 @@ impl Connections {
     /// Registers a new, idle connection.
     pub(crate) fn register(self: &Arc<Self>) -> Entry {
         let state = Arc::<State>::default();
-        let mut open = self.open();
+        let mut open = lock(&self.open);
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, state.clone());
@@ -69,7 +71,7 @@ impl Connections {
     /// Closes the connection that has been idle longest; false if none is idle. It scans the whole
     /// list, because it is called only at the connection limit.
     pub(crate) fn close_longest_idle(&self) -> bool {
-        let open = self.open();
+        let open = lock(&self.open);
         let waiting = open.connections.values().filter_map(|state| {
             let since = state.idle_since.load(Ordering::Relaxed);
             (since > 0).then(|| (state.has_sent.load(Ordering::Relaxed), since, state))
@@ -88,16 +90,11 @@ impl Connections {
 
     /// Closes each connection as soon as it is idle.
     pub(crate) fn close_all(&self) {
-        let mut open = self.open();
+        let mut open = lock(&self.open);
         open.is_closing = true;
         for state in open.connections.values() {
             state.close.notify_one();
         }
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // No operation under the lock leaves an inconsistent state, so a poisoned lock is usable.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +121,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.list.open().connections.remove(&self.id);
+        lock(&self.list.open).connections.remove(&self.id);
     }
 }
 
@@ -189,6 +186,6 @@ mod tests {
         drop(gone);
         assert!(!list.close_longest_idle());
         assert!(!is_told(&active).await);
-        assert_eq!(list.open().connections.len(), 1);
+        assert_eq!(lock(&list.open).connections.len(), 1);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::digits::{padded, push_decimal, push_ip, push_socket};
+use crate::lock::lock;
 use crate::telemetry::counters::Counter;
 
 /// Maximum bytes of buffered lines: about twenty thousand lines, half a second at the peak rate of
@@ -138,7 +139,7 @@ impl AccessLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lines)
     }
 
     /// Queues a line for the writer, unless too many wait: then it is dropped. Returns false if the

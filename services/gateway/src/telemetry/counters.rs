@@ -76,6 +76,8 @@ pub(crate) struct Metrics {
     pub(crate) over_rate: Counter,
     /// Event streams rejected by the per-client limit.
     pub(crate) over_streams: Counter,
+    /// HTTP/2 requests refused because too many were in progress.
+    pub(crate) refused_requests: Counter,
     /// Requests rejected by address, host or authentication.
     pub(crate) denied: Counter,
     /// Requests that were malformed or too slow.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -15,7 +15,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::lock::{lock, read, write};
 use crate::transport::socket::Socket;
+use crate::transport::workers::read_files;
 
 /// Interval at which the files are checked for changes. Certificates are renewed weeks before they
 /// expire, so a longer interval would suffice; but an operator who replaces them wants to see the
@@ -70,33 +72,37 @@ impl Tls {
         let mut first = [HANDSHAKE];
         stream.peek(&mut first).await?;
         if first != [HANDSHAKE] {
-            return Ok(Socket::Plain(stream));
+            return Ok(Socket::Left(stream));
         }
-        let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = read(&self.config).clone();
         let stream = TlsAcceptor::from(config).accept(stream).await?;
-        Ok(Socket::Tls(Box::new(stream)))
+        Ok(Socket::Right(Box::new(stream)))
     }
 
     /// Checks the files for changes until the process ends.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(self: Arc<Self>) {
         let mut ticks = interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let now = [stamp(&self.certificate), stamp(&self.key)];
-            if now != *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
-                self.reload();
-            }
+            let tls = self.clone();
+            let check = move || {
+                let now = [stamp(&tls.certificate), stamp(&tls.key)];
+                if now != *lock(&tls.seen) {
+                    tls.reload();
+                }
+            };
+            let _ = read_files(check).await;
         }
     }
 
-    /// Reloads certificate and key. Existing connections continue; an invalid pair changes nothing.
+    /// Reloads certificate and key, and blocks meanwhile. Existing connections continue; an invalid pair changes nothing.
     pub(crate) fn reload(&self) {
         let now = [stamp(&self.certificate), stamp(&self.key)];
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *lock(&self.seen) = now;
         match load(&self.certificate, &self.key, self.offers_http2) {
             Ok(config) => {
-                *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+                *write(&self.config) = config;
                 tracing::info!("certificate reloaded");
             }
             // While only one of the two files is replaced, the pair is invalid. The change of the

@@ -9,8 +9,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// Time after which a read of files is reported. Even a file system of the network responds within a
+/// second.
+const SLOW_READ: Duration = Duration::from_secs(5);
 
 thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
@@ -32,6 +39,19 @@ pub(crate) fn run(main: impl Future<Output = ExitCode>) -> ExitCode {
         }
         Err(error) => cannot_start(&error),
     }
+}
+
+/// Reads files on a thread of its own: a file system that hangs must not stop the first thread, which
+/// accepts connections. `None` at the end of the process.
+pub(crate) async fn read_files<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let mut task = spawn_blocking(read);
+    if let Ok(done) = timeout(SLOW_READ, &mut task).await {
+        return done.ok();
+    }
+    tracing::warn!("reading the files of the configuration takes long; keeping the current ones");
+    task.await.ok()
 }
 
 /// Logs the error and returns the exit code.

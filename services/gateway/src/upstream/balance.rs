@@ -1,29 +1,19 @@
 //! Load balancing: choice of an address for a request. Pure.
 
-use std::net::SocketAddr;
-
 use super::jitter::mix;
 
-/// Properties that the choice depends on.
-pub(super) trait Candidate {
-    /// Address of the candidate.
-    fn address(&self) -> SocketAddr;
-    /// Whether it counts as healthy; all do if the panic threshold is reached.
-    fn is_healthy(&self) -> bool;
-    /// Requests in flight.
-    fn in_flight(&self) -> usize;
-}
-
-/// Chooses the next candidate in turn, or a random other one if that is better: healthy, or with
-/// fewer requests in flight. Equal load is distributed round robin, unequal load evens out, and two
-/// candidates suffice for any pool size (power of two choices). Never returns a member of `except`.
-pub(super) fn choose<'a, C: Candidate>(
-    candidates: &'a [C],
+/// Chooses the next candidate in turn, or a random other one if that has a lower load: it is
+/// healthy, or has fewer requests in flight. Equal load is distributed round robin, unequal load
+/// evens out, and two candidates suffice for any pool size (power of two choices). Returns only
+/// candidates that are free.
+pub(super) fn choose<C, L: Ord>(
+    candidates: &[C],
     turn: usize,
-    except: &[SocketAddr],
-) -> Option<&'a C> {
+    is_free: impl Fn(&C) -> bool,
+    load: impl Fn(&C) -> L,
+) -> Option<&C> {
     let count = candidates.len();
-    let free = |candidate: &&C| !except.contains(&candidate.address());
+    let free = |candidate: &&C| is_free(candidate);
     let (passed, coming) = candidates.split_at(turn.checked_rem(count)?);
     let mut round = coming.iter().chain(passed);
     let in_turn = round.find(free)?;
@@ -31,8 +21,7 @@ pub(super) fn choose<'a, C: Candidate>(
     let chance = usize::try_from(mix(turn as u64) >> 33).unwrap_or(0);
     let distance = chance % count.saturating_sub(1).max(1);
     let Some(by_chance) = round.nth(distance).filter(free) else { return Some(in_turn) };
-    let worse = |candidate: &C| (!candidate.is_healthy(), candidate.in_flight());
-    Some(if worse(by_chance) < worse(in_turn) { by_chance } else { in_turn })
+    Some(if load(by_chance) < load(in_turn) { by_chance } else { in_turn })
 }
 
 #[cfg(test)]
@@ -47,26 +36,13 @@ mod tests {
         in_flight: usize,
     }
 
-    impl Candidate for Stub {
-        fn address(&self) -> SocketAddr {
-            SocketAddr::from(([10, 0, 0, self.number], 80))
-        }
-
-        fn is_healthy(&self) -> bool {
-            self.healthy
-        }
-
-        fn in_flight(&self) -> usize {
-            self.in_flight
-        }
-    }
-
     fn idle(count: u8) -> Vec<Stub> {
         (0..count).map(|number| Stub { number, healthy: true, in_flight: 0 }).collect()
     }
 
-    fn number(stubs: &[Stub], turn: usize, except: &[SocketAddr]) -> Option<u8> {
-        choose(stubs, turn, except).map(|stub| stub.number)
+    fn number(stubs: &[Stub], turn: usize, except: &[u8]) -> Option<u8> {
+        let is_free = |stub: &Stub| !except.contains(&stub.number);
+        choose(stubs, turn, is_free, |stub| (!stub.healthy, stub.in_flight)).map(|stub| stub.number)
     }
 
     #[test]
@@ -115,7 +91,7 @@ mod tests {
         assert_eq!(number(&[], 7, &[]), None);
         let one = idle(1);
         assert_eq!(number(&one, usize::MAX, &[]), Some(0));
-        assert_eq!(number(&one, 0, &[one[0].address()]), None);
+        assert_eq!(number(&one, 0, &[0]), None);
     }
 
     proptest! {
@@ -128,10 +104,7 @@ mod tests {
             let stubs: Vec<_> = (0_u8..).zip(loads).map(|(number, (healthy, in_flight))| {
                 Stub { number, healthy, in_flight }
             }).collect();
-            let except: Vec<_> = excepted.iter()
-                .map(|&number| Stub { number, healthy: true, in_flight: 0 }.address())
-                .collect();
-            let chosen = number(&stubs, turn, &except);
+            let chosen = number(&stubs, turn, &excepted);
             let free = stubs.iter().any(|stub| !excepted.contains(&stub.number));
             prop_assert_eq!(chosen.is_some(), free);
             prop_assert!(chosen.is_none_or(|number| !excepted.contains(&number)));

@@ -70,8 +70,8 @@ pub(super) const fn is_open_in(generation: u32) -> bool {
     generation % 2 == 1
 }
 
-/// Circuit breaker of one address.
-#[derive(Debug)]
+/// Circuit breaker of one address; closed at first.
+#[derive(Debug, Default)]
 pub(super) struct Breaker {
     state: State,
     generation: u32,
@@ -87,8 +87,9 @@ pub(super) struct Breaker {
     probes: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum State {
+    #[default]
     Closed,
     Open {
         /// From then on, one probe at a time may start.
@@ -109,20 +110,6 @@ struct Window {
 }
 
 impl Breaker {
-    /// A closed breaker without failures.
-    pub(super) const fn new() -> Self {
-        Self {
-            state: State::Closed,
-            generation: 0,
-            consecutive_failures: 0,
-            window: None,
-            doublings: 0,
-            relapses: 0,
-            closed_at: None,
-            probes: 0,
-        }
-    }
-
     /// Number of transitions.
     pub(super) const fn generation(&self) -> u32 {
         self.generation
@@ -294,7 +281,7 @@ mod tests {
 
     impl Tester {
         fn new() -> Self {
-            Self { breaker: Breaker::new(), now: Instant::now() }
+            Self { breaker: Breaker::default(), now: Instant::now() }
         }
 
         fn attempt(&self) -> Attempt {

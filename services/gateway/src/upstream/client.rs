@@ -397,13 +397,7 @@ impl Exchange<'_> {
 
 /// Whether a 101 names the requested protocol, and no other (RFC 9110, section 7.8).
 fn confirms_upgrade(fields: &Fields, protocol: &HeaderValue) -> bool {
-    let mut named = fields.get_all(UPGRADE);
-    let is_named =
-        named.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));
-    let options = fields
-        .get_all(CONNECTION)
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
-    is_named
-        && named.next().is_none()
-        && options.into_iter().any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    let named = fields.only(UPGRADE).map(HeaderValue::as_bytes);
+    named.is_some_and(|name| name.eq_ignore_ascii_case(protocol.as_bytes()))
+        && fields.lists(CONNECTION, "upgrade")
 }

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::sleep;
 
 use super::{Failure, UpstreamTls};
+use crate::lock::lock;
 use crate::transport::workers;
 
 /// The services close connections after 30 s of idle time; a connection that is about to close must
@@ -123,7 +124,7 @@ struct IdleConnections {
 impl ConnectionPool {
     /// Takes a usable connection, idle for less than `idle_time` if given.
     pub(super) fn take(&self, idle_time: Option<Duration>) -> Option<Connection> {
-        let mut shard_state = self.shard().lock();
+        let mut shard_state = lock(self.shard());
         if let Some(bound) = idle_time
             && shard_state.idle.last().is_some_and(|(since, _)| since.elapsed() >= bound)
         {
@@ -141,7 +142,7 @@ impl ConnectionPool {
     /// Keeps a connection whose response is complete. Must be called inside a runtime.
     pub(super) fn keep(self: &Arc<Self>, mut connection: Connection) {
         connection.is_reused = true;
-        let mut shard_state = self.shard().lock();
+        let mut shard_state = lock(self.shard());
         if shard_state.idle.len() >= MAX_IDLE {
             return;
         }
@@ -154,19 +155,12 @@ impl ConnectionPool {
 
     /// Number of idle connections.
     pub(super) fn count(&self) -> usize {
-        self.0.iter().map(|shard| shard.lock().idle.len()).sum()
+        self.0.iter().map(|shard| lock(&shard.0).idle.len()).sum()
     }
 
     /// The shard of this thread.
-    fn shard(&self) -> &Shard {
-        &self.0[workers::number() % SHARDS]
-    }
-}
-
-impl Shard {
-    /// The state is consistent between any two operations, so a poisoned lock is usable.
-    fn lock(&self) -> MutexGuard<'_, IdleConnections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self) -> &Mutex<IdleConnections> {
+        &self.0[workers::number() % SHARDS].0
     }
 }
 
@@ -175,7 +169,7 @@ async fn close_expired(connections: Weak<ConnectionPool>, number: usize) {
     loop {
         sleep(IDLE_TIME / 3).await;
         let Some(connections) = connections.upgrade() else { return };
-        let mut shard_state = connections.0[number % SHARDS].lock();
+        let mut shard_state = lock(&connections.0[number % SHARDS].0);
         let old = shard_state.idle.partition_point(|(since, _)| since.elapsed() >= IDLE_TIME);
         shard_state.idle.drain(..old);
         if shard_state.idle.is_empty() {

@@ -27,7 +27,7 @@ impl Lookup for System {
     /// Looks up each family separately: the resolver of musl queries both together and fails if a
     /// name server fails for one of them.
     async fn lookup(&self, origin: &Origin, family: Family) -> io::Result<Vec<SocketAddr>> {
-        let (host, port) = (origin.host().to_owned(), origin.port());
+        let (host, port) = (origin.host.clone(), origin.port);
         let found = tokio::task::spawn_blocking(move || resolve(&host, port, family));
         found.await.unwrap_or_else(|_| Err(io::Error::other("the lookup was cancelled")))
     }

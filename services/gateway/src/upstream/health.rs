@@ -101,8 +101,8 @@ pub(super) struct Health {
 
 impl Health {
     /// A healthy address without failures.
-    pub(super) const fn new() -> Self {
-        Self { breaker: Breaker::new(), healthy: true, opposite_checks: 0, last_failure: None }
+    pub(super) fn new() -> Self {
+        Self { breaker: Breaker::default(), healthy: true, opposite_checks: 0, last_failure: None }
     }
 
     /// Whether requests may use the address. Does not change with time alone.

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::digits;
+
 /// `name:port`, `1.2.3.4:port` or `[::1]:port`.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Origin {
-    host: String,
-    port: u16,
-    is_tls: bool,
+    /// Name or address, without brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Whether the gateway connects over TLS.
+    pub(crate) is_tls: bool,
 }
 
 impl Origin {
@@ -21,8 +25,7 @@ impl Origin {
     /// Parses `name:port`, `1.2.3.4:port` or `[::1]:port`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|&port| digits && port != 0)?;
+        let port = digits::number(port).filter(|&port| port != 0)?;
         let host = match host.strip_prefix('[') {
             Some(rest) => {
                 rest.strip_suffix(']').filter(|literal| literal.parse::<Ipv6Addr>().is_ok())?
@@ -46,11 +49,6 @@ impl Origin {
         Some(Self { is_tls: true, ..origin })
     }
 
-    /// Whether the gateway connects over TLS.
-    pub(crate) const fn is_tls(&self) -> bool {
-        self.is_tls
-    }
-
     /// Authority for a Host field, without the default port of the scheme and without the final dot
     /// of an absolute name, which TLS does not allow (RFC 6066, section 3).
     pub(crate) fn authority(&self) -> String {
@@ -58,15 +56,6 @@ impl Origin {
         let plain = Self::new(host, self.port).to_string().to_ascii_lowercase();
         let port = if self.is_tls { ":443" } else { ":80" };
         plain.strip_suffix(port).map(str::to_owned).unwrap_or(plain)
-    }
-
-    /// Name or address, without brackets.
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(super) const fn port(&self) -> u16 {
-        self.port
     }
 
     /// The address, if the host is not a name.
@@ -157,7 +146,7 @@ mod tests {
         ] {
             let origin = Origin::parse_upstream(text).unwrap();
             assert_eq!((origin.to_string().as_str(), &*origin.authority()), (shown, authority));
-            assert_eq!(origin.is_tls(), text.starts_with("https"));
+            assert_eq!(origin.is_tls, text.starts_with("https"));
         }
         for text in ["https://", "https://api:0", "https://api/", "http://api:80", "https:api:1"] {
             assert_eq!(Origin::parse_upstream(text), None, "{text}");

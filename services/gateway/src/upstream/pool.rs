@@ -7,25 +7,26 @@ mod membership;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::lease::Endpoint;
 pub(crate) use self::lease::Lease;
 use self::log::PoolEvent;
 use self::membership::run_lookups;
-use super::balance::{self, Candidate};
+use super::balance;
 use super::breaker::Attempt;
 use super::discovery::{Lookup, System};
 use super::health::{self, Change, Health};
 use super::resolution::{Family, Names};
 use super::retry_budget::RetryBudget;
-use super::tls::UpstreamTls;
-use super::{CheckPath, Failure, Origin, PoolSettings, State, Target, jitter};
+use super::{Failure, Origin, PoolSettings, State, Target, jitter};
+use crate::lock::{lock, read, write};
+use crate::telemetry::counters::Counter;
 
 /// Maximum addresses of one upstream. Beyond that, those that were missing for the longest time are
 /// removed.
@@ -38,7 +39,6 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    target: Target,
     /// Aborted on drop.
     _lookups: JoinSet<()>,
 }
@@ -93,11 +93,8 @@ impl Pool {
         let now = now();
         let shared = Arc::new_cyclic(|this| Shared {
             this: Weak::clone(this),
-            name: target.name.clone(),
+            target: target.clone(),
             settings: settings.clone(),
-            check: target.check.clone(),
-            check_host: target.host.clone(),
-            tls: target.tls.clone(),
             started: now,
             view: RwLock::default(),
             probe_due: AtomicU64::new(NEVER),
@@ -111,8 +108,8 @@ impl Pool {
             }),
             pending_lookups: watch::Sender::new(names),
             budget: RetryBudget::new(now),
-            retries: AtomicU64::new(0),
-            retries_refused: AtomicU64::new(0),
+            retries: Counter::default(),
+            retries_refused: Counter::default(),
         });
         shared.set_literals(&literals);
         let mut lookups = JoinSet::new();
@@ -127,14 +124,14 @@ impl Pool {
                 lookups.spawn(run_lookups(pool, index, family, origin, every, lookup));
             }
         }
-        Arc::new(Self { shared, target: target.clone(), _lookups: lookups })
+        Arc::new(Self { shared, _lookups: lookups })
     }
 
     /// Uses the addresses that another pool knows for the same names until lookups return others, so
     /// that a reload needs no name server.
     pub(crate) fn adopt(&self, other: &Self) {
-        let known = sorted_origins(&other.target);
-        for (index, origin) in sorted_origins(&self.target).iter().enumerate() {
+        let known = sorted_origins(&other.shared.target);
+        for (index, origin) in sorted_origins(&self.shared.target).iter().enumerate() {
             let Some(source) = known.iter().position(|it| it == origin) else { continue };
             for family in Family::ALL {
                 let addresses = other.shared.found_by((source, family));
@@ -147,13 +144,13 @@ impl Pool {
 
     /// A pool of the same name without endpoints and background tasks.
     pub(crate) fn without_endpoints(&self) -> Arc<Self> {
-        let target = Target { origins: Vec::new(), ..self.target.clone() };
+        let target = Target { origins: Vec::new(), ..self.target().clone() };
         Self::start(&target, &self.shared.settings)
     }
 
     /// Target of the pool.
-    pub(crate) const fn target(&self) -> &Target {
-        &self.target
+    pub(crate) fn target(&self) -> &Target {
+        &self.shared.target
     }
 
     /// Waits for the first lookup of each name, at most for `bound`.
@@ -175,29 +172,28 @@ impl Pool {
             }
         }
         let turn = self.shared.turn.fetch_add(1, Ordering::Relaxed);
-        let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        let slot = balance::choose(&view, turn, except)?;
+        let view = read(&self.shared.view);
+        let is_free = |slot: &EndpointSlot| !except.contains(&slot.endpoint.address());
+        let load = |slot: &EndpointSlot| (!slot.healthy, slot.endpoint.in_flight());
+        let slot = balance::choose(&view, turn, is_free, load)?;
         Some(Lease::new(&slot.endpoint))
     }
 
     /// Whether a retry has an address other than those tried.
     pub(crate) fn has_other_than(&self, failed: &[SocketAddr]) -> bool {
-        let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.iter().any(|slot| !failed.contains(&slot.address()))
+        read(&self.shared.view).iter().any(|slot| !failed.contains(&slot.endpoint.address()))
     }
 
     /// Withdraws one retry from the budget; returns whether it is allowed.
     pub(crate) fn may_retry(&self) -> bool {
         let may = self.shared.budget.withdraw(now());
-        let count = if may { &self.shared.retries } else { &self.shared.retries_refused };
-        count.fetch_add(1, Ordering::Relaxed);
+        if may { &self.shared.retries } else { &self.shared.retries_refused }.add();
         may
     }
 
     /// Whether at least one address is healthy. In panic mode, requests may succeed nevertheless.
     pub(crate) fn is_ready(&self) -> bool {
-        let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.iter().any(|slot| slot.healthy)
+        read(&self.shared.view).iter().any(|slot| slot.healthy)
     }
 
     /// All known addresses.
@@ -223,8 +219,8 @@ impl Pool {
             addresses: pool_state.entries.iter().map(address).collect(),
             panic: pool_state.panic,
             opened_total: pool_state.opened_total,
-            retries_total: self.shared.retries.load(Ordering::Relaxed),
-            retries_refused_total: self.shared.retries_refused.load(Ordering::Relaxed),
+            retries_total: self.shared.retries.get(),
+            retries_refused_total: self.shared.retries_refused.get(),
         }
     }
 }
@@ -233,11 +229,8 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Shared {
     this: Weak<Self>,
-    name: String,
+    target: Target,
     settings: PoolSettings,
-    check: Option<CheckPath>,
-    check_host: Option<String>,
-    tls: Option<UpstreamTls>,
     started: Instant,
     /// Candidates for requests. Written only when the state of an address changes.
     view: RwLock<Box<[EndpointSlot]>>,
@@ -249,28 +242,14 @@ pub(super) struct Shared {
     /// Number of names whose first lookup has not ended.
     pending_lookups: watch::Sender<usize>,
     budget: RetryBudget,
-    retries: AtomicU64,
-    retries_refused: AtomicU64,
+    retries: Counter,
+    retries_refused: Counter,
 }
 
 #[derive(Debug)]
 struct EndpointSlot {
     endpoint: Arc<Endpoint>,
     healthy: bool,
-}
-
-impl Candidate for EndpointSlot {
-    fn address(&self) -> SocketAddr {
-        self.endpoint.address()
-    }
-
-    fn is_healthy(&self) -> bool {
-        self.healthy
-    }
-
-    fn in_flight(&self) -> usize {
-        self.endpoint.in_flight()
-    }
 }
 
 /// State behind the lock.
@@ -293,7 +272,8 @@ struct Entry {
     source: Option<(usize, Family)>,
     /// Time since which that lookup no longer returns it.
     unseen_since: Option<Instant>,
-    _checks: Option<AbortOnDrop>,
+    /// Aborted on drop.
+    _checks: JoinSet<()>,
 }
 
 impl Entry {
@@ -304,18 +284,9 @@ impl Entry {
     }
 }
 
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Shared {
     fn name(&self) -> &str {
-        &self.name
+        &self.target.name
     }
 
     fn succeeded(&self, endpoint: &Endpoint, attempt: Attempt) {
@@ -415,7 +386,7 @@ impl Shared {
                 .then(|| EndpointSlot { endpoint: Arc::clone(&entry.endpoint), healthy })
         });
         let mut view: Box<[_]> = slots.collect();
-        std::mem::swap(&mut *self.view.write().unwrap_or_else(PoisonError::into_inner), &mut view);
+        std::mem::swap(&mut *write(&self.view), &mut view);
         let was_panic = std::mem::replace(&mut pool_state.panic, panic);
         self.schedule_probe(pool_state);
         match (was_panic, panic) {
@@ -438,7 +409,7 @@ impl Shared {
     }
 
     fn pool_state(&self) -> MutexGuard<'_, PoolState> {
-        self.pool_state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pool_state)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Retry budget. Without it, retries would double the load on an upstream that fails because of
 //! overload.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use crate::lock::lock;
 
 /// One retry, in units of the budget.
 const RETRY_TOKENS: u64 = 1000;
@@ -43,7 +45,7 @@ impl RetryBudget {
 
     /// Withdraws one retry, if available.
     pub(super) fn withdraw(&self, now: Instant) -> bool {
-        let mut refilled_at = self.refilled_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refilled_at = lock(&self.refilled_at);
         let since = now.saturating_duration_since(*refilled_at).as_millis();
         if since > 0 {
             *refilled_at = now;

@@ -70,7 +70,7 @@ impl Lookup for Script {
         let turn = self.lookups.fetch_add(1, Ordering::SeqCst);
         self.pending.fetch_add(1, Ordering::SeqCst);
         let _pending = Pending(&self.pending);
-        let answer = self.answers.lock().unwrap().get(origin.host()).cloned();
+        let answer = self.answers.lock().unwrap().get(&origin.host).cloned();
         let of_family = |address: &SocketAddr| address.is_ipv4() == (family == Family::V4);
         match answer {
             Some(Answer::OneFamily(all)) if !all.iter().any(of_family) => {

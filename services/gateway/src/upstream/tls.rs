@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
 use super::Failure;
+use crate::lock::lock;
 
 /// Minimum time between two log lines about failed handshakes of a route: each request may cause
 /// one, and the access log has all of them.
@@ -39,7 +40,7 @@ const CA_BUNDLES: [&str; 3] =
 
 /// Certificate authorities that the gateway trusts for upstreams.
 pub(crate) struct Roots {
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Digest of the file: pools are reused while it stays the same.
     digest: u64,
     config: Arc<ClientConfig>,
@@ -85,11 +86,6 @@ impl Roots {
         let (file, digest) = (file.to_owned(), digest.finish());
         Ok(Arc::new(Self { file, digest, config: Arc::new(config) }))
     }
-
-    /// The file that they were loaded from.
-    pub(crate) fn file(&self) -> &Path {
-        &self.file
-    }
 }
 
 impl fmt::Debug for Roots {
@@ -105,7 +101,8 @@ pub(crate) struct UpstreamTls {
     host: Arc<str>,
     /// Name that the certificate must match; also sent as SNI, unless it is an address.
     name: ServerName<'static>,
-    roots: Arc<Roots>,
+    /// Trusted certificate authorities.
+    pub(crate) roots: Arc<Roots>,
     /// Time of the last logged failure.
     last_logged: Arc<Mutex<Option<Instant>>>,
 }
@@ -121,11 +118,6 @@ impl UpstreamTls {
     pub(crate) fn new(host: &str, roots: &Arc<Roots>) -> Option<Self> {
         let name = server_name(host)?;
         Some(Self { host: host.into(), name, roots: roots.clone(), last_logged: Arc::default() })
-    }
-
-    /// Trusted certificate authorities.
-    pub(crate) fn roots(&self) -> &Roots {
-        &self.roots
     }
 
     /// Performs the handshake on a new connection. The caller limits the time.
@@ -147,7 +139,7 @@ impl UpstreamTls {
     }
 
     fn log(&self, address: SocketAddr, error: &io::Error) {
-        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_logged = lock(&self.last_logged);
         if last_logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             tracing::warn!(%address, name = %self.host, %error, "TLS handshake with an upstream failed");
             *last_logged = Some(Instant::now());

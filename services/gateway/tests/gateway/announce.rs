@@ -1,13 +1,11 @@
 //! Announcements of fleet members: tests of the gateway binary, with signatures made here.
 
-use std::io::Write;
-use std::net::TcpStream;
-use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use semantics::signature::{Key, Signed};
 use testing::{Answer, Service, eventually, fields, run};
 
+use crate::fleet::Member;
 use crate::{GATEWAY, free_address, metrics};
 
 const SECRET: &str = "a-secret-of-the-fleet-0123";
@@ -40,25 +38,12 @@ fn detail(answer: &Answer) -> String {
     answer.json()["detail"].as_str().unwrap().to_owned()
 }
 
-/// Starts a fake stats and returns its address.
-fn member(instance: &'static str) -> String {
-    let answer = move |request: &str, stream: &mut TcpStream| {
-        if !request.starts_with("GET /stats/stream?view=summary ") {
-            let length = request.len();
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{request}");
-            return stream.write_all(answer.as_bytes()).is_ok();
-        }
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nstats-instance: {instance}\r\n\r\n"
-        );
-        let mut sent = stream.write_all(head.as_bytes());
-        while sent.is_ok() {
-            sent = stream.write_all(b"event: summary\ndata: {}\n\n");
-            thread::sleep(Duration::from_millis(200));
-        }
-        false
-    };
-    testing::serve(answer).to_string()
+/// Starts a fake stats, which runs until the tests end, and returns its address.
+fn member(instance: &str) -> String {
+    let member = Member::start(instance);
+    let address = member.address.to_string();
+    std::mem::forget(member);
+    address
 }
 
 /// The state of a member; `None` if it is not listed.
@@ -217,8 +202,7 @@ fn a_body_a_query_and_other_methods_are_rejected() {
     let path = "/fleet/127.0.0.1:9";
     let Signed { input, signature } = signed(SECRET, "PUT", path, now());
     for (length, body) in [("1", "x"), ("1000000000000", "")] {
-        let mut connection = gateway.connect();
-        connection.send(&format!(
+        let mut connection = gateway.begin(&format!(
             "PUT {path} HTTP/1.1\r\nhost: localhost\r\nsignature-input: {input}\r\n\
              signature: {signature}\r\ncontent-length: {length}\r\n\r\n{body}"
         ));

@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, fields, run};
+use testing::{BOUND, fields, respond, run};
 
-use crate::{GATEWAY, HEALTHY, Upstream, start_with_routes};
+use crate::{GATEWAY, HEALTHY, Upstream, rejected, start_with_routes};
 
 /// An upstream that returns the request it received, in a way that depends on the path.
 fn upstream() -> Upstream {
@@ -23,7 +23,7 @@ fn answer(request: &str, stream: &mut TcpStream) -> bool {
     let text = match last {
         "slow" => {
             thread::sleep(Duration::from_secs(3));
-            format!("HTTP/1.1 200 OK\r\n{OWN}Content-Length: 4\r\n\r\nslow")
+            return respond(stream, OWN, "slow");
         }
         "trickles" => {
             for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".chunks(1) {
@@ -57,8 +57,7 @@ fn answer(request: &str, stream: &mut TcpStream) -> bool {
                 "kept" => "Cache-Control: max-age=60\r\nETag: \"a\"\r\nVary: X-Team\r\n",
                 _ => "",
             };
-            let length = request.len();
-            format!("HTTP/1.1 200 OK\r\n{OWN}{more}Content-Length: {length}\r\n\r\n{request}")
+            return respond(stream, &format!("{OWN}{more}"), request);
         }
     };
     stream.write_all(text.as_bytes()).is_ok() && !["events", "echo"].contains(&last)
@@ -121,8 +120,8 @@ fn an_upstream_receives_the_fields_of_its_route_for_any_request() {
         assert!(!received.contains("evil") && fields(received, "cookie").is_empty(), "{received}");
     }
     // A client cannot remove the field with Connection.
-    let mut client = gateway.connect();
-    client.send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: x-user\r\nX-User: evil\r\n\r\n");
+    let mut client =
+        gateway.begin("GET /x HTTP/1.1\r\nHost: a\r\nConnection: x-user\r\nX-User: evil\r\n\r\n");
     assert_eq!(fields(client.answer().text(), "x-user"), ["the gateway"]);
     let other = gateway.ask("GET", "/other", &sent);
     assert!(fields(other.text(), "x-user").is_empty(), "{}", other.text());
@@ -136,17 +135,14 @@ fn an_upstream_receives_the_host_of_its_route() {
     let routes = format!("/ {address}; /api {address} host=API.internal:8443");
     let gateway = start_with_routes(&routes, &[]);
     let get = |path: &str, host: &str| {
-        let mut client = gateway.connect();
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-        client.answer()
+        gateway.begin(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).answer()
     };
     let answer = get("/api/x", "example.org");
     assert_eq!(fields(answer.text(), "host"), ["api.internal:8443"]);
     assert_eq!(fields(answer.text(), "x-forwarded-host"), ["example.org"]);
     assert_eq!(fields(get("/x", "example.org").text(), "host"), ["example.org"]);
-    let mut old = gateway.connect();
-    old.send("GET /api/x HTTP/1.0\r\n\r\n");
-    assert_eq!(fields(old.answer().text(), "host"), ["api.internal:8443"]);
+    let old = gateway.begin("GET /api/x HTTP/1.0\r\n\r\n").answer();
+    assert_eq!(fields(old.text(), "host"), ["api.internal:8443"]);
     // The upstream also receives the client's host, so each host has its own stored response.
     let before = upstream.request_count();
     for host in ["one.example", "two.example", "one.example"] {
@@ -202,16 +198,15 @@ fn every_response_has_the_fields_of_its_route_and_no_hidden_ones() {
     right(&gateway.ask("HEAD", "/kept", &[]), "a stored response to HEAD");
     assert_eq!(upstream.request_count(), 8);
 
-    let mut client = gateway.connect();
-    client.send("GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    let mut client =
+        gateway.begin("GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
     right(&client.head(), "an event stream");
-    let mut client = gateway.connect();
-    client.send("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    let mut client = gateway
+        .begin("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
     let upgraded = client.head();
     assert_eq!(upgraded.status, 101);
     right(&upgraded, "another protocol");
-    let mut client = gateway.connect();
-    client.send("GET /hints HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = gateway.begin("GET /hints HTTP/1.1\r\nHost: a\r\n\r\n");
     let hints = client.head();
     assert_eq!((hints.status, hints.field("link")), (103, Some("</a>")));
     assert!(!hints.head.contains("secret"), "{}", hints.head);
@@ -243,9 +238,7 @@ fn a_route_has_its_own_body_limit() {
     let routes = format!("/ {address}; /few {address} body=4; /many {address} body=256KiB");
     let gateway = start_with_routes(&routes, &[("GATEWAY_BODY_BYTES", "64 KiB")]);
     let post = |path: &str, fields: &str, body: &str| {
-        let mut client = gateway.connect();
-        client.send(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}"));
-        client.answer()
+        gateway.begin(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}")).answer()
     };
     let sized = |path: &str, bytes: usize| {
         post(path, &format!("Content-Length: {bytes}\r\n"), &"x".repeat(bytes)).status
@@ -266,9 +259,7 @@ fn a_route_has_its_own_body_limit() {
 fn every_invalid_attribute_is_reported_with_exit_code_64() {
     let routes = "/a a:1 timeout=0 body=x host=a/b; /b b:1 fast request-header=Connection:secret \
                   response-header=Vary:a hide=Age more";
-    let output = run(GATEWAY, &[], &[("GATEWAY_ROUTES", routes)]);
-    assert_eq!(output.status.code(), Some(64));
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = rejected(&[], &[("GATEWAY_ROUTES", routes)]);
     for part in [
         "timeout must",
         "body must",

@@ -149,9 +149,8 @@ fn a_client_that_does_not_accept_gzip_gets_none() {
             (Some("accept-encoding"), Some("\"a\""))
         );
     }
-    let mut old = gateway.connect();
-    old.send("GET /page HTTP/1.0\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n");
-    let answer = old.answer();
+    let answer =
+        gateway.begin("GET /page HTTP/1.0\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n").answer();
     assert_eq!((answer.text(), answer.field("content-encoding")), (&*text(), None));
 }
 
@@ -246,8 +245,7 @@ fn a_truncated_response_is_not_completed() {
 #[test]
 fn a_slow_response_is_flushed_as_it_arrives() {
     let gateway = start(origin().address, &[]);
-    let mut client = gateway.connect();
-    client.send(
+    let mut client = gateway.begin(
         "GET /slow HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n",
     );
     assert_eq!(client.head().field("content-encoding"), Some("gzip"));

@@ -20,8 +20,8 @@ fn start(settings: &[(&str, &str)]) -> Service {
 }
 
 fn send_request(gateway: &Service, method: &str, path: &str, host: &str) -> Answer {
-    let mut client = gateway.connect();
-    client.send(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    let mut client = gateway
+        .begin(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
     client.last_answer()
 }
 
@@ -44,6 +44,33 @@ fn on_loopback_a_foreign_host_is_misdirected_on_every_path() {
             }
         }
         assert_eq!(send_request(&gateway, "POST", "/healthz", host).status, 421, "{host}");
+    }
+}
+
+#[test]
+fn a_host_that_a_trusted_proxy_reports_must_be_served_too() {
+    let start = |trusts_host| {
+        start(&[
+            ("GATEWAY_HOSTS", "inner, example.org"),
+            ("GATEWAY_TRUSTED_PROXIES", "127.0.0.1"),
+            ("GATEWAY_TRUST_HOST", trusts_host),
+        ])
+    };
+    let (trusting, other) = (start("on"), start("off"));
+    for (field, status) in [
+        ("X-Forwarded-Host: example.org:443", 502),
+        ("X-Forwarded-Host: evil.test", 421),
+        ("Forwarded: for=192.0.2.1;host=evil.test", 421),
+        ("Forwarded: for=192.0.2.1;host=Example.org", 502),
+        ("X-Forwarded-For: 192.0.2.1", 502),
+    ] {
+        let status_of = |gateway: &Service| {
+            let mut client = gateway.connect();
+            client.send(&format!("GET / HTTP/1.1\r\nHost: inner\r\n{field}\r\n\r\n"));
+            client.answer().status
+        };
+        assert_eq!(status_of(&trusting), status, "{field}");
+        assert_eq!(status_of(&other), 502, "{field}");
     }
 }
 

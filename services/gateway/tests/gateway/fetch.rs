@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use testing::{BOUND, Service, accept, eventually, read_head};
+use testing::{BOUND, Service, accept, eventually, read_head, respond};
 
 use crate::{HEALTHY, free_address, is_check, metrics, start_with_routes};
 
@@ -145,8 +145,7 @@ fn a_truncated_response_is_not_complete() {
             false
         });
         let gateway = before(&upstream.address.to_string(), &[]);
-        let mut client = gateway.connect();
-        client.send(GET);
+        let mut client = gateway.begin(GET);
         assert_eq!(client.head().status, 200);
         let mut rest = String::new();
         client.reader.read_to_string(&mut rest).unwrap();
@@ -200,8 +199,7 @@ fn the_log_names_the_upstream_of_an_incomplete_request() {
         false
     });
     let gateway = before(&slow.address.to_string(), &[("GATEWAY_BODY_BYTES", "1MiB")]);
-    let mut client = gateway.connect();
-    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
+    let mut client = gateway.begin("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
     client.send(&"x".repeat(100_000));
     eventually(|| slow.counts().1 > 0);
     drop(client);
@@ -225,8 +223,7 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
         // HTTP/1.0 clients do not support 1xx responses.
         for (version, informed) in [("1.1", count.min(most)), ("1.0", 0)] {
             for method in ["GET", "POST"] {
-                let mut client = gateway.connect();
-                client.send(&format!(
+                let mut client = gateway.begin(&format!(
                     "{method} /x HTTP/{version}\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
                 ));
                 let mut answer = client.head();
@@ -257,7 +254,7 @@ fn informational_responses_do_not_prolong_the_time_of_a_response() {
                 }
                 thread::sleep(Duration::from_millis(200));
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+            respond(stream, "", "ok")
         });
         let limits =
             [("GATEWAY_UPSTREAM_TIMEOUT_SECONDS", "1"), ("GATEWAY_TOTAL_TIMEOUT_SECONDS", "4")];
@@ -280,8 +277,7 @@ fn a_disconnected_client_cancels_its_upstream_request() {
         false
     });
     let gateway = before(&upstream.address.to_string(), &[]);
-    let mut client = gateway.connect();
-    client.send(GET);
+    let client = gateway.begin(GET);
     assert_eq!(ended.recv_timeout(BOUND), Ok("asked"));
     let stream = client.reader.into_inner();
     // Closing the socket resets the connection.

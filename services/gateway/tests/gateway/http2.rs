@@ -13,10 +13,10 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request};
-use testing::{BOUND, Service, fields};
+use testing::{BOUND, Service, fields, respond};
 use tokio::time::timeout;
 
-use crate::{HEALTHY, is_check};
+use crate::{HEALTHY, is_check, unused_address};
 
 /// An upstream; `answer` gets a connection, and the request with its body.
 fn upstream(answer: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> SocketAddr {
@@ -32,9 +32,7 @@ fn upstream(answer: impl Fn(&mut TcpStream, &str) + Send + Sync + 'static) -> So
 
 /// Returns the received request.
 fn echo(stream: &mut TcpStream, request: &str) {
-    let length = request.len();
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{request}");
-    stream.write_all(answer.as_bytes()).unwrap();
+    respond(stream, "", request);
 }
 
 fn start(upstream: SocketAddr, more: &[(&str, &str)]) -> Service {
@@ -47,6 +45,13 @@ async fn connect(gateway: &Service) -> (SendRequest<Bytes>, tokio::task::JoinHan
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let task = tokio::spawn(async move { connection.await.is_ok() });
     (client.ready().await.unwrap(), task)
+}
+
+/// Starts a gateway, and opens a connection to it.
+async fn open(upstream: SocketAddr, more: &[(&str, &str)]) -> (Service, SendRequest<Bytes>) {
+    let gateway = start(upstream, more);
+    let (client, _) = connect(&gateway).await;
+    (gateway, client)
 }
 
 fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
@@ -97,8 +102,7 @@ async fn get(client: &SendRequest<Bytes>, path: &str) -> Answer {
 
 #[tokio::test]
 async fn sequential_requests_share_one_connection() {
-    let gateway = start(upstream(echo), &[]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(upstream(echo), &[]).await;
     let own = get(&client, "/healthz").await;
     assert_eq!(own.status, 200);
     assert!(own.body.starts_with("{\"status\":\"ok\","), "{}", own.body);
@@ -164,8 +168,7 @@ async fn stored_responses_are_served_in_both_protocols() {
 
 #[tokio::test]
 async fn a_body_larger_than_the_window_is_complete_and_one_over_the_limit_is_rejected() {
-    let gateway = start(upstream(echo), &[]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(upstream(echo), &[]).await;
     let (response, mut body) = send_request(&client, request("POST", "/form", &[]), false).await;
     let sent = "x".repeat(60_000);
     body.send_data(Bytes::from(sent.clone()), true).unwrap();
@@ -183,13 +186,13 @@ async fn a_body_larger_than_the_window_is_complete_and_one_over_the_limit_is_rej
 
 #[tokio::test]
 async fn requests_that_the_parser_rejects_are_rejected() {
-    let gateway = start(upstream(echo), &[]);
-    let (client, _task) = connect(&gateway).await;
+    let (gateway, client) = open(upstream(echo), &[]).await;
     for (rejected, status) in [
         (request("TRACE", "/", &[]), 405),
         (request("GET", "/a/../b%2f", &[]), 400),
         (request("GET", "/", &[("host", "other")]), 400),
         (request("GET", "/", &[("expect", "more")]), 417),
+        (request("GET", "/", &[("x", &"x".repeat(16 * 1024))]), 431),
     ] {
         let what = format!("{rejected:?}");
         let refused = answer(send_request(&client, rejected, true).await.0).await;
@@ -197,15 +200,19 @@ async fn requests_that_the_parser_rejects_are_rejected() {
         assert!(refused.body.contains("\"detail\""), "{what}: {}", refused.body);
     }
     assert_eq!(get(&client, "/").await.status, 200, "the connection goes on");
+    // HTTP/2 adds 32 bytes to each field, and the limit does not.
+    let names: Vec<_> = (0..90).map(|number| format!("x-{number}")).collect();
+    let value = "x".repeat(150);
+    let fields: Vec<_> = names.iter().map(|name| (&**name, &*value)).collect();
+    let many = answer(send_request(&client, request("GET", "/", &fields), true).await.0).await;
+    assert_eq!(many.status, 200, "{}", many.body);
+    let log = gateway.stop().log;
+    assert!(log.contains("\"status\":431"), "{log}");
 }
 
 #[tokio::test]
 async fn a_missing_upstream_is_a_problem_and_a_truncated_response_is_reset() {
-    // Bound, so that no other process can listen there.
-    let unused = tokio::net::TcpSocket::new_v4().unwrap();
-    unused.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let gateway = start(unused.local_addr().unwrap(), &[]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(unused_address(), &[]).await;
     assert_eq!(get(&client, "/").await.status, 502);
     for half in ["Content-Length: 9\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"] {
         let gateway = start(
@@ -237,13 +244,9 @@ async fn a_missing_upstream_is_a_problem_and_a_truncated_response_is_reset() {
 #[tokio::test]
 async fn an_uncompressed_response_is_compressed_if_accepted() {
     let plain = upstream(|stream, _| {
-        let text = "all the same ".repeat(1000);
-        let length = text.len();
-        let head = format!("Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
-        stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}{text}").as_bytes()).unwrap();
+        respond(stream, "Content-Type: text/plain\r\n", &"all the same ".repeat(1000));
     });
-    let gateway = start(plain, &[]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(plain, &[]).await;
     let request_head = request("GET", "/", &[("accept-encoding", "gzip")]);
     let (parts, mut body) = timeout(BOUND, send_request(&client, request_head, true).await.0)
         .await
@@ -263,8 +266,7 @@ async fn an_uncompressed_response_is_compressed_if_accepted() {
 async fn a_connection_closed_without_a_response_is_retried_elsewhere() {
     let (broken, healthy) = (upstream(|_, _| ()), upstream(echo));
     let routes = format!("/ {broken},{healthy}");
-    let gateway = start(healthy, &[("GATEWAY_ROUTES", &routes)]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(healthy, &[("GATEWAY_ROUTES", &routes)]).await;
     for _ in 0..10 {
         assert_eq!(get(&client, "/").await.status, 200);
     }
@@ -314,31 +316,22 @@ async fn a_hundred_requests_are_in_flight_concurrently() {
 fn the_preface_is_recognized_only_if_enabled_and_only_at_the_start() {
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let off = start(upstream(echo), &[("GATEWAY_HTTP2", "off")]);
-    let mut client = off.connect();
-    client.send(preface);
-    assert_eq!(client.answer().status, 505);
+    assert_eq!(off.begin(preface).answer().status, 505);
     let on = start(upstream(echo), &[]);
-    let mut client = on.connect();
-    client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = on.begin("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     client.send(preface);
     assert_eq!(client.answer().status, 505);
     // A preface that only begins correctly is not HTTP/2 either.
-    let mut client = on.connect();
-    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\rxxxxxxxxxxxxxxxx");
+    let mut client = on.begin("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\rxxxxxxxxxxxxxxxx");
     assert!(client.is_closed() || client.reader.buffer().first() != Some(&b'H'));
     // Neither protocol: an HTTP/2 client would interpret a response as a frame.
-    let mut client = on.connect();
-    client.send("INVALID CONNECTION PREFACE\r\n\r\n");
+    let mut client = on.begin("INVALID CONNECTION PREFACE\r\n\r\n");
     assert!(client.is_closed());
     for line in ["GET / HTTX/1.1", "GET /", "GET / "] {
-        let mut client = on.connect();
-        client.send(&format!("{line}\r\n\r\n"));
-        assert_eq!(client.answer().status, 400, "{line}");
+        assert_eq!(on.begin(&format!("{line}\r\n\r\n")).answer().status, 400, "{line}");
     }
-    let mut client = off.connect();
-    client.send("INVALID CONNECTION PREFACE\r\n\r\n");
-    assert_eq!(client.answer().status, 400);
+    assert_eq!(off.begin("INVALID CONNECTION PREFACE\r\n\r\n").answer().status, 400);
 }
 
 #[tokio::test]
@@ -349,8 +342,7 @@ async fn an_upstream_may_respond_before_the_body_is_complete() {
         // It keeps the connection open without reading.
         thread::sleep(Duration::from_secs(3));
     });
-    let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]).await;
     let (response, mut body) = send_request(&client, request("POST", "/x", &[]), false).await;
     let sending = tokio::spawn(async move {
         for _ in 0..1000 {
@@ -379,8 +371,7 @@ async fn early_hints_precede_the_response() {
         let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         stream.write_all(format!("{hint}{ok}").as_bytes()).unwrap();
     });
-    let gateway = start(upstream, &[]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(upstream, &[]).await;
     let (mut response, _) = send_request(&client, request("GET", "/x", &[]), true).await;
     let hint = std::future::poll_fn(|context| response.poll_informational(context));
     let hint = timeout(BOUND, hint).await.unwrap().unwrap().unwrap();
@@ -393,9 +384,7 @@ async fn early_hints_precede_the_response() {
 #[tokio::test]
 async fn a_client_with_a_window_of_one_byte_gets_no_extra_time() {
     let upstream = upstream(|stream, _| {
-        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 100000\r\n\r\n";
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(&vec![b'x'; 100_000]).unwrap();
+        respond(stream, "Cache-Control: max-age=60\r\n", &"x".repeat(100_000));
     });
     let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
     // Once from the upstream, once from the cache.
@@ -426,22 +415,18 @@ async fn a_client_with_a_window_of_one_byte_gets_no_extra_time() {
 #[tokio::test]
 async fn the_attributes_of_a_route_apply_to_http_2() {
     let address = upstream(|stream, request| {
-        let events = request.starts_with("GET /events");
-        if events {
+        if request.starts_with("GET /events") {
             let head =
                 "HTTP/1.1 200 OK\r\nServer: secret\r\nContent-Type: text/event-stream\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
-            return;
+        } else {
+            respond(stream, "Server: secret\r\n", request);
         }
-        let length = request.len();
-        let head = format!("HTTP/1.1 200 OK\r\nServer: secret\r\nContent-Length: {length}\r\n\r\n");
-        stream.write_all(format!("{head}{request}").as_bytes()).unwrap();
     });
     let routes = format!(
         "/ {address} body=4 host=api request-header=X-User:web response-header=X-A:1 hide=Server"
     );
-    let gateway = start(address, &[("GATEWAY_ROUTES", &routes)]);
-    let (client, _task) = connect(&gateway).await;
+    let (_gateway, client) = open(address, &[("GATEWAY_ROUTES", &routes)]).await;
     for path in ["/x", "/events"] {
         let response = get(&client, path).await;
         assert_eq!(response.status, 200, "{path}");

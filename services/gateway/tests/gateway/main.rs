@@ -100,14 +100,29 @@ fn start_with_routes(routes: &str, more: &[(&str, &str)]) -> Service {
 
 /// The response to this request, on a persistent connection.
 fn send_request(gateway: &Service, request: &str) -> Answer {
-    let mut client = gateway.connect();
-    client.send(request);
-    client.answer()
+    gateway.begin(request).answer()
+}
+
+/// The error output of a gateway that rejects its configuration.
+fn rejected(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = testing::run(GATEWAY, arguments, variables);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{stderr}");
+    stderr
 }
 
 /// An address without a listener, for one of the gateway.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// An address without a listener, which stays reserved until the tests end: it is bound.
+fn unused_address() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// The response of the admin port to `GET /metrics`, with its head.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Connection, Service, accept, fields, read_head};
+use testing::{BOUND, Connection, Service, accept, fields, read_head, respond};
 
 use crate::{HEALTHY, is_check, send_request, start_with_routes};
 
@@ -120,8 +120,7 @@ fn http_1_0_gets_no_chunked_coding() {
     let gateway = start(upstream, &[]);
     for path in ["/close", "/chunks", "/events"] {
         for method in ["GET", "POST"] {
-            let mut client = gateway.connect();
-            client.send(&format!(
+            let mut client = gateway.begin(&format!(
                 "{method} {path} HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\
                  Accept: text/event-stream\r\nContent-Length: 0\r\n\r\n"
             ));
@@ -144,8 +143,7 @@ fn retryable_requests_are_retried_after_a_closing_connection() {
         let upstream = upstream(move |head, reader| {
             read_body(head, reader);
             let number = counter.fetch_add(1, Ordering::SeqCst);
-            number.is_multiple_of(2)
-                && write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            number.is_multiple_of(2) && respond(reader.get_mut(), "", "ok")
         });
         let gateway = start(upstream, &[("GATEWAY_THREADS", "1")]);
         let request = format!(
@@ -220,17 +218,10 @@ fn a_client_that_does_not_read_delays_no_others() {
     let counter = count.clone();
     let upstream = upstream(move |_, reader| {
         counter.fetch_add(1, Ordering::SeqCst);
-        let length = body.len();
-        write_response(
-            reader,
-            &format!(
-                "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\n{body}"
-            ),
-        )
+        respond(reader.get_mut(), "Cache-Control: max-age=60\r\n", &body)
     });
     let gateway = start(upstream, &[]);
-    let mut idler = gateway.connect();
-    idler.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut idler = gateway.begin("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     // Its response has begun.
     assert_eq!(idler.head().status, 200);
     let begun = Instant::now();
@@ -267,8 +258,7 @@ fn a_response_without_reliable_framing_is_not_stored() {
         ("/d", "1.0", "gzip"),
     ] {
         for _ in 0..2 {
-            let mut client = gateway.connect();
-            client.send(&format!(
+            let mut client = gateway.begin(&format!(
                 "GET {path} HTTP/{version}\r\nHost: a\r\nAccept-Encoding: {coding}\r\n\
                  Connection: close\r\n\r\n"
             ));
@@ -283,7 +273,7 @@ fn a_response_without_reliable_framing_is_not_stored() {
 fn an_empty_line_is_not_a_request() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
-        write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        respond(reader.get_mut(), "", "ok")
     });
     let gateway = start(upstream, &[]);
     let mut client = gateway.connect();
@@ -304,9 +294,7 @@ fn an_empty_line_is_not_a_request() {
 fn an_upgrade_of_http_itself_is_ignored() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
-        let (lifetime, length) = ("Cache-Control: max-age=60", head.len());
-        let head = format!("{lifetime}\r\nContent-Length: {length}\r\n\r\n{head}");
-        write_response(reader, &format!("HTTP/1.1 200 OK\r\n{head}"))
+        respond(reader.get_mut(), "Cache-Control: max-age=60\r\n", head)
     });
     let gateway = start(upstream, &[]);
     let h2c = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n";
@@ -349,8 +337,7 @@ fn a_protocol_upgrade_requires_agreement_of_both_sides() {
     let routes = format!("/ws {upstream} upgrade; / {upstream}");
     let gateway = start(upstream, &[("GATEWAY_ROUTES", &routes)]);
     let upgrade = |path: &str, protocol: &str| {
-        let mut client = gateway.connect();
-        client.send(&format!(
+        let mut client = gateway.begin(&format!(
             "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
         ));
         let status = client.head().status;
@@ -379,8 +366,7 @@ fn an_event_stream_ends_with_its_last_chunk() {
         )
     });
     let mut gateway = start(upstream, &[]);
-    let mut client = gateway.connect();
-    client.send("GET /x HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
+    let client = gateway.begin("GET /x HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n");
     let begun = Instant::now();
     let all = rest(client);
     assert!(all.ends_with("9\r\ndata: 1\n\n\r\n0\r\n\r\n"), "{all}");
@@ -422,14 +408,10 @@ fn a_silent_stream_times_out_with_an_abort() {
 #[test]
 fn the_log_contains_the_bytes_that_were_sent() {
     let upstream = upstream(|_, reader| {
-        let body = "x".repeat(8_000_000);
-        let cache = "Cache-Control: max-age=60";
-        let head = format!("HTTP/1.1 200 OK\r\n{cache}\r\nContent-Length: {}\r\n\r\n", body.len());
-        write_response(reader, &head) && write_response(reader, &body)
+        respond(reader.get_mut(), "Cache-Control: max-age=60\r\n", &"x".repeat(8_000_000))
     });
     let gateway = start(upstream, &[("GATEWAY_TOTAL_TIMEOUT_SECONDS", "1")]);
-    let mut client = gateway.connect();
-    client.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = gateway.begin("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().status, 200);
     // The client reads nothing until the total timeout.
     let mut gateway = gateway;

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 
-use testing::{Answer, Service, fields};
+use testing::{Answer, Service, fields, respond};
 
 use crate::{GATEWAY, Upstream, connect, free_address, start};
 
@@ -11,17 +11,13 @@ const SECRET: &str = "0123456789abcdef";
 
 /// An upstream that returns the number of each request.
 fn origin(more: &'static str) -> Upstream {
-    Upstream::start(move |number, _, stream| {
-        let body = number.to_string();
-        let head = format!("HTTP/1.1 200 OK\r\n{more}Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all((head + &body).as_bytes()).is_ok()
-    })
+    Upstream::start(move |number, _, stream| respond(stream, more, &number.to_string()))
 }
 
 /// The response to this request, whose lines are given without line ends.
 fn send_request(gateway: &Service, lines: &[&str], body: &str) -> Answer {
-    let mut client = gateway.connect();
-    client.send(&format!("{}\r\nConnection: close\r\n\r\n{body}", lines.join("\r\n")));
+    let mut client =
+        gateway.begin(&format!("{}\r\nConnection: close\r\n\r\n{body}", lines.join("\r\n")));
     client.last_answer()
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Service, accept, fields, read_head, run};
+use testing::{BOUND, Service, accept, fields, read_head, respond};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-use crate::{GATEWAY, free_address, get_text};
+use crate::{free_address, get_text, rejected};
 
 /// The gateway checks the files every 10 s.
 const SEES_CHANGES: Duration = Duration::from_secs(20);
@@ -140,9 +140,7 @@ fn upstream(goes_on: Option<std::sync::mpsc::Receiver<()>>) -> SocketAddr {
                 return;
             }
             let length = if request.contains("/large") { 1 << 20 } else { 0 };
-            let body = request + &"x".repeat(length);
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            stream.write_all((answer + &body).as_bytes()).unwrap();
+            assert!(respond(stream, "", &(request + &"x".repeat(length))));
         }
     })
 }
@@ -333,9 +331,7 @@ fn an_invalid_pair_is_rejected_at_startup() {
         (&[(certificate, &one.certificate()), (key, &other.key())], "does not fit"),
     ];
     for (variables, sentence) in cases {
-        let output = run(GATEWAY, &[], variables);
-        assert_eq!(output.status.code(), Some(64), "{sentence}");
-        let stderr = String::from_utf8_lossy(&output.stderr);
+        let stderr = rejected(&[], variables);
         assert!(stderr.contains(sentence), "{sentence}: {stderr}");
         assert!(!stderr.contains("BEGIN"), "it tells what is in the file: {stderr}");
     }
@@ -377,9 +373,7 @@ fn the_scheme_that_a_trusted_proxy_reports_is_not_that_of_its_connection() {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert_eq!(fields(received, "x-forwarded-proto"), ["http"]);
     // The other way round.
-    let mut client = gateway.connect();
-    client.send(&request("https"));
-    let refused = client.answer();
+    let refused = gateway.begin(&request("https")).answer();
     assert_eq!(refused.status, 400);
     assert!(refused.text().contains("this port expects TLS"), "{refused:?}");
 }
@@ -425,8 +419,6 @@ fn one_client_cannot_occupy_the_redirect() {
 
 #[test]
 fn a_redirect_requires_a_certificate() {
-    let output = run(GATEWAY, &["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
-    assert_eq!(output.status.code(), Some(64));
-    let stderr = String::from_utf8(output.stderr).unwrap();
+    let stderr = rejected(&["check"], &[("GATEWAY_REDIRECT_LISTEN", "127.0.0.1:0")]);
     assert!(stderr.contains("GATEWAY_REDIRECT_LISTEN needs GATEWAY_TLS_CERTIFICATE"), "{stderr}");
 }

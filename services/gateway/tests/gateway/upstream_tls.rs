@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use testing::{Service, accept, eventually, fields, read_head, run};
+use testing::{Service, accept, eventually, fields, read_head, respond};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::{GATEWAY, HEALTHY, echo_upgraded, is_check, start_with_routes};
+use crate::{HEALTHY, echo_upgraded, is_check, rejected, start_with_routes};
 
 /// A certificate authority for the test, and its certificate as a file.
 struct Authority {
@@ -98,20 +98,17 @@ fn serve(
         if request.contains("\r\nupgrade: echo\r\n") {
             return echo_upgraded(stream);
         }
-        let answer = if request.contains("/events") {
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n".to_owned()
-        } else {
-            let name = stream.conn.server_name().unwrap_or("none").to_owned();
-            let more = "x".repeat(if request.contains("/large") { 1 << 20 } else { 0 });
-            let text = format!("{request}name={name} received={}{more}", body.len());
-            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())
-        };
-        if stream.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-        if answer.contains("event-stream") {
+        if request.contains("/events") {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n";
+            let _ = stream.write_all(head.as_bytes());
             stream.conn.send_close_notify();
             let _ = stream.flush();
+            return;
+        }
+        let name = stream.conn.server_name().unwrap_or("none").to_owned();
+        let more = "x".repeat(if request.contains("/large") { 1 << 20 } else { 0 });
+        let text = format!("{request}name={name} received={}{more}", body.len());
+        if !respond(stream, "", &text) {
             return;
         }
     }
@@ -145,8 +142,8 @@ fn all_kinds_of_requests_use_tls_with_the_host_of_the_route() {
     assert!(answer.text().ends_with(&format!("received={length}")), "{}", answer.head);
     let events = gateway.ask("GET", "/events", &[("Accept", "text/event-stream")]);
     assert!(events.text().contains("data: 1\n\n"), "{}", events.text());
-    let mut client = gateway.connect();
-    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    let mut client = gateway
+        .begin("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
     assert_eq!(client.head().status, 101);
     client.send("echo");
     client.read_until("echo");
@@ -226,9 +223,7 @@ fn a_file_without_a_certificate_is_an_error() {
     let key = std::env::temp_dir().join(format!("gateway-no-ca-{}.pem", std::process::id()));
     fs::write(&key, "nothing").unwrap();
     for file in ["/no/such/file", key.to_str().unwrap()] {
-        let output = run(GATEWAY, &["check"], &[("GATEWAY_UPSTREAM_CA", file)]);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(64), "{stderr}");
+        let stderr = rejected(&["check"], &[("GATEWAY_UPSTREAM_CA", file)]);
         assert!(stderr.contains(&format!("GATEWAY_UPSTREAM_CA {file}: ")), "{stderr}");
     }
     fs::remove_file(key).unwrap();

@@ -22,12 +22,12 @@ async fn lookup(cache: &Cache, lines: &[&str]) -> Lookup {
 /// Starts this number of requests; all of them wait when this returns.
 async fn waiting_requests(cache: &Cache, number: u64) -> JoinSet<Lookup> {
     let mut crowd = JoinSet::new();
-    let before = cache.snapshot().waits;
+    let before = cache.counters().waits.get();
     for _ in 0..number {
         let cache = cache.clone();
         crowd.spawn(async move { lookup(&cache, &[]).await });
     }
-    while cache.snapshot().waits < before + number {
+    while cache.counters().waits.get() < before + number {
         tokio::task::yield_now().await;
     }
     crowd
@@ -68,9 +68,9 @@ async fn a_thousand_requests_share_one_fetch() {
         );
     }
     assert_eq!(now(), begun);
-    let snapshot = cache.snapshot();
-    assert_eq!((snapshot.misses, snapshot.hits, snapshot.collapsed), (1, 1000, 1000));
-    assert_eq!(snapshot.waits, 1000);
+    let counters = cache.counters();
+    assert_eq!((counters.misses.get(), counters.hits()), (1, 1000));
+    assert_eq!((counters.collapsed.get(), counters.waits.get()), (1000, 1000));
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,7 +93,7 @@ async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
         }
         first = Some(expect_fill(crowd.join_next().await.unwrap().unwrap()));
         settle().await;
-        assert_eq!(cache.snapshot().misses, 1001 - remaining);
+        assert_eq!(cache.counters().misses.get(), 1001 - remaining);
         if remaining == 990 {
             break;
         }
@@ -104,7 +104,7 @@ async fn when_a_fetch_is_dropped_one_waiting_request_takes_over() {
     while let Some(lookup) = crowd.join_next().await {
         answer(lookup.unwrap());
     }
-    assert_eq!(cache.snapshot().misses, 11);
+    assert_eq!(cache.counters().misses.get(), 11);
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,6 +130,38 @@ async fn an_uncacheable_response_suspends_coalescing_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_response_that_withdraws_the_stored_one_releases_all_waiting_requests() {
+    for (status, line) in [
+        (200, "cache-control: no-store"),
+        (302, "location: /b"),
+        (304, "cache-control: no-store"),
+        (200, "cache-control: max-age=10"),
+    ] {
+        let cache = cache();
+        let stored = ["etag: \"1\"", TEN, "vary: accept-language", "content-length: 3"];
+        let mut fill = expect_fill(lookup(&cache, &[]).await);
+        fill.response(StatusCode::OK, &Fields::of_lines(&stored), moment(now()));
+        drop(fill.body(b"abc", now()));
+        assert!(fill.complete(now()));
+        time::advance(Duration::from_secs(10)).await;
+        let mut fill = expect_fill(lookup(&cache, &[]).await);
+        let mut crowd = waiting_requests(&cache, 3).await;
+        if line == TEN {
+            let length = format!("content-length: {}", CacheSettings::default().entry_bytes + 1);
+            fill.response(StatusCode::OK, &Fields::of_lines(&[line, &length]), moment(now()));
+        } else {
+            respond(&mut fill, status, line);
+        }
+        let mut fills = Vec::new();
+        while let Some(lookup) = crowd.join_next().await {
+            // None of them waits for another one, whose fill is still in progress.
+            fills.push(expect_fill(lookup.unwrap()));
+        }
+        assert_eq!(cache.entries(), 0, "{status} {line}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn coalescing_stays_suspended_while_responses_are_uncacheable() {
     let cache = cache();
     let mut first = expect_fill(lookup(&cache, &[]).await);
@@ -142,7 +174,7 @@ async fn coalescing_stays_suspended_while_responses_are_uncacheable() {
         one = expect_fill(lookup(&cache, &[]).await);
         drop(expect_fill(lookup(&cache, &[]).await));
     }
-    assert_eq!(cache.snapshot().waits, 1);
+    assert_eq!(cache.counters().waits.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +233,7 @@ async fn a_single_error_does_not_send_all_requests_to_the_upstream() {
         first = expect_fill(crowd.join_next().await.unwrap().unwrap());
         settle().await;
         // One for the response of a second ago, and one for each retry since then.
-        assert_eq!(cache.snapshot().misses, misses);
+        assert_eq!(cache.counters().misses.get(), misses);
     }
     // The third consecutive error takes effect.
     respond(&mut first, 503, "cache-control: no-store");
@@ -222,7 +254,7 @@ async fn all_waiting_requests_get_the_stale_response_when_the_upstream_fails() {
     while let Some(lookup) = crowd.join_next().await {
         assert!(answer(lookup.unwrap()).is_stale());
     }
-    assert_eq!(cache.snapshot().misses, 2);
+    assert_eq!(cache.counters().misses.get(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +279,7 @@ async fn after_the_wait_limit_one_request_retries_and_the_rest_bypass() {
     let waited = now() - begun;
     assert!((5.0..5.1).contains(&waited.as_secs_f64()), "{waited:?}");
     assert_eq!((fills.len(), passes), (1, 999));
-    assert_eq!(cache.snapshot().waited_too_long, 999);
+    assert_eq!(cache.counters().waited_too_long.get(), 999);
     // The request that took over stores; the slow one is superseded.
     complete(fills.remove(0), TEN);
     let mut slow = slow;
@@ -271,7 +303,7 @@ async fn waiting_requests_are_woken_as_soon_as_the_response_is_too_large() {
     while let Some(lookup) = crowd.join_next().await {
         expect_fill(lookup.unwrap());
     }
-    assert_eq!(cache.snapshot().entries, 0);
+    assert_eq!(cache.entries(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,7 +347,7 @@ async fn requests_for_another_variant_share_one_fetch() {
             lookup(&cache, &[lines[number % 3]]).await
         });
     }
-    while cache.snapshot().waits < 900 {
+    while cache.counters().waits.get() < 900 {
         tokio::task::yield_now().await;
     }
     respond(first);
@@ -329,7 +361,7 @@ async fn requests_for_another_variant_share_one_fetch() {
             }
         }
     }
-    assert_eq!((hits, cache.snapshot().misses, cache.snapshot().entries), (898, 3, 3));
+    assert_eq!((hits, cache.counters().misses.get(), cache.entries()), (898, 3, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -373,7 +405,7 @@ async fn ten_thousand_pollers_cause_one_upstream_request_per_second() {
         result.unwrap();
     }
     let seconds = (now() - begun).as_secs();
-    let misses = cache.snapshot().misses;
+    let misses = cache.counters().misses.get();
     assert!(misses <= seconds + 1, "{misses} in {seconds} s");
-    assert_eq!(cache.snapshot().hits, 100_000 - misses);
+    assert_eq!(cache.counters().hits(), 100_000 - misses);
 }

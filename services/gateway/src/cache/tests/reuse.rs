@@ -25,9 +25,9 @@ fn a_stored_response_is_served_until_it_expires() {
     world.seconds = 10;
     let forwarded = world.fill("/a", &[]).forwarded();
     assert_eq!(forwarded, Forwarded { fwd: Forward::Stale, waited: false, stored: false });
-    let snapshot = world.cache.snapshot();
-    assert_eq!((snapshot.hits, snapshot.misses, snapshot.stored), (1, 2, 1));
-    assert_eq!((snapshot.entries, snapshot.max_bytes), (1, 32 << 20));
+    let counters = world.cache.counters();
+    assert_eq!((counters.hits(), counters.misses.get(), counters.stored.get()), (1, 2, 1));
+    assert_eq!((world.cache.entries(), world.cache.max_bytes()), (1, 32 << 20));
 }
 
 #[test]
@@ -255,11 +255,11 @@ fn each_variant_has_its_own_response() {
         assert_eq!(world.hit("/a", lines).body(), body);
     }
     world.fill("/a", &["accept-encoding: br, gzip"]);
-    assert_eq!(world.cache.snapshot().entries, 3);
+    assert_eq!(world.cache.entries(), 3);
     // Other fields select now, so the stored variants are indistinguishable.
     assert!(world.fetch("/a", &["accept-encoding: br"], &[TEN, "vary: accept"], "new"));
     assert_eq!(world.hit("/a", &gzip).body(), "new");
-    assert_eq!(world.cache.snapshot().entries, 1);
+    assert_eq!(world.cache.entries(), 1);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn unusual_variants_do_not_evict_those_in_use() {
         assert!(world.fetch("/a", &[&origin], &response, "x"), "{number}");
     }
     assert_eq!(world.hit("/a", &[]).body(), "plain");
-    assert_eq!(world.cache.snapshot().entries, 8);
+    assert_eq!(world.cache.entries(), 8);
     // If all are in use, the next variant finds no place, once.
     for number in 93..100 {
         world.hit("/a", &[&format!("origin: http://{number}")]);
@@ -308,7 +308,7 @@ fn uncacheable_responses_are_not_stored() {
         assert!(!fill.complete(world.now()));
         // No request waited, so no note remains.
         assert_eq!(world.lengths(), (0, 0, 0));
-        assert_eq!(world.cache.snapshot().bytes, 0);
+        assert_eq!(world.cache.bytes(), 0);
     }
 }
 
@@ -330,7 +330,7 @@ fn a_response_without_reliable_framing_is_not_stored() {
     }
     assert!(!starts(&[TEN, "content-length: 3", "content-length: 3"]));
     assert!(!starts(&[TEN, "transfer-encoding: chunked", "transfer-encoding: chunked"]));
-    assert_eq!(world.cache.snapshot().bytes, 0);
+    assert_eq!(world.cache.bytes(), 0);
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn a_body_is_stored_only_with_its_announced_length() {
             drop(fill.body(piece, world.now()));
         }
         assert_eq!(fill.complete(world.now()), stored, "{body}");
-        assert_eq!(world.cache.snapshot().entries, usize::from(stored));
+        assert_eq!(world.cache.entries(), usize::from(stored));
         world.check();
     }
 }

@@ -15,7 +15,7 @@ fn during_revalidation_all_requests_get_the_stale_response_where_allowed() {
     assert_eq!((hit.body(), hit.is_stale()), (Bytes::from("abc"), true));
     assert_eq!(field(&hit, "cache-status").as_deref(), Some("gateway; hit; ttl=-2"));
     assert_eq!(field(&hit, "age").as_deref(), Some("12"));
-    assert_eq!(world.cache.snapshot().stale, 2);
+    assert_eq!(world.cache.counters().stale.get(), 2);
     drop(first);
     world.seconds = 15;
     let lookup = world.get("/a", &[]);
@@ -89,7 +89,7 @@ fn a_stale_response_is_removed_when_the_upstream_sends_another_one() {
         drop(fill);
         let lookup = world.get("/a", &[]);
         assert_eq!(matches!(lookup, Lookup::Fill(_)), is_removed, "{status} {lines:?}");
-        assert_eq!(world.cache.snapshot().entries, usize::from(!is_removed));
+        assert_eq!(world.cache.entries(), usize::from(!is_removed));
         world.check();
     }
 }
@@ -121,7 +121,7 @@ fn an_invalidated_response_is_not_restored() {
     world.cache.invalidate("http://a", "/b");
     world.hit("/a", &[]);
     world.cache.invalidate("http://a", "/a");
-    assert_eq!(world.cache.snapshot().bytes, 0);
+    assert_eq!(world.cache.bytes(), 0);
 
     for forget in
         [&(|world: &World| world.cache.invalidate("http://a", "/a")) as &dyn Fn(&World), &|world| {

@@ -82,7 +82,10 @@ async fn read(target: &Target, report: &impl Fn(Event) -> bool) -> End {
     if !report(Event::Connected(instance)) {
         return End::Closed;
     }
-    let parser = if target.via.is_some() { Parser::gateway() } else { Parser::member() };
+    let parser = match target.via {
+        Some(_) => Parser::Gateway(MergedLines::default(), Vec::new(), 0),
+        None => Parser::Member(Blocks::default()),
+    };
     // The hub replaces a connection that is silent for too long.
     let _ = read_stream(response, parser, report).await;
     End::Closed
@@ -138,14 +141,6 @@ enum Parser {
 }
 
 impl Parser {
-    fn member() -> Self {
-        Self::Member(Blocks::default())
-    }
-
-    fn gateway() -> Self {
-        Self::Gateway(MergedLines::default(), Vec::new(), 0)
-    }
-
     const fn max_bytes(&self) -> usize {
         match self {
             Self::Member(_) => MAX_BYTES,

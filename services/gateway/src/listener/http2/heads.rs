@@ -13,8 +13,8 @@ use crate::message::head::field;
 use crate::message::problem::Problem;
 use crate::request::parse::{self, Head, Refused};
 
-/// Maximum response fields: those of the upstream and those of the gateway.
-const FIELDS: usize = 128;
+/// Maximum response fields: 100 of the upstream, 32 of the route, and those of the gateway.
+const FIELDS: usize = 160;
 
 /// Connection-specific fields, which HTTP/2 does not allow (RFC 9113, section 8.2.2).
 const ABOUT_CONNECTION: [HeaderName; 5] = [
@@ -118,6 +118,14 @@ mod tests {
         assert_eq!(head.fields["cookie"], "a=1; b=2");
         assert_eq!(head.fields.len(), 3);
         assert!(head.keeps_alive);
+    }
+
+    #[test]
+    fn a_response_may_have_the_fields_of_upstream_route_and_gateway() {
+        let lines = |count| format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(count));
+        let head = response_head(lines(100 + 32 + 12).as_bytes()).unwrap();
+        assert_eq!((head.status.as_u16(), head.fields.len()), (200, 144));
+        assert!(response_head(lines(1000).as_bytes()).is_none());
     }
 
     #[test]

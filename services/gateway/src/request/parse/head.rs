@@ -7,6 +7,7 @@ use http::header::{
 use http::{Method, StatusCode, Version};
 
 use super::{FIELDS, HEAD_BYTES, Refused, TARGET_BYTES, malformed};
+use crate::digits;
 use crate::fields::Fields;
 use crate::message::problem::Problem;
 
@@ -318,13 +319,10 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
     let named = !host.is_empty()
         && host.len() <= 255
         && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte));
-    let is_port = |port: &[u8]| match std::str::from_utf8(port) {
-        // The port may be empty after the colon.
-        Ok("") => true,
-        Ok(digits) => {
-            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
-        }
-        Err(_) => false,
+    // The port may be empty after the colon.
+    let is_port = |port| {
+        std::str::from_utf8(port)
+            .is_ok_and(|port| port.is_empty() || digits::number::<u16>(port).is_some())
     };
     named && port.is_none_or(is_port)
 }
@@ -374,17 +372,8 @@ fn expectation(version: Version, fields: &Fields) -> Result<bool, Refused> {
 }
 
 fn keeps_alive(version: Version, fields: &Fields) -> bool {
-    let names = |wanted: &str| {
-        fields.get_all(CONNECTION).any(|value| {
-            let mut options = value.as_bytes().split(|&byte| byte == b',').map(trim);
-            options.any(|option| option.eq_ignore_ascii_case(wanted.as_bytes()))
-        })
-    };
-    if version == Version::HTTP_10 {
-        names("keep-alive") && !names("close")
-    } else {
-        !names("close")
-    }
+    let is_default = version != Version::HTTP_10;
+    (is_default || fields.lists(CONNECTION, "keep-alive")) && !fields.lists(CONNECTION, "close")
 }
 
 fn too_large() -> Refused {

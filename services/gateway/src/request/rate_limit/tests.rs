@@ -7,6 +7,12 @@ fn bounds(connections: u32, rate: &str, streams: u32) -> Bounds {
     Bounds { connections, requests, streams, exempt: Networks::default() }
 }
 
+/// A table, and the time at which it was created.
+fn table(max_clients: usize) -> (ClientTable, Instant) {
+    let start = Instant::now();
+    (ClientTable::new(max_clients, start), start)
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -28,8 +34,7 @@ fn quota(decision: RateDecision) -> Quota {
 
 #[test]
 fn a_burst_passes_and_then_the_rate_applies() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let bounds = bounds(0, "10 burst 20", 0);
     let check_rate = |milliseconds| {
         clients.check_rate(&bounds, client(1), start + Duration::from_millis(milliseconds))
@@ -50,8 +55,7 @@ fn a_burst_passes_and_then_the_rate_applies() {
 
 #[test]
 fn clients_are_limited_independently() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let bounds = bounds(1, "1 burst 1", 1);
     let _permit = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
     assert!(clients.connect(&bounds, ip("192.0.2.1"), start).is_none());
@@ -66,6 +70,8 @@ fn all_forms_of_an_address_share_one_allowance() {
     for (one, same) in [
         ("192.0.2.1", "::ffff:192.0.2.1"),
         ("192.0.2.1", "64:ff9b::192.0.2.1"),
+        ("192.0.2.1", "64:ff9b:1::192.0.2.1"),
+        ("192.0.2.1", "64:ff9b:1:ab::192.0.2.1"),
         ("2001:db8::1", "2001:db8::ffff:1:2:3"),
     ] {
         assert_eq!(network_of(ip(one)), network_of(ip(same)), "{one} {same}");
@@ -74,6 +80,8 @@ fn all_forms_of_an_address_share_one_allowance() {
         ("192.0.2.1", "192.0.2.2"),
         ("2001:db8::1", "2001:db8:0:1::1"),
         ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2"),
+        ("64:ff9b:1::192.0.2.1", "64:ff9b:1::192.0.2.2"),
+        ("192.0.2.1", "64:ff9b::1:c000:201"),
         ("::1", "0.0.0.0"),
         ("2001:db8::1", "32.1.13.184"),
     ] {
@@ -83,15 +91,14 @@ fn all_forms_of_an_address_share_one_allowance() {
 
 #[test]
 fn a_permit_is_released_on_drop() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let bounds = bounds(2, "0", 1);
     let (peer, who) = (ip("2001:db8::1"), Client::Known(ip("2001:db8::2")));
     let first = clients.connect(&bounds, peer, start).unwrap();
     let second = clients.connect(&bounds, peer, start).unwrap();
-    let stream = clients.stream(&bounds, who, start).unwrap();
+    let stream = clients.stream(&bounds, who, start, false).unwrap();
     assert!(clients.connect(&bounds, peer, start).is_none());
-    assert!(clients.stream(&bounds, who, start).is_none());
+    assert!(clients.stream(&bounds, who, start, false).is_none());
     drop(first);
     let third = clients.connect(&bounds, peer, start).unwrap();
     drop((second, third));
@@ -102,8 +109,7 @@ fn a_permit_is_released_on_drop() {
 
 #[test]
 fn permits_work_after_a_thread_panics() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let bounds = bounds(1, "0", 0);
     let permit = clients.connect(&bounds, ip("::1"), start).unwrap();
     let other = std::thread::spawn(move || {
@@ -116,12 +122,11 @@ fn permits_work_after_a_thread_panics() {
 
 #[test]
 fn disabled_limits_create_no_entries() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let off = Bounds::default();
     let places: Vec<_> =
         (0..100).map(|_| clients.connect(&off, ip("::1"), start).unwrap()).collect();
-    assert!(clients.stream(&off, client(1), start).is_some());
+    assert!(clients.stream(&off, client(1), start, false).is_some());
     assert_eq!(clients.check_rate(&off, client(1), start), RateDecision::Unbounded);
     assert_eq!(clients.tracked_clients(), 0);
     drop(places);
@@ -129,8 +134,7 @@ fn disabled_limits_create_no_entries() {
 
 #[test]
 fn exempt_clients_are_not_counted_but_hidden_ones_behind_them_are() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let exempt = Networks::parse("10.0.0.0/8").unwrap();
     let bounds = Bounds { exempt, ..bounds(1, "1 burst 1", 1) };
     let balancer = ip("::ffff:10.0.0.1");
@@ -148,8 +152,7 @@ fn exempt_clients_are_not_counted_but_hidden_ones_behind_them_are() {
 
 #[test]
 fn idle_clients_are_removed_as_others_arrive() {
-    let start = Instant::now();
-    let clients = ClientTable::new(1000, start);
+    let (clients, start) = table(1000);
     let bounds = bounds(1, "1000 burst 1", 0);
     let _permit = clients.connect(&bounds, ip("::1"), start).unwrap();
     for number in 0..100_000 {
@@ -163,8 +166,7 @@ fn idle_clients_are_removed_as_others_arrive() {
 
 #[test]
 fn new_clients_of_a_full_table_share_the_limits_of_one() {
-    let start = Instant::now();
-    let clients = ClientTable::new(2, start);
+    let (clients, start) = table(2);
     let bounds = bounds(1, "1 burst 10", 0);
     let check_rate = |number, seconds| {
         clients.check_rate(&bounds, client(number), start + Duration::from_secs(seconds))
@@ -185,8 +187,7 @@ fn new_clients_of_a_full_table_share_the_limits_of_one() {
 
 #[test]
 fn new_clients_share_and_release_overflow_permits() {
-    let start = Instant::now();
-    let clients = ClientTable::new(1, start);
+    let (clients, start) = table(1);
     let bounds = bounds(1, "0", 0);
     let first = clients.connect(&bounds, ip("192.0.2.1"), start).unwrap();
     let shared = clients.connect(&bounds, ip("192.0.2.2"), start).unwrap();
@@ -202,8 +203,7 @@ fn new_clients_share_and_release_overflow_permits() {
 
 #[test]
 fn a_table_full_of_connections_has_room_as_soon_as_one_closes() {
-    let start = Instant::now();
-    let clients = ClientTable::new(2, start);
+    let (clients, start) = table(2);
     let bounds = bounds(1, "1 burst 1", 0);
     let peers = [ip("192.0.2.1"), ip("192.0.2.2")];
     let [first, _second] = peers.map(|peer| clients.connect(&bounds, peer, start).unwrap());
@@ -217,8 +217,7 @@ fn a_table_full_of_connections_has_room_as_soon_as_one_closes() {
 
 #[test]
 fn the_table_never_exceeds_its_maximum_size() {
-    let start = Instant::now();
-    let clients = ClientTable::new(SMALLEST_SHARDED, start);
+    let (clients, start) = table(SMALLEST_SHARDED);
     let bounds = bounds(0, "1 burst 1", 0);
     for number in 0..100_000 {
         clients.check_rate(&bounds, client(number), start);
@@ -229,8 +228,7 @@ fn the_table_never_exceeds_its_maximum_size() {
 
 #[test]
 fn limits_may_change_while_requests_are_owed() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, start) = table(MAX_CLIENTS);
     let large = bounds(0, "1 burst 1000000", 0);
     for _ in 0..100 {
         clients.check_rate(&large, client(1), start);
@@ -282,8 +280,7 @@ fn a_rate_is_a_number_with_or_without_a_burst() {
 #[ignore = "a measurement, not a test"]
 #[expect(clippy::print_stderr, reason = "that is all it does")]
 fn measure_a_request() {
-    let start = Instant::now();
-    let clients = ClientTable::new(MAX_CLIENTS, start);
+    let (clients, _) = table(MAX_CLIENTS);
     for (name, rate, many) in
         [("off", "0", 1), ("one client", "1000000", 1), ("10,000 clients", "1000000", 10_000)]
     {
@@ -303,8 +300,7 @@ proptest! {
         burst in 1..50_u32,
         pauses in proptest::collection::vec(0..50_000_000_u64, 1..300),
     ) {
-        let start = Instant::now();
-        let clients = ClientTable::new(10, start);
+        let (clients, start) = table(10);
         let requests = Rate { per_second, burst };
         let bounds = Bounds { requests, ..Bounds::default() };
         let (mut elapsed, mut admitted) = (0, 0);
@@ -325,8 +321,7 @@ proptest! {
         burst in 1..50_u32,
         requests in 1..100,
     ) {
-        let start = Instant::now();
-        let clients = ClientTable::new(10, start);
+        let (clients, start) = table(10);
         let bounds = Bounds { requests: Rate { per_second, burst }, ..Bounds::default() };
         let mut last = clients.check_rate(&bounds, client(1), start);
         for _ in 1..requests {
@@ -362,14 +357,13 @@ proptest! {
         steps in proptest::collection::vec((0..5_u32, any::<bool>(), any::<bool>()), 1..300),
         remembered in 1..6_usize,
     ) {
-        let start = Instant::now();
-        let clients = ClientTable::new(remembered, start);
+        let (clients, start) = table(remembered);
         let bounds = bounds(2, "0", 3);
         let mut open = Vec::new();
         for (number, takes, stream) in steps {
             if takes {
                 let permit = if stream {
-                    clients.stream(&bounds, client(number), start)
+                    clients.stream(&bounds, client(number), start, false)
                 } else {
                     clients.connect(&bounds, client(number).address(), start)
                 };
@@ -389,7 +383,7 @@ proptest! {
         drop(open);
         prop_assert_eq!(clients.tracked_clients(), 0);
         for number in 0..5 {
-            prop_assert!(clients.stream(&bounds, client(number), start).is_some());
+            prop_assert!(clients.stream(&bounds, client(number), start, false).is_some());
         }
     }
 }

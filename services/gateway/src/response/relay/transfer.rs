@@ -102,6 +102,7 @@ struct Waits {
 pub(super) struct Relay<'a, D> {
     client: &'a mut D,
     upload: &'a mut Upload,
+    /// The rest of the upload.
     sending: Option<UploadState>,
     /// `None` after the end, when the connection has been returned to the pool.
     source: Option<Source>,
@@ -121,18 +122,26 @@ pub(super) struct Relay<'a, D> {
     is_finished: bool,
     pushed_bytes: u64,
     waits: Waits,
-    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Ends an event stream when it resolves.
+    pub(super) closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<'a, D: Downstream> Relay<'a, D> {
     /// Creates a relay after the response head is written; without a source, no body follows.
-    pub(super) fn new(client: &'a mut D, upload: &'a mut Upload, source: Option<Source>) -> Self {
+    pub(super) fn new(
+        client: &'a mut D,
+        upload: &'a mut Upload,
+        source: Option<Source>,
+        sending: Option<UploadState>,
+        encoder: Option<Box<Encoder>>,
+        fill: Option<Box<Fill>>,
+    ) -> Self {
         Self {
             client,
             upload,
-            sending: None,
-            encoder: None,
-            fill: None,
+            sending,
+            encoder,
+            fill,
             copied_bytes: 0,
             stored: None,
             backlog: VecDeque::new(),
@@ -144,28 +153,6 @@ impl<'a, D: Downstream> Relay<'a, D> {
             waits: Waits::default(),
             closing: None,
         }
-    }
-
-    /// Adds the rest of the upload.
-    pub(super) fn sending(mut self, sending: Option<UploadState>) -> Self {
-        self.sending = sending;
-        self
-    }
-
-    /// Adds the encoder and the cache fill of the body.
-    pub(super) fn through(
-        mut self,
-        encoder: Option<Box<Encoder>>,
-        fill: Option<Box<Fill>>,
-    ) -> Self {
-        (self.encoder, self.fill) = (encoder, fill);
-        self
-    }
-
-    /// Ends an event stream when this future resolves.
-    pub(super) fn until(mut self, closing: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.closing = Some(Box::pin(closing));
-        self
     }
 
     /// Bytes of the body that the client has received.

@@ -7,6 +7,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER
 use http::{Method, StatusCode};
 
 use super::Frame;
+use crate::digits;
 use crate::fields::Fields;
 
 /// Maximum fields of a head.
@@ -61,11 +62,7 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Head>, InvalidHead> {
     if !has_known_end(fields.get_all(TRANSFER_ENCODING)) {
         return Err(InvalidHead);
     }
-    let is_persistent = is_http11
-        && !fields.get_all(CONNECTION).any(|value| {
-            let mut options = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-            options.any(|option| option.eq_ignore_ascii_case(b"close"))
-        });
+    let is_persistent = is_http11 && !fields.lists(CONNECTION, "close");
     Ok(Some(Head { status, fields, is_persistent }))
 }
 
@@ -91,14 +88,10 @@ impl Head {
         let mut lengths = self.fields.get_all(CONTENT_LENGTH);
         match (lengths.next(), lengths.next()) {
             (None, _) => Some(Frame::UntilClosed),
-            (Some(length), None) => {
-                let digits = length.to_str().ok()?;
-                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-                match digits.parse().ok().filter(|_| is_number)? {
-                    0 => Some(Frame::Done),
-                    length => Some(Frame::Known(length)),
-                }
-            }
+            (Some(length), None) => match digits::number(length.to_str().ok()?)? {
+                0 => Some(Frame::Done),
+                length => Some(Frame::Known(length)),
+            },
             (Some(_), Some(_)) => None,
         }
     }

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::body::{Frame, poll_some};
-use super::{HEAD_BYTES, response_head};
+use super::{HEAD_BYTES, INFORMATIONAL_BYTES, response_head};
 use crate::fields::Fields;
 use crate::message::is_event_stream_type;
 use crate::upstream::tls::{self, Io};
@@ -45,6 +45,7 @@ pub(crate) async fn open_stream(
         return Err(Failure::Unreachable);
     };
     let mut buffer = BytesMut::new();
+    let mut informational_bytes = 0;
     let read = async {
         let failure = |error| Failure::of(&error);
         stream.write_all(request).await.map_err(failure)?;
@@ -54,10 +55,17 @@ pub(crate) async fn open_stream(
             if count.map_err(failure)? == 0 {
                 return Err(Failure::Reset);
             }
-            if let Some(head) = response_head::take(&mut buffer).map_err(|_| Failure::Invalid)? {
-                return Ok(head);
+            let mut received = buffer.len();
+            while let Some(head) = response_head::take(&mut buffer).map_err(|_| Failure::Invalid)? {
+                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+                {
+                    return Ok(head);
+                }
+                // RFC 9110, section 15.2.
+                informational_bytes += received - buffer.len();
+                received = buffer.len();
             }
-            if buffer.len() > HEAD_BYTES {
+            if buffer.len() > HEAD_BYTES || informational_bytes > INFORMATIONAL_BYTES {
                 return Err(Failure::Invalid);
             }
         }

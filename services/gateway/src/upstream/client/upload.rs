@@ -35,8 +35,8 @@ const STEP_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct Upload {
     replay_buffer: Bytes,
-    /// The buffer contains the whole body.
-    is_complete: bool,
+    /// The buffer contains the whole body; otherwise the client has more to send.
+    pub(crate) is_complete: bool,
     length: Length,
     /// Data beyond the buffer has been read, so the body cannot be retried.
     is_streamed: bool,
@@ -139,11 +139,6 @@ impl Upload {
     pub(crate) fn release(&mut self) {
         self.replay_buffer = Bytes::new();
         self.permit.shrink_to(0);
-    }
-
-    /// Whether the client has sent the whole body.
-    pub(crate) fn is_read(&self) -> bool {
-        self.is_complete
     }
 
     /// Whether there is no body.

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::super::Origin;
@@ -14,7 +15,7 @@ use super::super::resolution::{Family, Outcome};
 
 use super::health_check;
 use super::lease::Endpoint;
-use super::{AbortOnDrop, Entry, MAX_ADDRESSES, PoolState, Shared, now};
+use super::{Entry, MAX_ADDRESSES, PoolState, Shared, now};
 
 /// Duration of a lookup after which a warning is logged: resolvers time out after 5 s or 10 s.
 const SLOW_LOOKUP: Duration = Duration::from_secs(11);
@@ -154,12 +155,12 @@ impl Shared {
     }
 
     pub(super) fn new_entry(&self, address: SocketAddr, source: Option<(usize, Family)>) -> Entry {
-        let endpoint = Endpoint::new(address, self.tls.clone(), Weak::clone(&self.this));
-        let checks = self.check.clone().map(|path| {
-            let (host, settings) = (self.check_host.clone(), self.settings.check.clone());
-            let checks = health_check::run_checks(Arc::clone(&endpoint), path, host, settings);
-            AbortOnDrop(tokio::spawn(checks).abort_handle())
-        });
+        let endpoint = Endpoint::new(address, self.target.tls.clone(), Weak::clone(&self.this));
+        let mut checks = JoinSet::new();
+        if let Some(path) = self.target.check.clone() {
+            let (host, settings) = (self.target.host.clone(), self.settings.check.clone());
+            checks.spawn(health_check::run_checks(Arc::clone(&endpoint), path, host, settings));
+        }
         Entry { endpoint, health: Health::new(), source, unseen_since: None, _checks: checks }
     }
 }

@@ -20,8 +20,7 @@ fn a_stream_does_not_retain_the_head_of_its_request() {
     );
     let mut viewers = Vec::new();
     for _ in 0..STREAMS {
-        let mut viewer = gateway.connect();
-        viewer.send(&head);
+        let mut viewer = gateway.begin(&head);
         assert_eq!(viewer.head().status, 200);
         viewers.push(viewer);
     }
@@ -119,7 +118,7 @@ fn a_gateway_is_merged_by_the_name_that_it_answers() {
     let above = start(&[&member], &[("GATEWAY_FLEET", &listed)]);
     let name = format!("{}_{}", below.address, member.address);
     Viewer::open(&above).find(&format!("{name} member "), "\"state\":\"up\"");
-    let mut viewer = above.connect();
-    viewer.send(&format!("GET /fleet/{name}/stats HTTP/1.1\r\nhost: viewer.test\r\n\r\n"));
+    let mut viewer =
+        above.begin(&format!("GET /fleet/{name}/stats HTTP/1.1\r\nhost: viewer.test\r\n\r\n"));
     assert_eq!(viewer.head().status, 200);
 }

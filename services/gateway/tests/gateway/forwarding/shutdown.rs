@@ -7,15 +7,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testing::{BOUND, Connection, Service, serve};
+use testing::{BOUND, Connection, Service, respond, serve};
 
 use super::{between, echo, start, unused_address};
 
 #[test]
 fn sigterm_ends_an_idle_gateway_immediately() {
     let mut gateway = between(echo("stats"), echo("frontend"));
-    let mut client = gateway.connect();
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = gateway.begin("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     gateway.terminate();
     assert!(client.is_closed());
@@ -32,14 +31,12 @@ fn sigterm_lets_a_request_in_flight_end() {
     let stats = serve(move |_, stream| {
         arrived.send(()).unwrap();
         wait.lock().unwrap().recv().unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_ok()
+        respond(stream, "", "ok")
     });
     let mut gateway = between(stats, unused_address());
-    let mut client = gateway.connect();
-    client.send("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = gateway.begin("GET /stats HTTP/1.1\r\nHost: a\r\n\r\n");
     arrival.recv_timeout(BOUND).unwrap();
-    let mut idle = gateway.connect();
-    idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut idle = gateway.begin("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(idle.answer().status, 200);
     gateway.terminate();
     assert!(idle.is_closed());
@@ -57,8 +54,7 @@ fn an_endless_response_is_aborted_after_the_drain_time() {
         ("GATEWAY_FRONTEND", &unused_address().to_string()),
         ("DRAIN_SECONDS", "1"),
     ]);
-    let mut client = gateway.connect();
-    client.send("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut client = gateway.begin("GET /stats/stream HTTP/1.1\r\nHost: a\r\n\r\n");
     client.read_until("data: 1\n\n");
     let ended = gateway.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -71,8 +67,8 @@ fn sigterm_ends_an_event_stream_immediately_and_cleanly() {
     // Requested as an event stream, or detected by the response.
     for accept in ["Accept: text/event-stream\r\n", ""] {
         let gateway = between(endless("text/event-stream; charset=utf-8"), unused_address());
-        let mut client = gateway.connect();
-        client.send(&format!("GET /stats/stream HTTP/1.1\r\nHost: a\r\n{accept}\r\n"));
+        let mut client =
+            gateway.begin(&format!("GET /stats/stream HTTP/1.1\r\nHost: a\r\n{accept}\r\n"));
         client.read_until("data: 1\n\n");
         let ended = gateway.stop();
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -125,13 +121,12 @@ fn upgraded(drain: &str) -> (Service, (Connection, Connection)) {
     });
     let routes = format!("/ws {echo} upgrade=echo; /stats {echo}; / {echo}");
     let gateway = start(&[("GATEWAY_ROUTES", &routes), ("DRAIN_SECONDS", drain)]);
-    let mut client = gateway.connect();
-    client.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    let mut client = gateway
+        .begin("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
     assert_eq!(client.head().status, 101);
     client.send("once");
     client.read_until("once");
-    let mut idle = gateway.connect();
-    idle.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut idle = gateway.begin("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(idle.answer().status, 200);
     (gateway, (client, idle))
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
-use testing::{BOUND, Connection};
+use testing::{BOUND, Connection, respond};
 
 use super::{read_body, rest, start, upstream, write_response};
 use crate::send_request;
@@ -17,7 +17,7 @@ fn a_long_body_is_streamed_within_the_limit() {
         let _ = seen.send(0);
         let length = read_body(head, reader);
         let _ = seen.send(length);
-        write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        respond(reader.get_mut(), "", "ok")
     });
     let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
     let half = "x".repeat(500_000);
@@ -38,8 +38,8 @@ fn a_long_body_is_streamed_within_the_limit() {
         client.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(client.answer().status, 200, "{head}");
     }
-    let mut client = gateway.connect();
-    client.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut client =
+        gateway.begin("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for _ in 0..3 {
         client.send(&format!("{:x}\r\n{half}\r\n", half.len()));
     }
@@ -55,8 +55,7 @@ fn a_truncated_body_is_not_treated_as_complete() {
     });
     let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
     let part = "x".repeat(100_000);
-    let mut client = gateway.connect();
-    client.send(&format!(
+    let mut client = gateway.begin(&format!(
         "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{part}\r\nnone\r\n",
         part.len()
     ));
@@ -68,14 +67,12 @@ fn a_truncated_body_is_not_treated_as_complete() {
 fn the_total_memory_of_bodies_is_limited() {
     let upstream = upstream(|head, reader| {
         read_body(head, reader);
-        write_response(reader, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        respond(reader.get_mut(), "", "ok")
     });
     let gateway = start(upstream, &[("GATEWAY_BODY_MEMORY_BYTES", "128 KiB")]);
     let part = "x".repeat(40_000);
     let hold = || {
-        let mut client = gateway.connect();
-        client.send(&format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{part}"));
-        client
+        gateway.begin(&format!("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{part}"))
     };
     // Two half-sent bodies exhaust the memory limit. One of them may have been preceded by a
     // complete one.
@@ -122,8 +119,8 @@ fn an_upstream_may_respond_before_it_has_read_the_body() {
         });
         let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "16 MiB")]);
         let begun = Instant::now();
-        let mut client = gateway.connect();
-        client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
+        let mut client =
+            gateway.begin("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n");
         client.send(&"x".repeat(8_000_000));
         let answer = client.answer();
         assert_eq!((answer.status, answer.text()), (413, "big"), "{stays}");
@@ -145,8 +142,7 @@ fn a_response_and_the_rest_of_its_request_may_overlap() {
         true
     });
     let gateway = start(upstream, &[("GATEWAY_BODY_BYTES", "1 MiB")]);
-    let mut client = gateway.connect();
-    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+    let mut client = gateway.begin("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
     client.send(&"x".repeat(100_000));
     assert_eq!(client.head().status, 200);
     client.send(&"x".repeat(200_000));

@@ -44,6 +44,7 @@ def test_a_table_on_a_wall_reloads_itself_for_a_new_version(fleets, opened, watc
     page = opened(fleets(*five()), "/?kiosk", context=watchful)
     with page.expect_navigation(timeout=CHANGE_MS):
         page.route(re.compile(r"/$"), lambda route: route.fulfill(body=NEW_VERSION))
+    page.unroute(re.compile(r"/$"))
     page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
 
 

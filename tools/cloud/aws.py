@@ -81,7 +81,8 @@ class Aws:
             raise Refused(
                 f"no usable AWS credentials ({error}): set AWS_PROFILE, run `aws sso login`, or "
                 "put a profile into the environment's backend.hcl and terraform.tfvars. For `aws login` and codes of"
-                ' MFA: eval "$(aws configure export-credentials --format env)"'
+                ' MFA: eval "$(aws configure export-credentials --profile NAME --format env)", with no `profile`'
+                " in these files"
             ) from None
 
 

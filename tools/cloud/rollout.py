@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any, Callable
 
 from tools.cloud.aws import Aws, AwsError
 
@@ -218,7 +218,8 @@ def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
 def newest(aws: Aws, wanted: Deployed, name: str) -> dict | None:
     """ECS's record of the newest deployment of a service. ECS has those of 90 days, and documents no order."""
     found: list[dict] = []
-    more: dict[str, str] = {}
+    # The maximum; the default is 20.
+    more: dict[str, Any] = {"maxResults": 100}
     while True:
         answer = aws.call(
             "ecs", "list_service_deployments", cluster=wanted.cluster, service=wanted.services[name], **more
@@ -226,7 +227,7 @@ def newest(aws: Aws, wanted: Deployed, name: str) -> dict | None:
         found += answer["serviceDeployments"]
         if not answer.get("nextToken"):
             return max(found, key=lambda one: str(one.get("createdAt", "")), default=None)
-        more = {"nextToken": answer["nextToken"]}
+        more["nextToken"] = answer["nextToken"]
 
 
 def stopped(aws: Aws, wanted: Deployed, name: str) -> list[dict]:

@@ -127,11 +127,11 @@ def relay(stream: IO[bytes], kept: list[str] | None) -> None:
 
 def stop(process: subprocess.Popen, reader: threading.Thread, subcommand: str) -> None:
     """Interrupt Terraform and wait for it; a second Ctrl-C is passed on, which ends it at once."""
-    # All of its group, as Ctrl-C does: `terraform` may be a script that starts it.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
     deadline = time.monotonic() + STOP_SECONDS
     try:
+        # All of its group, as Ctrl-C does: `terraform` may be a script that starts it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=STOP_SECONDS)
         # Such a script may end before Terraform, which has its output as long as it runs.

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from tools.build import build
@@ -55,11 +55,17 @@ class Processes:
         self.replicas = [f"{SCALED}-{number}" for number in range(2, scale() + 1)]
 
     def check_ports(self) -> None:
-        """Refuse ports that cannot be used; those of a system that runs are freed when this one starts."""
-        if not self.is_running():
-            self._choose_ports()
+        """Refuse ports that cannot be used; those that a running system has are freed when this one starts."""
+        self._choose_ports(self._held())
 
-    def _choose_ports(self) -> None:
+    def _held(self) -> set[str]:
+        """The addresses of a system that runs, by the environment of its processes."""
+        pids = [pid for name in self._names() if (pid := self._pid(name))]
+        words = [word for pid in pids for word in Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")]
+        pairs = [word.partition("=") for word in words]
+        return {value for name, _, value in pairs if name in self.LISTEN.values()}
+
+    def _choose_ports(self, held: Collection[str] = ()) -> None:
         for name in SERVICES:
             address, _, text = self.listen[name].rpartition(":")
             number = port_number(text)
@@ -68,6 +74,8 @@ class Processes:
                     f"{self.LISTEN[name]} is {self.listen[name]!r}, but must be an address and a "
                     "port from 1 to 65535, such as 127.0.0.1:8080"
                 )
+            if self.listen[name] in held:
+                continue
             setting = self.LISTEN[name]
             remedy = (
                 "choose another: `make dev PORT=3051`"
@@ -84,8 +92,10 @@ class Processes:
                 print(f"stack: port {number} is taken, so {name} listens on {self.listen[name]}", flush=True)
 
     def start(self) -> None:
-        if self.is_running():
-            self.down()
+        is_running = self.is_running()
+        # Forgets also what has ended by itself.
+        self.down()
+        if is_running:
             self._choose_ports()
         for name in self.replicas:
             # Their addresses matter to the gateway alone.
@@ -157,7 +167,7 @@ class Processes:
         if catalog.ALL[service].public:
             environment.update(self._upstreams())
         else:
-            environment.setdefault(f"{service.upper()}_HOSTS", passed_hosts())
+            environment.setdefault(f"{service.upper()}_HOSTS", passed_hosts(self.listen[name]))
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
@@ -229,11 +239,14 @@ class Processes:
         return STATE / f"{name}.pid"
 
 
-def passed_hosts() -> str:
-    """The names and addresses of its clients that the gateway passes on."""
+def passed_hosts(listen: str) -> str:
+    """The names and addresses of its clients that the gateway passes on to a service at this address."""
     names = os.environ.get("GATEWAY_HOSTS") or ""
     if not ipaddress.ip_address(bind()).is_loopback:
         return names or "*"
+    # Beyond loopback, a list would replace "any name".
+    if not ipaddress.ip_address(listen.rpartition(":")[0].strip("[]")).is_loopback:
+        return names
     # Loopback has more addresses than the one that stats and the frontend listen on.
     return f"{names},{published_address()}".lstrip(",")
 

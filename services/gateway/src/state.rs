@@ -40,7 +40,7 @@ const MAX_REFILLS: usize = 256;
 pub(crate) const CONNECTION_STREAMS: u32 = 100;
 
 /// Permits for an HTTP/2 request; released on drop.
-pub(crate) type RequestPermits = (Option<OwnedSemaphorePermit>, Permit);
+pub(crate) type RequestPermits = (OwnedSemaphorePermit, Permit);
 
 /// State shared by all connections.
 pub(crate) struct Gateway {
@@ -120,13 +120,10 @@ impl Gateway {
         permit
     }
 
-    /// Permits for an HTTP/2 request on a connection of this peer; `None` if there are too many. Each
-    /// request may have a connection to an upstream, so the limits are those of connections, for the
-    /// client and for all together. The permit of the connection covers its only request.
-    pub(crate) fn admit_request(&self, peer: IpAddr, is_only: bool) -> Option<RequestPermits> {
-        if is_only {
-            return Some((None, Permit::unlimited()));
-        }
+    /// Permits for another HTTP/2 request on a connection of this peer; `None` if there are too many.
+    /// Each request may have a connection to an upstream, so the limits are those of connections, for
+    /// the client and for all together.
+    pub(crate) fn admit_request(&self, peer: IpAddr) -> Option<RequestPermits> {
         let own = if self.config.limits_connections(peer) {
             let bounds = &self.config.bounds;
             self.clients.request(bounds, CONNECTION_STREAMS, peer, Instant::now())
@@ -135,7 +132,7 @@ impl Gateway {
         };
         let permits = own.and_then(|own| {
             let permit = self.http2_requests.clone().try_acquire_owned().ok()?;
-            Some((Some(permit), own))
+            Some((permit, own))
         });
         if permits.is_none() {
             self.metrics.refused_requests.add();

@@ -82,7 +82,7 @@ class FakeAws:
             return {"services": [now]}
         if operation == "list_service_deployments":
             first = int(parameters.pop("nextToken", 0))
-            assert parameters == {"cluster": "shop", "service": "shop"}
+            assert parameters == {"cluster": "shop", "service": "shop", "maxResults": 100}
             end = first + self.page
             more = {"nextToken": str(end)} if end < len(self.deployments) else {}
             return {"serviceDeployments": list(self.deployments)[first:end], **more}

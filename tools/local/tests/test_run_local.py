@@ -61,16 +61,19 @@ class Settings(Case):
                 self.assertEqual(stack.asked(), url)
 
     def test_services_behind_the_gateway_answer_the_names_that_it_passes_on(self):
-        for bind, hosts, expected in (
-            ("", "", "127.0.0.1"),
-            ("127.0.0.2", "", "127.0.0.2"),
-            ("127.0.0.2", "example.org", "example.org,127.0.0.2"),
-            ("::1", "", "[::1]"),
-            ("0.0.0.0", "", "*"),
-            ("0.0.0.0", "example.org", "example.org"),
+        here = "127.0.0.1:8080"
+        for listen, bind, hosts, expected in (
+            (here, "", "", "127.0.0.1"),
+            (here, "127.0.0.2", "", "127.0.0.2"),
+            (here, "127.0.0.2", "example.org", "example.org,127.0.0.2"),
+            (here, "::1", "", "[::1]"),
+            (here, "0.0.0.0", "", "*"),
+            (here, "0.0.0.0", "example.org", "example.org"),
+            # Any name.
+            ("0.0.0.0:8080", "", "", ""),
         ):
             with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "GATEWAY_HOSTS": hosts}):
-                self.assertEqual(processes.passed_hosts(), expected)
+                self.assertEqual(processes.passed_hosts(listen), expected)
 
     def test_a_wrong_listening_address_is_one_sentence(self):
         for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
@@ -106,6 +109,19 @@ class Settings(Case):
             mock.patch.object(containers, "refuse_taken_port", side_effect=AssertionError),
         ):
             system.check_ports()
+
+    def test_only_ports_of_the_running_system_itself_may_be_taken(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            with mock.patch.dict(os.environ, {"PORT": str(free_port()), "STATS_LISTEN": address}):
+                system = processes.Processes(build.RELEASE)
+                with mock.patch.object(system, "_held", return_value={address}):
+                    system.check_ports()
+                with mock.patch.object(system, "_held", return_value={"127.0.0.1:1"}):
+                    with self.assertRaisesRegex(stack.StackError, "cannot be used"):
+                        system.check_ports()
 
     def test_a_service_behind_the_gateway_takes_another_port_unless_it_was_given_one(self):
         with socket.socket() as taken, contextlib.redirect_stdout(io.StringIO()) as said:

@@ -35,6 +35,9 @@ const TICK_MS: i32 = 1_000;
 /// forgotten selection does not stop them forever.
 const SELECTION_PAUSE_MS: f64 = 60_000.0;
 
+/// Maximum age of a sample that was fetched before the program started.
+const EARLY_MS: f64 = 60_000.0;
+
 /// Time after which the colors of the heat map and of the tab's icon are read again, because the
 /// system theme may change.
 const COLORS_MS: f64 = 5_000.0;
@@ -56,7 +59,7 @@ const USER_EVENTS: [&str; 12] = [
 ];
 
 /// Events of the window.
-const WINDOW_EVENTS: [&str; 4] = ["online", "hashchange", "storage", "blur"];
+const WINDOW_EVENTS: [&str; 5] = ["online", "hashchange", "range", "storage", "blur"];
 
 /// Connection and listeners of the page. Dropping it closes the connection and removes the
 /// listeners.
@@ -147,7 +150,7 @@ impl Controller {
         controller.dashboard.borrow_mut().is_kiosk = browser::page_options(&controller.document).1;
         controller.read_permission();
         controller.load_settings();
-        controller.read_address();
+        controller.read_address(false);
         controller.read_early(base);
         controller.connect();
         // A tab that was opened in the background has no event for it.
@@ -187,7 +190,7 @@ impl Controller {
                     self.draw();
                 }
             }
-            "hashchange" => self.read_address(),
+            "hashchange" | "range" => self.read_address(kind == "hashchange"),
             "storage" => {
                 self.read_permission();
                 self.load_settings();
@@ -283,11 +286,11 @@ impl Controller {
         let _ = sheet.remove_attribute("open");
     }
 
-    fn read_address(&self) {
+    /// Reads the view. A link to a panel leads to it also if it is the current one; ranges move nothing.
+    fn read_address(&self, may_scroll: bool) {
         let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
-        let before = self.dashboard.borrow().view;
-        // A link to the current view leads to its panel again. Another range moves nothing.
-        self.needs_scroll.set(view == before || view.panel != before.panel);
+        let panel = view.panel.or(self.dashboard.borrow().view.panel);
+        self.needs_scroll.set(may_scroll && panel.is_some());
         self.apply(Event::View(view));
         self.fetch_range();
     }
@@ -300,6 +303,10 @@ impl Controller {
         let Some(early) = early else { return };
         if let Some(reading) = early.get("sample").and_then(|sample| decode::reading(&sample)) {
             let at_ms = early.number_at("at").unwrap_or_default();
+            // It arrived after an earlier start of the program, whose page was left since.
+            if self.clock.now() - at_ms > EARLY_MS {
+                return;
+            }
             self.dashboard.borrow_mut().apply(Event::Early(reading), at_ms);
             // It may be old by now.
             self.apply(Event::Tick);

@@ -36,6 +36,7 @@ use crate::request::forwarded::REQUEST_ID;
 use crate::request::hop_by_hop::strip;
 use crate::request::identifier::new_request_id;
 use crate::request::parse::{self, Length};
+use crate::request::rate_limit::Permit;
 use crate::response::relay::{Closing, Downstream, until_closing};
 use crate::state::connections::Entry;
 use crate::state::{CONNECTION_STREAMS, Gateway};
@@ -127,6 +128,8 @@ impl Session {
         let mut idle = pin!(sleep(rest));
         let mut closing = pin!(until_closing(self.closing.clone()));
         let mut is_closing = false;
+        // One request at a time is covered by the permit of the connection.
+        let covered = Arc::new(Semaphore::new(1));
         loop {
             // A client may reset a stream and open another one immediately, before the work for the
             // first one has ended.
@@ -161,7 +164,11 @@ impl Session {
                         _ => return,
                     };
                     let peer = self.peer.ip();
-                    let Some(permits) = self.gateway.admit_request(peer, streams.is_empty()) else {
+                    let permits = match covered.clone().try_acquire_owned() {
+                        Ok(permit) => Some((permit, Permit::unlimited())),
+                        Err(_) => self.gateway.admit_request(peer),
+                    };
+                    let Some(permits) = permits else {
                         respond.send_reset(Reason::REFUSED_STREAM);
                         continue;
                     };

@@ -27,9 +27,9 @@ impl HopByHop {
     /// Determines the hop-by-hop fields of a message.
     ///
     /// # Errors
-    /// Returns the reason for a 400 if Connection is malformed, or lists an end-to-end field: otherwise a
-    /// client could remove fields that the gateway, or a proxy in front of it, has set or
-    /// evaluated.
+    /// Returns the reason for a 400 if Connection is malformed, or lists an end-to-end field:
+    /// otherwise a client could remove fields that the gateway, or a proxy in front of it, has set
+    /// or evaluated.
     pub(crate) fn of(headers: &Fields) -> Result<Self, &'static str> {
         let mut nominated = Vec::new();
         let mut options = 0;

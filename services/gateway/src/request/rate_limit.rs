@@ -411,10 +411,15 @@ impl Drop for PermitGuard {
 
 /// Normalized client: the /64 of an IPv6 address, or an IPv4 address, also in its IPv4-mapped or
 /// translated form (RFC 6052, and RFC 8215 with a prefix of 96 bits): a translator has the same /64
-/// for all its clients.
+/// for all its clients. With a shorter prefix, the last bits are zero, and no client has 0.0.x.x.
 fn network_of(address: IpAddr) -> IpAddr {
     let IpAddr::V6(address) = address.to_canonical() else { return address.to_canonical() };
-    if let [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] = address.segments() {
+    let is_translated = match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => true,
+        [0x64, 0xff9b, 1, .., high, _] => high > 0,
+        _ => false,
+    };
+    if is_translated {
         let [.., a, b, c, d] = address.octets();
         return [a, b, c, d].into();
     }

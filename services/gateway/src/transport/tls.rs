@@ -96,10 +96,12 @@ impl Tls {
         }
     }
 
-    /// Reloads certificate and key, and blocks meanwhile. Existing connections continue; an invalid pair changes nothing.
+    /// Reloads certificate and key, and blocks meanwhile. Existing connections continue; an invalid
+    /// pair changes nothing.
     pub(crate) fn reload(&self) {
-        let now = [stamp(&self.certificate), stamp(&self.key)];
-        *lock(&self.seen) = now;
+        // Held until the end: a slow reload must not replace what a later one has loaded.
+        let mut seen = lock(&self.seen);
+        *seen = [stamp(&self.certificate), stamp(&self.key)];
         match load(&self.certificate, &self.key, self.offers_http2) {
             Ok(config) => {
                 *write(&self.config) = config;

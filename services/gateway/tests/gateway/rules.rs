@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,7 +96,11 @@ fn every_event_stream_of_a_client_counts_whatever_its_request_accepts() {
                     Transfer-Encoding: chunked\r\n\r\n7\r\ndata:\n\n\r\n";
         stream.write_all(head.as_bytes()).is_ok()
     });
-    let gateway = start(origin.address, &[("GATEWAY_CLIENT_STREAMS", "1")]);
+    let admin = free_address();
+    let gateway = start(
+        origin.address,
+        &[("GATEWAY_CLIENT_STREAMS", "1"), ("GATEWAY_ADMIN_LISTEN", &admin.to_string())],
+    );
     let open = |head: &str| {
         let mut client = gateway.begin(&format!("{head}\r\nHost: a\r\n\r\n"));
         let status = client.head().status;
@@ -123,11 +128,9 @@ fn every_event_stream_of_a_client_counts_whatever_its_request_accepts() {
     let second = open(post);
     assert_eq!(second.1, 200, "it has taken effect");
     drop(first);
-    // Nothing to wait for: while the second one counts, none is accepted.
-    for _ in 0..20 {
-        assert_eq!(open("GET /events HTTP/1.1").1, 429);
-        thread::sleep(Duration::from_millis(10));
-    }
+    // Only the second one is open.
+    eventually(|| metrics(admin).contains("gateway_streams{route=\"/\"} 1\n"));
+    assert_eq!(open("GET /events HTTP/1.1").1, 429);
 }
 
 #[test]
@@ -286,7 +289,11 @@ fn a_routes_file_that_does_not_respond_stops_nothing_else() {
     fs::remove_file(&table).unwrap();
     assert!(Command::new("mkfifo").arg(&table).status().unwrap().success());
     gateway.signal("HUP");
-    let reader_has_opened = || fs::OpenOptions::new().write(true).open(&table).unwrap();
+    let reader_has_opened = || {
+        let ((sender, opened), table) = (channel(), table.clone());
+        thread::spawn(move || sender.send(fs::OpenOptions::new().write(true).open(table).unwrap()));
+        opened.recv_timeout(BOUND).expect("the gateway reads the file")
+    };
     let mut pipe = reader_has_opened();
     assert_eq!((gateway.get("/api").status, one.request_count()), (200, 1));
     pipe.write_all(format!("/api {}\n", other.address).as_bytes()).unwrap();

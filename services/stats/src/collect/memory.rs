@@ -50,8 +50,10 @@ pub(crate) fn parse(text: &str) -> Result<Memory, ParseError> {
     memory.total_bytes = total.filter(|&total| total > 0).ok_or(ParseError::Missing("MemTotal"))?;
     // A larger value belongs to another system: some containers see the limit of their control
     // group as the total, and other fields of the host. Some kernels report zero while most of the
-    // memory is free.
-    let available = available.filter(|available| (1..=memory.total_bytes).contains(available));
+    // memory is free; beside little free memory, zero is true.
+    let is_free = memory.free_bytes.is_some_and(|free| free > memory.total_bytes / 4);
+    let available = available
+        .filter(|&available| available <= memory.total_bytes && (available > 0 || !is_free));
     let available = available.or_else(|| estimate(&memory));
     let available = available.ok_or(ParseError::Missing("MemAvailable"))?;
     memory.available_bytes = available.min(memory.total_bytes);
@@ -144,6 +146,12 @@ mod tests {
         // https://github.com/giampaolo/psutil/issues/1915
         let text = "MemTotal: 1000 kB\nMemFree: 600 kB\nMemAvailable: 0 kB\nCached: 100 kB\n";
         assert_eq!(parse(text).unwrap().available_bytes, 700 * 1024);
+    }
+
+    #[test]
+    fn an_available_value_of_zero_beside_the_reserve_of_the_kernel_is_true() {
+        let text = "MemTotal: 1000 kB\nMemFree: 54 kB\nMemAvailable: 0 kB\nCached: 50 kB\n";
+        assert_eq!(parse(text).unwrap().available_bytes, 0);
     }
 
     #[test]

@@ -11,7 +11,8 @@ impl Controller {
     pub(super) fn notify(&self) {
         let dashboard = self.dashboard.borrow();
         let Some(latest) = &dashboard.latest else { return };
-        if !dashboard.settings.notifies {
+        // The early sample may be that of another instance.
+        if !dashboard.settings.notifies || dashboard.instance().is_none() {
             return;
         }
         let format = Format { point: self.point, decimal: dashboard.settings.decimal };

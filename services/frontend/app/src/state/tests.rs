@@ -344,7 +344,7 @@ fn the_early_sample_is_shown_and_charts_wait_for_the_history() {
     let mut dashboard = Dashboard::default();
     dashboard.apply(early("a", 7), 100.0);
     assert_eq!((dashboard.link, dashboard.rows()), (Link::Connecting, None));
-    assert_eq!(dashboard.latest.as_ref().unwrap().sequence, 7.0);
+    assert_eq!(dashboard.latest.as_ref().unwrap().instance, "a");
     // The stream starts with the history and the same sample.
     dashboard.apply(Event::History(History { instance: "a".to_owned(), rows: vec![] }), 200.0);
     dashboard.apply(sample("a", 7), 200.0);

@@ -1,4 +1,4 @@
-"""The standard libraries of a release, compiled for size: one for the page, one for the services.
+"""The standard libraries of a release: one for the page, one for the services.
 
 The official one brings what a release cannot use: backtraces need the unwinding tables that are left
 out, and a visitor of the page never sees a panic's message.
@@ -6,6 +6,7 @@ out, and a visitor of the page never sees a panic's message.
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class SmallStd:
 
     target: str
     flags: tuple[str, ...]
-    level: str
+    level: str | int
     # Built files that contain the std that is replaced.
     outdated: Path
     # Text about builds without it.
@@ -39,7 +40,7 @@ class SmallStd:
             return cls(target, PAGE_FLAGS, "z", toolchain.PAGE_TARGET, "the page will be about 10 kB larger")
         release = toolchain.TARGET / target / "release"
         flags = ("-Cpanic=abort", NO_TABLES)
-        return cls(target, flags, "s", release, "each service will be about 300 kB larger")
+        return cls(target, flags, 2, release, "each service will be about 300 kB larger")
 
     @property
     def root(self) -> Path:
@@ -76,7 +77,7 @@ class SmallStd:
         route = toolchain.route()
         # It must not contain the paths of its sources.
         flags = (*self.flags, *toolchain.remap_path_flags(toolchain.environment()))
-        profile = f'opt-level = "{self.level}"\n'
+        profile = f"opt-level = {json.dumps(self.level)}\n"
         std.compile_std(job, self.name, self.target, library, BUILD_STD, route=route, flags=flags, profile=profile)
         unfinished.rename(self.root)
         # Cargo does not see that a std was replaced by another, and would mix the two.

@@ -4,7 +4,7 @@ import re
 import time
 
 from conftest import eventually
-from dashboard import CHARTS, NOTICE_MS, backend, button, frontend, opened, panel, plot, wait_for_sequence
+from dashboard import CHARTS, LIVE_MS, NOTICE_MS, backend, button, frontend, opened, panel, plot, wait_for_sequence
 
 
 def test_a_tick_is_seen_at_once(opened, backend):
@@ -71,3 +71,14 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
     page.evaluate(hide, False)
     page.wait_for_function("changes > 0", timeout=NOTICE_MS)
     wait_for_sequence(page, backend.sequence)
+
+
+def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend):
+    backend.scene.delays["/stats/stream"] = 5
+    page = opened(live=False)
+    page.wait_for_selector(".page[data-sequence]", timeout=LIVE_MS)
+    assert page.get_attribute(".page", "data-state") == "connecting"
+    assert page.locator(".tile .blank").count() == 0
+    assert button(page, "instance").inner_text() == backend.scene.instance
+    assert "Fetching" in panel(page, "cpu").inner_text()
+    assert button(page, "age").count() == 0, "they are recent"

@@ -53,7 +53,10 @@ OWN_FOLDERS = ("adversarial", "faults")
 PAGE_FOLDER = "page"
 # Tests of the page, which have a made-up service behind it, by part. Each part takes about five minutes.
 PAGE_TESTS = {
-    "page": ("absurd", "connection", "live", "notifications", "outages", "replicas", "speed", "status", "tabs"),
+    "page": (
+        *("absurd", "connection", "live", "navigation", "notifications"),
+        *("outages", "replicas", "speed", "status", "tabs"),
+    ),
     "panels": (
         *("accessibility", "chart_views", "charts", "downloads", "incidents", "levels", "preferences", "report"),
         *("scopes", "screens", "states", "tables"),

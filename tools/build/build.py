@@ -170,13 +170,12 @@ def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, P
         packages = [argument for name in names for argument in ("--package", name)]
         run("binaries", ["cargo", "zigbuild", *options, *packages, "--features", "frontend/dev"], variables=flags)
     else:
-        small = toolchain.small_services() if profile == RELEASE else {}
+        small = toolchain.small_services() if profile == RELEASE else flags
         if small is None:
             print("build: with the ordinary std, each service is about 300 kB larger; see `make tools`")
         for name in names:
             command = ["cargo", "auditable", "zigbuild", *options, "--package", name]
-            variables = {**flags, **(small or {}), **commit_variable(name)}
-            run(f"binary {name}", command, variables=variables)
+            run(f"binary {name}", command, variables={**(small or flags), **commit_variable(name)})
     return {name: TARGET / target / profile / name for name in names}
 
 

@@ -111,10 +111,8 @@ def small_services() -> dict[str, str] | None:
     root = small_std_root(musl_target())
     if not root.is_dir():
         return None
-    flags = environment()[_target_variable(musl_target(), "RUSTFLAGS")].replace("-C ", "-C").split()
     # zig has the C library and its start files.
-    flags += [f"--sysroot={root}", NO_TABLES, "-Clink-self-contained=no"]
-    return {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(flags)}
+    return own_flags(musl_target(), f"--sysroot={root}", NO_TABLES, "-Clink-self-contained=no")
 
 
 def small_page() -> dict[str, str] | None:
@@ -130,10 +128,11 @@ def small_page() -> dict[str, str] | None:
     }
 
 
-def own_flags(target: str) -> dict[str, str]:
-    """The flags of a target as the variable that replaces all others: Cargo adds those of `target.'cfg(…)'` in
-    ~/.cargo/config.toml, such as `target-cpu=native`, to any other."""
-    return {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join(environment()[_target_variable(target, "RUSTFLAGS")].split())}
+def own_flags(target: str, *more: str) -> dict[str, str]:
+    """The flags of a target, and more, as the variable that replaces all others: Cargo adds those of
+    `target.'cfg(…)'` in ~/.cargo/config.toml, such as `target-cpu=native`, to any other."""
+    flags = environment()[_target_variable(target, "RUSTFLAGS")].split()
+    return {"CARGO_ENCODED_RUSTFLAGS": "\x1f".join((*flags, *more))}
 
 
 def cargo_folders(folder: Path) -> dict[str, str]:

@@ -74,7 +74,7 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
 
 
 def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend):
-    backend.scene.delays["/stats/stream"] = 5
+    backend.scene.delays["/stats/stream"] = 10
     page = opened(live=False)
     page.wait_for_selector(".page[data-sequence]", timeout=LIVE_MS)
     assert page.get_attribute(".page", "data-state") == "connecting"

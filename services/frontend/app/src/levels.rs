@@ -1,6 +1,8 @@
 //! Levels of the tiles and the alerts of the page. The service determines them. An older service
 //! sends no state; the page then compares the values with the viewer's thresholds.
 
+use std::cmp::Ordering;
+
 use crate::alerts::{Alert, Level};
 use crate::metrics::Metric;
 use crate::number::Cell;
@@ -42,7 +44,7 @@ impl Dashboard {
     pub(crate) fn alert_of(&self, tile: &str) -> Option<&Alert> {
         self.alerts.iter().filter(|alert| alert.tile() == tile).max_by(|a, b| {
             // Of equal alerts, the first one counts.
-            a.level.cmp(&b.level).then(std::cmp::Ordering::Greater)
+            a.level.cmp(&b.level).then(Ordering::Greater)
         })
     }
 
@@ -114,9 +116,9 @@ impl Dashboard {
         self.alerts = worst;
     }
 
-    /// Trend of a tile's value: 1 (rising), -1 (falling) or 0 (steady). Compares the mean of the
-    /// last 10 seconds with that of the 20 seconds before.
-    pub(crate) fn trend(&self, tile: &Tile) -> i8 {
+    /// Trend of a tile's value: greater (rising), less (falling) or equal (steady). Compares the mean
+    /// of the last 10 seconds with that of the 20 seconds before; `None` if one of them is unknown.
+    pub(crate) fn trend(&self, tile: &Tile) -> Option<Ordering> {
         let end = self.live().last().map_or(0.0, |row| row.time_ms);
         let mean = |from_ms: f64, to_ms: f64| {
             let (mut sum, mut count) = (0.0, 0.0);
@@ -137,7 +139,13 @@ impl Dashboard {
             Unit::Rate => 4_096.0_f64.max(before * 0.2),
             _ => 0.1_f64.max(before * 0.1),
         };
-        i8::from(now > before + noise) - i8::from(now < before - noise)
+        if now > before + noise {
+            Some(Ordering::Greater)
+        } else if now < before - noise {
+            Some(Ordering::Less)
+        } else {
+            now.partial_cmp(&before).and(Some(Ordering::Equal))
+        }
     }
 }
 

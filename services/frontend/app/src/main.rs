@@ -40,7 +40,5 @@ fn main() {
     let Some(root) = document.get_element_by_id("app") else {
         return;
     };
-    let (backend, kiosk) = browser::page_options(&document);
-    let props = components::AppProps { backend, kiosk };
-    yew::Renderer::<App>::with_root_and_props(root, props).render();
+    yew::Renderer::<App>::with_root(root).render();
 }

@@ -54,17 +54,14 @@ pub(crate) struct Router {
 
 impl Router {
     /// Starts the navigation. `redraw` is called when the page must be drawn again.
-    pub(crate) fn start(
-        window: Window,
-        backend: &str,
-        redraw: impl Fn() + 'static,
-    ) -> Option<&'static Self> {
+    pub(crate) fn start(window: Window, redraw: impl Fn() + 'static) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
+        let (backend, _) = browser::page_options(&document);
         // It lives as long as the page.
         let router: &'static Self = Box::leak(Box::new(Self {
             document,
             clock,
-            backend: backend.to_owned(),
+            backend,
             route: RefCell::new(Route::Service),
             selected: RefCell::default(),
             member_count: Cell::default(),

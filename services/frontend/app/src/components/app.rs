@@ -5,7 +5,6 @@ use std::rc::Rc;
 
 use yew::{Component, Context};
 
-use super::AppProps;
 use super::controls::{button, controls};
 use super::fleet;
 use super::markup::Page;
@@ -32,13 +31,12 @@ pub(crate) struct App {
 
 impl Component for App {
     type Message = ();
-    type Properties = AppProps;
+    type Properties = ();
 
     fn create(context: &Context<Self>) -> Self {
         let link = context.link().clone();
-        let router = web_sys::window().and_then(|window| {
-            Router::start(window, &context.props().backend, move || link.send_message(()))
-        });
+        let router = web_sys::window()
+            .and_then(|window| Router::start(window, move || link.send_message(())));
         let mut app = Self { controller: None, base: String::new(), router };
         app.update(context, ());
         app
@@ -62,11 +60,11 @@ impl Component for App {
         true
     }
 
-    fn view(&self, context: &Context<Self>) -> yew::Html {
+    fn view(&self, _: &Context<Self>) -> yew::Html {
         match (&self.controller, &self.router) {
             (Some(controller), Some(router)) => {
                 let mut page = Page::default();
-                draw(&mut page, controller, &self.base, router, context.props());
+                draw(&mut page, controller, &self.base, router);
                 page.finish()
             }
             _ => yew::Html::default(),
@@ -88,15 +86,15 @@ const INSTANCE: &str =
 
 const STATUS: &str = r#"<div class="status"><svg class="lamp" viewBox="0 0 12 12" aria-hidden="true"><circle cx="6" cy="6" r="4"/></svg><p role="status" data-testid="status">{}{}{}</p>{}{}<button type="button" class="new" data-action="reload">New version: reload</button></div>"#;
 
-fn draw(page: &mut Page, controller: &Controller, base: &str, router: &Router, props: &AppProps) {
+fn draw(page: &mut Page, controller: &Controller, base: &str, router: &Router) {
     let dashboard = &*controller.dashboard();
     let format = Format { point: controller.point(), decimal: dashboard.settings.decimal };
     let latest = dashboard.latest.as_ref();
     page.add(link_name(dashboard.link));
     page.maybe_put(latest.map(|latest| plain(latest.sequence)));
     page.maybe(Some(dashboard.settings.theme_name()));
-    page.flag(props.kiosk);
-    fleet::fleet_link(page, router, props);
+    page.flag(dashboard.is_kiosk);
+    fleet::fleet_link(page, router, dashboard.is_kiosk);
     page.maybe_put(latest.map(|latest| latest.reason.clone()));
     match latest {
         Some(latest) => page.put(scope_text(latest, format)),
@@ -111,7 +109,7 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, router: &Router, p
     page.list(begin);
     let begin = page.begin();
     // In kiosk mode, hidden parts are not rendered.
-    if !props.kiosk {
+    if !dashboard.is_kiosk {
         controls(page, dashboard);
         panels(page, dashboard, format);
     }

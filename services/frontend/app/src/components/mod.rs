@@ -10,15 +10,4 @@ mod summary;
 mod table;
 mod tile;
 
-use yew::Properties;
-
 pub(crate) use app::App;
-
-/// Source and presentation of the values.
-#[derive(Clone, PartialEq, Properties)]
-pub(crate) struct AppProps {
-    /// Address of the service, empty for the page's own origin.
-    pub(crate) backend: String,
-    /// Kiosk mode for wall displays: only the tiles.
-    pub(crate) kiosk: bool,
-}

@@ -1,5 +1,7 @@
 //! Tile: a large value with its details.
 
+use std::cmp::Ordering;
+
 use super::markup::{Page, shape};
 use super::summary::{link, since_text};
 use crate::alerts::Alert;
@@ -48,18 +50,15 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, index: usize, format:
         page.fill(r#"<span class="blank">00.0</span>"#);
     } else {
         let (number, unit) = format.parts(value.unwrap_or(f64::NAN), tile.unit);
-        let (trend, arrow) = match dashboard.trend(tile) {
-            1 => ("rising", "M2 10 6 3l4 7z"),
-            -1 => ("falling", "M2 2 6 9l4-7z"),
-            _ => ("steady", "M2 5h8v2H2z"),
-        };
         page.add(tile.id);
         page.put(number);
         page.fill("<span data-testid=?>{}</span>");
         page.add(unit);
         page.fill(r#"<span class="unit">{}</span>"#);
-        match value {
-            Some(_) => shape(page, "arrow", arrow, trend),
+        match dashboard.trend(tile).filter(|_| value.is_some()) {
+            Some(Ordering::Greater) => shape(page, "arrow", "M2 10 6 3l4 7z", "rising"),
+            Some(Ordering::Equal) => shape(page, "arrow", "M2 5h8v2H2z", "steady"),
+            Some(Ordering::Less) => shape(page, "arrow", "M2 2 6 9l4-7z", "falling"),
             None => page.skip(),
         }
     }

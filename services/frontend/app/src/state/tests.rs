@@ -370,3 +370,9 @@ fn an_early_sample_has_its_age() {
     dashboard.apply(Event::Tick, 12_100.0);
     assert_eq!((dashboard.link, dashboard.age_ms()), (Link::Connecting, Some(12_000.0)));
 }
+
+#[test]
+fn a_trend_is_unknown_until_there_is_something_to_compare() {
+    assert_eq!(live(1..=9).trend(&TILES[0]), None);
+    assert_eq!(live(1..=20).trend(&TILES[0]), Some(std::cmp::Ordering::Equal));
+}

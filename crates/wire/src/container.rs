@@ -24,7 +24,7 @@ pub struct Container {
     /// Memory limit, bytes. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Memory in use without the inactive file cache, which the kernel reclaims first, bytes.
+    /// Memory in use without cache that the kernel can reclaim, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
     /// OOM kills since the group was created.
@@ -55,8 +55,7 @@ pub struct Task {
     /// Memory limit of the task, bytes. Absent without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Memory use of the containers without the inactive file cache, which the kernel reclaims
-    /// first, bytes.
+    /// Memory use of the containers without cache that the kernel can reclaim, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
     /// The size of the ephemeral storage, bytes (Fargate).
@@ -94,7 +93,7 @@ pub struct TaskContainer {
     /// Memory limit of the container, bytes. Absent without a limit of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Memory in use without the inactive file cache, which the kernel reclaims first, bytes.
+    /// Memory in use without cache that the kernel can reclaim, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_used_bytes: Option<u64>,
     /// Received traffic of all interfaces of the container. Absent if the containers share the

@@ -39,8 +39,8 @@ pub struct Sample {
     /// Memory in use, in percent of the memory available to the scope, 0 to 100.
     ///
     /// Host: `MemTotal - MemAvailable` of `/proc/meminfo`, without the cache of ZFS. Container and
-    /// task: memory without the inactive file cache, which the kernel reclaims first, in percent of
-    /// the tightest limit, or of the host's memory without a limit.
+    /// task: memory without cache that the kernel can reclaim, in percent of the tightest limit, or
+    /// of the host's memory without a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ram: Option<f64>,
     /// Time of the sample, milliseconds since the Unix epoch.

@@ -33,12 +33,14 @@ pub(crate) struct Container {
     pub(crate) throttled_us: Option<u64>,
     /// Memory limit, bytes.
     pub(crate) memory_limit_bytes: Option<u64>,
-    /// Memory use of the group that has the memory limit, without `inactive_file`, bytes.
+    /// Memory use of the group that has the memory limit, without what is reclaimable, bytes.
     pub(crate) memory_bytes_in_limit: UsageInLimit,
     /// Memory charged by the kernel, including page cache, bytes.
     pub(crate) memory_usage_bytes: Option<u64>,
     /// Page cache that the kernel reclaims first (`inactive_file`), bytes.
     pub(crate) memory_inactive_file_bytes: Option<u64>,
+    /// All page cache of files and other cache that the kernel can reclaim, bytes.
+    pub(crate) memory_reclaimable_bytes: Option<u64>,
     /// Page cache, bytes.
     pub(crate) memory_cache_bytes: Option<u64>,
     /// Anonymous memory, bytes.
@@ -56,14 +58,20 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Memory use of the group itself, without the cache that the kernel reclaims first, bytes.
+    /// Memory use of the group itself, without cache that the kernel can reclaim, bytes.
     pub(crate) fn memory_used_bytes(&self) -> Option<u64> {
+        let cache = self.memory_reclaimable_bytes;
+        memory_used(self.memory_usage_bytes, cache, self.memory_rss_bytes)
+    }
+
+    /// Memory use as in cAdvisor: without the cache that the kernel reclaims first, bytes.
+    pub(crate) fn working_set_bytes(&self) -> Option<u64> {
         let cache = self.memory_inactive_file_bytes;
         memory_used(self.memory_usage_bytes, cache, self.memory_rss_bytes)
     }
 }
 
-/// Memory use without the cache that the kernel reclaims first. The kernel does not update both
+/// Memory use without cache that the kernel can reclaim. The kernel does not update both
 /// together; in a small group, the cache can exceed the use, and anonymous memory remains.
 pub(crate) fn memory_used(
     usage: Option<u64>,
@@ -135,6 +143,9 @@ pub(crate) struct CpuStat {
 #[expect(clippy::struct_field_names, reason = "the unit is in the name")]
 pub(crate) struct MemoryStat {
     pub(crate) inactive_file_bytes: Option<u64>,
+    /// Page cache of files, and objects of the kernel such as names of files. Shared memory is in
+    /// `cache_bytes` only.
+    pub(crate) reclaimable_bytes: Option<u64>,
     pub(crate) cache_bytes: Option<u64>,
     pub(crate) rss_bytes: Option<u64>,
     /// Version 1 only.
@@ -278,14 +289,19 @@ pub(crate) fn cpuacct_stat(text: &str) -> [Option<u64>; 2] {
 /// Parses `memory.stat` of either version.
 pub(crate) fn memory_stat(text: &str) -> MemoryStat {
     // In version 1, only the `total_` fields include descendant groups, as the memory use does.
-    let [inactive_file, cache, rss, swap] =
-        fields(text, ["total_inactive_file", "total_cache", "total_rss", "total_swap"]);
-    let [own_inactive_file, own_cache, own_rss, own_swap, file, anonymous, limit_bytes] = fields(
+    let [inactive_file, active_file, cache, rss, swap] = fields(
         text,
-        ["inactive_file", "cache", "rss", "swap", "file", "anon", "hierarchical_memory_limit"],
+        ["total_inactive_file", "total_active_file", "total_cache", "total_rss", "total_swap"],
     );
+    let [own_inactive_file, own_active_file, own_cache, own_rss, own_swap] =
+        fields(text, ["inactive_file", "active_file", "cache", "rss", "swap"]);
+    let [file, anonymous, slab, limit_bytes] =
+        fields(text, ["file", "anon", "slab_reclaimable", "hierarchical_memory_limit"]);
+    let inactive_file_bytes = inactive_file.or(own_inactive_file);
+    let reclaimable = [inactive_file_bytes, active_file.or(own_active_file), slab];
     MemoryStat {
-        inactive_file_bytes: inactive_file.or(own_inactive_file),
+        inactive_file_bytes,
+        reclaimable_bytes: reclaimable.into_iter().flatten().reduce(u64::saturating_add),
         cache_bytes: cache.or(own_cache).or(file),
         rss_bytes: rss.or(own_rss).or(anonymous),
         swap_bytes: swap.or(own_swap),

@@ -58,8 +58,10 @@ pub(crate) struct Usage {
     pub(crate) read_unix_ms: u64,
     /// CPU time, nanoseconds.
     pub(crate) cpu_ns: Option<u64>,
-    /// Memory use without `inactive_file` (version 1: `total_inactive_file`), bytes.
+    /// Memory use without cache that the kernel can reclaim, bytes.
     pub(crate) memory_used_bytes: Option<u64>,
+    /// Memory use without the cache that the kernel reclaims first, bytes.
+    pub(crate) working_set_bytes: Option<u64>,
     /// Received traffic of all interfaces.
     pub(crate) receive: Option<Counters>,
     /// Sent traffic of all interfaces.
@@ -163,12 +165,14 @@ fn usage(id: &str, stats: &Value) -> Option<Usage> {
     // For a container that does not run, this time is in the year 1.
     let read_unix_ms = unix_milliseconds(stats["read"].as_str()?)?;
     let (receive, transmit) = network(&stats["networks"]).unzip();
+    let (memory_used_bytes, working_set_bytes) = memory_used(&stats["memory_stats"]);
     let operations = &stats["blkio_stats"]["io_service_bytes_recursive"];
     Some(Usage {
         id: id.to_owned(),
         read_unix_ms,
         cpu_ns: stats["cpu_stats"]["cpu_usage"]["total_usage"].as_u64(),
-        memory_used_bytes: memory_used(&stats["memory_stats"]),
+        memory_used_bytes,
+        working_set_bytes,
         receive,
         transmit,
         read_bytes: block_bytes(operations, "read"),
@@ -176,12 +180,17 @@ fn usage(id: &str, stats: &Value) -> Option<Usage> {
     })
 }
 
-fn memory_used(memory: &Value) -> Option<u64> {
+/// Memory use without all cache, and without the cache that the kernel reclaims first.
+fn memory_used(memory: &Value) -> (Option<u64>, Option<u64>) {
     // Version 1 has the field with and without `total_`; the latter excludes descendant groups.
     let first =
         |names: [&str; 2]| names.into_iter().find_map(|name| memory["stats"][name].as_u64());
-    let cache = first(["total_inactive_file", "inactive_file"]);
-    cgroup::memory_used(memory["usage"].as_u64(), cache, first(["total_rss", "anon"]))
+    let inactive = first(["total_inactive_file", "inactive_file"]);
+    let active = first(["total_active_file", "active_file"]);
+    let all = [inactive, active, first(["slab_reclaimable"; 2])].into_iter().flatten();
+    let (usage, anonymous) = (memory["usage"].as_u64(), first(["total_rss", "anon"]));
+    let without = |cache| cgroup::memory_used(usage, cache, anonymous);
+    (without(all.reduce(u64::saturating_add)), without(inactive))
 }
 
 /// Received and sent traffic of all interfaces.

@@ -47,7 +47,7 @@ pub(super) fn container(writer: &mut Writer, group: &Container) {
         gauge("container_memory_usage_bytes", "Memory in use, file cache included.", |group| {
             group.memory_usage_bytes.into()
         }),
-        gauge(WORKING_SET.0, WORKING_SET.1, |group| group.memory_used_bytes().into()),
+        gauge(WORKING_SET.0, WORKING_SET.1, |group| group.working_set_bytes().into()),
         gauge("container_memory_cache", "File cache, bytes.", |group| {
             group.memory_cache_bytes.into()
         }),
@@ -104,7 +104,7 @@ pub(super) fn task(writer: &mut Writer, reading: &TaskReading) {
         ),
     ];
     const ROWS: [Row<Usage>; 3] = [
-        gauge(WORKING_SET.0, WORKING_SET.1, |usage| usage.memory_used_bytes.into()),
+        gauge(WORKING_SET.0, WORKING_SET.1, |usage| usage.working_set_bytes.into()),
         counter("container_fs_reads_bytes_total", "Bytes read from disks.", |usage| {
             usage.read_bytes.into()
         }),

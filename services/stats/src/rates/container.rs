@@ -73,11 +73,11 @@ mod tests {
     fn reclaimable_cache_is_not_in_use() {
         let group = Container {
             memory_usage_bytes: Some(100),
-            memory_inactive_file_bytes: Some(30),
+            memory_reclaimable_bytes: Some(30),
             ..Container::default()
         };
         assert_eq!(container(None, &group, 1.0, None).memory_used_bytes, Some(70));
-        let late = Container { memory_inactive_file_bytes: Some(110), ..group };
+        let late = Container { memory_reclaimable_bytes: Some(110), ..group };
         assert_eq!(container(None, &late, 1.0, None).memory_used_bytes, None);
         let late = Container { memory_rss_bytes: Some(60), ..late };
         assert_eq!(container(None, &late, 1.0, None).memory_used_bytes, Some(60));

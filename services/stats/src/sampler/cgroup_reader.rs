@@ -323,12 +323,13 @@ fn read_memory(memory: &mut Resource, container: &mut Container) {
                 memory.in_group(ancestor, "memory.stat", |text| Ok(cgroup::memory_stat(text)));
             let stat = stat.unwrap_or_default();
             let usage = memory.in_group(ancestor, usage, cgroup::number);
-            let used = cgroup::memory_used(usage, stat.inactive_file_bytes, stat.rss_bytes);
+            let used = cgroup::memory_used(usage, stat.reclaimable_bytes, stat.rss_bytes);
             UsageInLimit::Ancestor(used)
         }
     };
     container.memory_usage_bytes = memory.own(usage, cgroup::number);
     container.memory_inactive_file_bytes = stat.inactive_file_bytes;
+    container.memory_reclaimable_bytes = stat.reclaimable_bytes;
     container.memory_cache_bytes = stat.cache_bytes;
     container.memory_rss_bytes = stat.rss_bytes;
     container.swap_bytes = memory.own("memory.swap.current", cgroup::number).or(stat.swap_bytes);

@@ -161,9 +161,11 @@ fn both_versions_of_cpu_stat_yield_microseconds() {
 #[test]
 fn version_one_includes_the_memory_of_descendants() {
     let one = "cache 1\nrss 2\nswap 3\ninactive_file 4\nhierarchical_memory_limit 67108864\n\
-               total_cache 10\ntotal_rss 20\ntotal_swap 30\ntotal_inactive_file 40\n";
+               total_cache 10\ntotal_rss 20\ntotal_swap 30\ntotal_inactive_file 40\n\
+               active_file 5\ntotal_active_file 50\n";
     let expected = MemoryStat {
         inactive_file_bytes: Some(40),
+        reclaimable_bytes: Some(90),
         cache_bytes: Some(10),
         rss_bytes: Some(20),
         swap_bytes: Some(30),
@@ -179,11 +181,13 @@ fn version_one_includes_the_memory_of_descendants() {
 fn version_two_has_other_field_names_for_memory() {
     let expected = MemoryStat {
         inactive_file_bytes: Some(5),
+        reclaimable_bytes: Some(18),
         cache_bytes: Some(8),
         rss_bytes: Some(7),
         ..MemoryStat::default()
     };
-    assert_eq!(memory_stat("anon 7\nfile 8\nshmem 1\ninactive_file 5\n"), expected);
+    let text = "anon 7\nfile 8\nshmem 1\ninactive_file 5\nactive_file 6\nslab_reclaimable 7\n";
+    assert_eq!(memory_stat(text), expected);
 }
 
 #[test]

@@ -78,7 +78,8 @@ fn version_one_counters_include_the_whole_container() {
         id: "e9028f8d5d8e4f258373e7b93ce9a3c3-2495160603".to_owned(),
         read_unix_ms: 1_602_192_284_938,
         cpu_ns: Some(1_137_691_504),
-        memory_used_bytes: Some(1_236_992 - 100_000),
+        memory_used_bytes: Some(1_236_992 - 120_480),
+        working_set_bytes: Some(1_236_992 - 100_000),
         receive: Some(Counters { bytes: 84, packets: 2, errors: 0, drops: 1 }),
         transmit: Some(Counters { bytes: 96, packets: 3, errors: 1, drops: 0 }),
         read_bytes: Some(4096),
@@ -126,6 +127,7 @@ fn anonymous_memory_remains_if_the_cache_exceeds_the_use() {
         (r#"{"total_inactive_file":9,"inactive_file":1,"total_rss":4,"rss":2}"#, Some(4)),
         (r#"{"inactive_file":9,"anon":3}"#, Some(3)),
         (r#"{"inactive_file":4,"anon":3}"#, Some(1)),
+        (r#"{"inactive_file":1,"active_file":2,"slab_reclaimable":1,"anon":3}"#, Some(1)),
         (r#"{"inactive_file":9}"#, None),
     ] {
         let json = format!(

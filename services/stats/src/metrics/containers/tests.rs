@@ -23,7 +23,7 @@ fn the_control_group_has_the_id_of_the_root() {
         r#"container_spec_cpu_quota{id="/"} 50000"#,
         r#"container_spec_cpu_period{id="/"} 100000"#,
         r#"container_memory_usage_bytes{id="/"} 5000"#,
-        r#"container_memory_working_set_bytes{id="/"} 100"#,
+        r#"container_memory_working_set_bytes{id="/"} 1000"#,
         r#"container_memory_cache{id="/"} 6000"#,
         r#"container_memory_rss{id="/"} 100"#,
         r#"container_memory_swap{id="/"} 0"#,

@@ -27,6 +27,7 @@ fn version_one_with_limits() {
         memory_limit_bytes: Some(64 << 20),
         memory_usage_bytes: Some(3_092_480),
         memory_inactive_file_bytes: Some(348_160),
+        memory_reclaimable_bytes: Some(1_982_464),
         memory_cache_bytes: Some(1_982_464),
         memory_rss_bytes: Some(110_592),
         swap_bytes: Some(0),
@@ -62,6 +63,7 @@ fn version_two_with_limits() {
         memory_limit_bytes: Some(128 << 20),
         memory_usage_bytes: Some(9_437_184),
         memory_inactive_file_bytes: Some(2_097_152),
+        memory_reclaimable_bytes: Some(3_482_520),
         memory_cache_bytes: Some(3_145_728),
         memory_rss_bytes: Some(4_194_304),
         swap_bytes: Some(8192),
@@ -143,6 +145,7 @@ fn on_a_hybrid_host_only_groups_below_a_root_count() {
         memory_bytes_in_limit: UsageInLimit::Ancestor(None),
         memory_usage_bytes: container.memory_usage_bytes,
         memory_inactive_file_bytes: container.memory_inactive_file_bytes,
+        memory_reclaimable_bytes: container.memory_reclaimable_bytes,
         memory_cache_bytes: container.memory_cache_bytes,
         memory_rss_bytes: container.memory_rss_bytes,
         swap_bytes: Some(0),
@@ -200,7 +203,8 @@ fn a_limit_of_the_pod_is_compared_with_the_use_of_the_pod() {
         tree.write(&format!("cgroup/{group}/cgroup.events"), "populated 1\n");
         tree.write(&format!("cgroup/{group}/memory.max"), limit);
         tree.write(&format!("cgroup/{group}/memory.current"), usage);
-        tree.write(&format!("cgroup/{group}/memory.stat"), "inactive_file 2144000\n");
+        let stat = "inactive_file 2000000\nactive_file 100000\nslab_reclaimable 44000\n";
+        tree.write(&format!("cgroup/{group}/memory.stat"), stat);
     }
     tree.write("cgroup/memory.max", "max\n");
     tree.write("cgroup/pod/cpu.max", "200000 100000\n");

@@ -15,6 +15,8 @@ mod timex;
 
 use std::collections::BTreeMap;
 
+pub(crate) use kernel::{CONNTRACK_COUNT, CONNTRACK_STAT};
+pub(crate) use system::HOSTNAME;
 pub(crate) use timex::TEXT as CLOCK;
 
 use crate::exposition::{Kind, Label, Value, Writer};

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit};
 use super::clock;
-use super::view::View;
+use super::view::{self, View};
 use super::{Roots, Sampling};
-use crate::collect::on_scrape::{COLLECTORS, PAGE_SIZE, Source, Texts};
+use crate::collect::on_scrape::{
+    COLLECTORS, CONNTRACK_COUNT, CONNTRACK_STAT, HOSTNAME, PAGE_SIZE, Source, Texts,
+};
 use crate::reading::{Collected, Scrape};
 
 /// Bounds of a scrape. A scraper waits 10 s by default; sensor drivers need tens of milliseconds
@@ -120,8 +122,9 @@ impl Unit<Scrape> for CollectorUnit {
     fn read(&mut self) -> Outcome<Scrape> {
         let begun = Instant::now();
         let mut texts = self.texts();
-        if !self.shows_hostname {
-            texts.remove("sys/kernel/hostname");
+        // The kernel reports the name of the reader's container.
+        if texts.remove(HOSTNAME).is_some() && self.shows_hostname {
+            texts.extend(view::hostname(&self.roots).map(|name| (HOSTNAME.to_owned(), name)));
         }
         let seconds = begun.elapsed().as_secs_f64();
         let state = if texts.is_empty() { SourceState::Absent } else { SourceState::Up };
@@ -141,17 +144,30 @@ impl Unit<Scrape> for CollectorUnit {
 }
 
 impl CollectorUnit {
+    /// Folder of `net/dev`.
+    fn network_folder(&mut self) -> &Path {
+        self.network.get_or_insert_with(|| {
+            let network = self.view.network();
+            network.file.parent().unwrap_or(Path::new("/")).to_owned()
+        })
+    }
+
     fn texts(&mut self) -> BTreeMap<String, String> {
         match self.source {
-            Source::Proc(files) => read_files(&self.roots.proc, files),
+            Source::Proc(files) => {
+                let mut texts = read_files(&self.roots.proc, files);
+                let own = self.roots.proc.join("net");
+                // `/proc/sys/net` belongs to the network namespace of the reader.
+                if texts.contains_key(CONNTRACK_COUNT) && self.network_folder() != own {
+                    texts.remove(CONNTRACK_COUNT);
+                    texts.extend(read_files(self.network_folder(), &[CONNTRACK_STAT]));
+                }
+                texts
+            }
             Source::Root(files) => read_files(&self.roots.root, files),
             Source::Clock => clock::texts(),
             Source::Network(files) => {
-                let folder = self.network.get_or_insert_with(|| {
-                    let network = self.view.network();
-                    network.file.parent().unwrap_or(Path::new("/")).to_owned()
-                });
-                let mut texts = read_files(folder, files);
+                let mut texts = read_files(self.network_folder(), files);
                 if !texts.is_empty() {
                     texts.insert(PAGE_SIZE.to_owned(), rustix::param::page_size().to_string());
                 }
@@ -192,8 +208,10 @@ fn read_devices(
                 if !filter(&attribute) {
                     continue;
                 }
-                // Many attributes are not readable while a device is down.
-                if let Some(text) = read(&file.path(), MAX_ATTRIBUTE_BYTES) {
+                // Many attributes are not readable while a device is down. The text of a link to a
+                // folder is that folder.
+                let folder = || Some(fs::canonicalize(file.path()).ok()?.to_string_lossy().into());
+                if let Some(text) = read(&file.path(), MAX_ATTRIBUTE_BYTES).or_else(folder) {
                     texts.entry(format!("{name}/{attribute}")).or_insert(text);
                 }
             }
@@ -233,6 +251,41 @@ mod tests {
             exposed: Exposure::default(),
             labels: crate::labels::Labels::new(),
             selections: crate::glob::Selections::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn name_and_connections_are_those_of_the_host_and_a_chip_has_its_device() {
+        let root = std::env::temp_dir().join(format!("stats-host-scrape-{}", std::process::id()));
+        let write = |name: &str, text: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("etc/hostname", "box\n");
+        write("proc/sys/kernel/hostname", "0123456789ab\n");
+        write("proc/sys/net/netfilter/nf_conntrack_count", "2\n");
+        write("proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
+        write("proc/1/net/dev", "");
+        let columns = "entries  searched found\n0000012c  00000000 00000001\n";
+        write("proc/1/net/stat/nf_conntrack", columns);
+        write("sys/devices/platform/coretemp.0/hwmon/hwmon7/temp1_input", "45000\n");
+        let chip = root.join("sys/devices/platform/coretemp.0/hwmon/hwmon7");
+        std::os::unix::fs::symlink("../..", chip.join("device")).unwrap();
+        fs::create_dir_all(root.join("sys/class/hwmon")).unwrap();
+        std::os::unix::fs::symlink(chip, root.join("sys/class/hwmon/hwmon7")).unwrap();
+        let mut sampling = sampling(&root);
+        sampling.exposed.hostname = true;
+        let scrape = Scraper::new(&sampling).scrape().await.unwrap();
+        let text = crate::metrics::on_scrape(&scrape, crate::metrics::Format::Text);
+        fs::remove_dir_all(&root).unwrap();
+        for line in [
+            "nodename=\"box\"",
+            "node_nf_conntrack_entries 300\n",
+            "node_nf_conntrack_entries_limit 262144\n",
+            "node_hwmon_temp_celsius{chip=\"platform_coretemp_0\",sensor=\"temp1\"} 45\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
         }
     }
 

@@ -82,7 +82,7 @@ const SENSORS: [(&str, &str, &str, i32); 9] = [
 const TEMPERATURES: RangeInclusive<f64> = -200.0..=1000.0;
 
 fn is_sensor(name: &str) -> bool {
-    name == "name"
+    ["name", "device"].contains(&name)
         || name.ends_with("_label")
         || name.ends_with("_fault")
         || SENSORS.iter().any(|(kind, end, ..)| sensor_of(name, kind, end).is_some())
@@ -96,16 +96,40 @@ fn sensor_of<'a>(file: &'a str, kind: &str, end: &str) -> Option<&'a str> {
     is_number.then_some(sensor)
 }
 
+/// Name of a chip as in `node_exporter`: that of its device, such as `platform_coretemp_0`, or its
+/// own. The number of `hwmon0` depends on the order in which the drivers were loaded.
+fn chip_name(chip: &Device<'_>) -> String {
+    let mut parts = chip.get("device").unwrap_or_default().rsplit('/').take(2);
+    let (device, bus) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let clean = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        let is_odd = |letter: char| !letter.is_ascii_alphanumeric() && letter != ':';
+        text.replace(is_odd, "_").trim_matches('_').to_owned()
+    };
+    let of_device = format!("{}_{}", clean(bus), clean(device));
+    let name = clean(chip.get("name").unwrap_or(chip.name));
+    let names = [clean(&of_device), name];
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| chip.name.to_owned())
+}
+
 fn hwmon(texts: &Texts, writer: &mut Writer) {
-    let chips = texts.devices();
-    let names = chips.iter().filter_map(|chip| {
-        Some(([("chip", chip.name), ("chip_name", chip.get("name")?)], 1.into()))
+    let mut chips: Vec<_> =
+        texts.devices().into_iter().map(|chip| (chip_name(&chip), chip)).collect();
+    // A device can have several chips.
+    let all: Vec<String> = chips.iter().map(|(name, _)| name.clone()).collect();
+    for (name, chip) in &mut chips {
+        if all.iter().filter(|other| **other == *name).count() > 1 {
+            *name = format!("{name}_{}", chip.name);
+        }
+    }
+    let names = chips.iter().filter_map(|(label, chip)| {
+        Some(([("chip", label.as_str()), ("chip_name", chip.get("name")?)], 1.into()))
     });
     per_item(writer, "node_hwmon_chip_names", Kind::Gauge, "Name of the chip, always 1.", names);
-    let labels = chips.iter().flat_map(|chip| {
-        chip.attributes.iter().filter_map(|(file, label)| {
+    let labels = chips.iter().flat_map(|(name, chip)| {
+        chip.attributes.iter().filter_map(move |(file, label)| {
             let sensor = file.strip_suffix("_label")?;
-            Some(([("chip", chip.name), ("label", *label), ("sensor", sensor)], 1.into()))
+            Some(([("chip", name.as_str()), ("label", *label), ("sensor", sensor)], 1.into()))
         })
     });
     per_item(
@@ -116,7 +140,7 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
         labels,
     );
     for (kind, end, family, scale) in SENSORS {
-        let items = chips.iter().flat_map(|chip| {
+        let items = chips.iter().flat_map(|(name, chip)| {
             chip.attributes.iter().filter_map(move |(file, text)| {
                 let sensor = sensor_of(file, kind, end)?;
                 let value = text.parse::<f64>().ok().map(|value| value / f64::from(scale));
@@ -125,7 +149,7 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
                 let value = value.filter(|_| {
                     end != "_input" || chip.get(&format!("{sensor}_fault")) != Some("1")
                 });
-                Some(([("chip", chip.name), ("sensor", sensor)], Value::float(value)))
+                Some(([("chip", name.as_str()), ("sensor", sensor)], Value::float(value)))
             })
         });
         per_item(writer, family, Kind::Gauge, "Reading of the sensor.", items);
@@ -180,11 +204,11 @@ mod tests {
             ("hwmon0/fan2_input", "1200\n"),
             ("hwmon0/tempx_input", "1\n"),
         ];
-        let expected = "node_hwmon_chip_names{chip=\"hwmon0\",chip_name=\"coretemp\"} 1\n\
-            node_hwmon_sensor_label{chip=\"hwmon0\",label=\"Core 0\",sensor=\"temp1\"} 1\n\
-            node_hwmon_temp_celsius{chip=\"hwmon0\",sensor=\"temp1\"} 45.5\n\
-            node_hwmon_temp_crit_celsius{chip=\"hwmon0\",sensor=\"temp1\"} 100\n\
-            node_hwmon_fan_rpm{chip=\"hwmon0\",sensor=\"fan2\"} 1200\n";
+        let expected = "node_hwmon_chip_names{chip=\"coretemp\",chip_name=\"coretemp\"} 1\n\
+            node_hwmon_sensor_label{chip=\"coretemp\",label=\"Core 0\",sensor=\"temp1\"} 1\n\
+            node_hwmon_temp_celsius{chip=\"coretemp\",sensor=\"temp1\"} 45.5\n\
+            node_hwmon_temp_crit_celsius{chip=\"coretemp\",sensor=\"temp1\"} 100\n\
+            node_hwmon_fan_rpm{chip=\"coretemp\",sensor=\"fan2\"} 1200\n";
         assert_eq!(written(&HWMON, &files), expected);
         let files = [
             ("cooling_device0/type", "Processor\n"),
@@ -196,6 +220,36 @@ mod tests {
         assert_eq!(written(&THERMAL_ZONES, &files), expected);
         let expected = "node_cooling_device_cur_state{name=\"0\",type=\"Processor\"} 2\n";
         assert_eq!(written(&COOLING_DEVICES, &files), expected);
+    }
+
+    #[test]
+    fn a_chip_is_named_by_its_device_because_its_number_can_change() {
+        let pci = "/host/sys/devices/pci0000:00/0000:00:1c.4/0000:02:00.0/nvme/nvme0";
+        let laptop = "/sys/devices/platform/asus-nb-wmi";
+        let files = [
+            ("hwmon0/device", "/sys/devices/platform/coretemp.0\n"),
+            ("hwmon0/name", "coretemp\n"),
+            ("hwmon1/device", pci),
+            ("hwmon1/name", "nvme\n"),
+            ("hwmon2/name", "acpi fan\n"),
+            ("hwmon3/device", laptop),
+            ("hwmon3/name", "asus\n"),
+            ("hwmon4/device", laptop),
+            ("hwmon4/name", "asus_custom\n"),
+            ("hwmon5/temp1_input", "1000\n"),
+        ];
+        let written = written(&HWMON, &files);
+        let chips: Vec<_> =
+            written.split(['{', ',']).filter(|part| part.starts_with("chip=")).collect();
+        let expected = [
+            "chip=\"platform_coretemp_0\"",
+            "chip=\"nvme_nvme0\"",
+            "chip=\"acpi_fan\"",
+            "chip=\"platform_asus_nb_wmi_hwmon3\"",
+            "chip=\"platform_asus_nb_wmi_hwmon4\"",
+            "chip=\"hwmon5\"",
+        ];
+        assert_eq!(chips, expected);
     }
 
     #[test]

@@ -26,12 +26,15 @@ pub(super) const ENTROPY: Collector = Collector {
 /// (Documentation/networking/nf_conntrack-sysctl.rst).
 pub(super) const CONNTRACK: Collector = Collector {
     name: "conntrack",
-    source: Source::Proc(&[
-        "sys/net/netfilter/nf_conntrack_count",
-        "sys/net/netfilter/nf_conntrack_max",
-    ]),
+    source: Source::Proc(&[CONNTRACK_COUNT, "sys/net/netfilter/nf_conntrack_max"]),
     write: conntrack,
 };
+
+/// Number of connections in the reader's network namespace.
+pub(crate) const CONNTRACK_COUNT: &str = "sys/net/netfilter/nf_conntrack_count";
+
+/// File of another network namespace, relative to the folder of its `net/dev`.
+pub(crate) const CONNTRACK_STAT: &str = "stat/nf_conntrack";
 
 /// IRQ pressure: `/proc/pressure/irq` (Documentation/accounting/psi.rst).
 pub(super) const PRESSURE: Collector =
@@ -113,7 +116,12 @@ fn entropy(texts: &Texts, writer: &mut Writer) {
 }
 
 fn conntrack(texts: &Texts, writer: &mut Writer) {
-    let entries = texts.number("sys/net/netfilter/nf_conntrack_count");
+    // The first column of each processor has the hexadecimal number of the namespace.
+    let of_namespace = || {
+        let line = texts.get(CONNTRACK_STAT)?.lines().nth(1)?;
+        u64::from_str_radix(line.split_ascii_whitespace().next()?, 16).ok()
+    };
+    let entries = texts.number(CONNTRACK_COUNT).or_else(of_namespace);
     let help = "Connections tracked.";
     single(writer, "node_nf_conntrack_entries", Kind::Gauge, help, entries.into());
     let limit = texts.number("sys/net/netfilter/nf_conntrack_max");

@@ -9,10 +9,13 @@ pub(super) const UNAME: Collector = Collector {
         "sys/kernel/osrelease",
         "sys/kernel/version",
         "sys/kernel/ostype",
-        "sys/kernel/hostname",
+        HOSTNAME,
     ]),
     write: uname,
 };
+
+/// Key of the host name.
+pub(crate) const HOSTNAME: &str = "sys/kernel/hostname";
 
 /// Distribution: `/etc/os-release` (`os-release(5)`).
 pub(super) const OS: Collector = Collector {
@@ -41,7 +44,7 @@ fn uname(texts: &Texts, writer: &mut Writer) {
         ("domainname", UNNAMED),
         ("machine", MACHINE),
         // Dashboards select machines by this label.
-        ("nodename", texts.get("sys/kernel/hostname").unwrap_or(UNNAMED)),
+        ("nodename", texts.get(HOSTNAME).unwrap_or(UNNAMED)),
         ("release", field("sys/kernel/osrelease")),
         ("sysname", texts.get("sys/kernel/ostype").unwrap_or("Linux")),
         ("version", field("sys/kernel/version")),

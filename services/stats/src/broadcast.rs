@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::history::History;
+use crate::memory_budget::MemoryBudget;
 use crate::query::Span;
 use crate::recorder::Recorder;
 use crate::replay_buffer::ReplayBuffer;
@@ -30,6 +31,7 @@ pub(crate) struct Feed {
     history: Arc<Mutex<History>>,
     replay_buffer: Arc<Mutex<ReplayBuffer>>,
     recorder: Arc<Mutex<Recorder>>,
+    budget: MemoryBudget,
 }
 
 /// Sending side, for the sampler. Every stream ends when it is dropped.
@@ -58,6 +60,7 @@ pub(crate) fn feed(
         history: history.clone(),
         replay_buffer: replay_buffer.clone(),
         recorder: recorder.clone(),
+        budget: MemoryBudget::default(),
     };
     (Publisher { newest: sender, history, replay_buffer, recorder }, feed, forward)
 }
@@ -81,6 +84,11 @@ impl Feed {
     /// The newest sample.
     pub(crate) fn newest(&self) -> Option<Arc<Snapshot>> {
         self.newest.borrow().clone()
+    }
+
+    /// Budget of large responses.
+    pub(crate) fn budget(&self) -> &MemoryBudget {
+        &self.budget
     }
 
     /// History of a time span.

@@ -14,6 +14,7 @@ mod glob;
 mod headers;
 mod history;
 mod labels;
+mod memory_budget;
 mod metrics;
 mod monitor;
 mod openapi;

@@ -154,7 +154,7 @@ fn full_response<B>(
         }
         Resource::Metrics => {
             let counts = access.announcements.as_ref().map(|it| it.counts());
-            with_sample(feed, |newest| metrics(headers, newest, scrape, counts))
+            with_sample(feed, |newest| metrics(headers, newest, feed, scrape, counts))
         }
         Resource::Ready => with_fresh_sample(feed, |_| text("ready\n")),
     }
@@ -213,9 +213,7 @@ fn with_fresh_sample(
         if age > MAX_SAMPLE_AGE {
             let seconds = age.as_secs();
             let detail = format!("the newest sample is {seconds} s old: sampling has stalled");
-            let mut response = problem::response(StatusCode::SERVICE_UNAVAILABLE, &detail);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
+            return retry(StatusCode::SERVICE_UNAVAILABLE, &detail);
         }
         respond(newest)
     })
@@ -223,7 +221,12 @@ fn with_fresh_sample(
 
 fn not_ready() -> Response<Body> {
     let detail = "a rate needs two readings; retry in a second";
-    let mut response = problem::response(StatusCode::SERVICE_UNAVAILABLE, detail);
+    retry(StatusCode::SERVICE_UNAVAILABLE, detail)
+}
+
+/// Problem that a retry in a second may not have.
+fn retry(status: StatusCode, detail: &str) -> Response<Body> {
+    let mut response = problem::response(status, detail);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
@@ -292,7 +295,7 @@ fn history(
         Err(faults) => return problem::response(StatusCode::BAD_REQUEST, &faults),
     };
     let json = || serde_json::to_string(&feed.rows(span));
-    encoded(headers, JSON, &newest.history_response(HistoryQuery::Rows(span), json))
+    past(headers, newest.history_response(HistoryQuery::Rows(span), feed.budget(), json))
 }
 
 /// Maximum age of stored events, seconds.
@@ -313,7 +316,8 @@ fn events(
     match query::seconds(query.unwrap_or_default(), EVENTS_SECONDS) {
         Ok(seconds) => {
             let json = || serde_json::to_string(&feed.events(seconds));
-            encoded(headers, JSON, &newest.history_response(HistoryQuery::Events(seconds), json))
+            let query = HistoryQuery::Events(seconds);
+            past(headers, newest.history_response(query, feed.budget(), json))
         }
         Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
     }
@@ -330,15 +334,28 @@ fn top(headers: &HeaderMap, query: Option<&str>, newest: &Snapshot, feed: &Feed)
     match query::seconds(query.unwrap_or_default(), TOP_SECONDS) {
         Ok(seconds) => {
             let json = || serde_json::to_string(&feed.top(seconds));
-            encoded(headers, JSON, &newest.history_response(HistoryQuery::Top(seconds), json))
+            let query = HistoryQuery::Top(seconds);
+            past(headers, newest.history_response(query, feed.budget(), json))
         }
         Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
     }
 }
 
+/// Response about the past, if there was memory for it.
+fn past(headers: &HeaderMap, forms: Option<Arc<Encoded>>) -> Response<Body> {
+    forms.map_or_else(too_many, |forms| encoded(headers, JSON, &forms))
+}
+
+fn too_many() -> Response<Body> {
+    // Not 503, which proxies count as a failure of the service.
+    let detail = "too many large responses are being sent; retry in a second";
+    retry(StatusCode::TOO_MANY_REQUESTS, detail)
+}
+
 fn metrics(
     headers: &HeaderMap,
     newest: &Snapshot,
+    feed: &Feed,
     scrape: Option<&Scrape>,
     announcements: Option<[u64; 2]>,
 ) -> Response<Body> {
@@ -356,7 +373,8 @@ fn metrics(
         text.push_str(&metrics::on_scrape(scrape, format));
     }
     metrics::end(&mut text, format);
-    encoded(headers, format.content_type(), &text.into())
+    let forms = Encoded::within(feed.budget(), text);
+    forms.map_or_else(too_many, |forms| encoded(headers, format.content_type(), &forms))
 }
 
 fn openapi(headers: &HeaderMap) -> Response<Body> {

@@ -12,6 +12,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use server::Chunk;
 
 use crate::headers::fields_of_sample;
+use crate::memory_budget::MemoryBudget;
 use crate::metrics::{self, Format};
 use crate::query::Span;
 use crate::rates::Exposure;
@@ -65,6 +66,8 @@ pub(crate) struct Encoded {
     /// Uncompressed bytes.
     pub(crate) identity: Bytes,
     gzip: OnceLock<Option<Bytes>>,
+    /// Budget that both forms count in.
+    budget: Option<MemoryBudget>,
 }
 
 /// Larger responses use a faster compression level, because compression blocks all requests.
@@ -131,24 +134,25 @@ impl Snapshot {
         form.get_or_init(|| metrics::render(&self.reading, &self.sample, format, self.exposed))
     }
 
-    /// Response about the past as JSON. `json` is called once per query: a day has 800 kB, which
-    /// take milliseconds to serialize and to compress.
+    /// Response about the past as JSON; `None` without memory for it. `json` is called once per
+    /// query: a day has 800 kB, which take milliseconds to serialize and to compress.
     pub(crate) fn history_response(
         &self,
         query: HistoryQuery,
+        budget: &MemoryBudget,
         json: impl FnOnce() -> serde_json::Result<String>,
-    ) -> Arc<Encoded> {
+    ) -> Option<Arc<Encoded>> {
         let mut cache = self.responses.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, form)) = cache.iter().find(|(other, _)| *other == query) {
-            return form.clone();
+            return Some(form.clone());
         }
         // Columns of numbers and names are always valid JSON.
-        let form: Arc<Encoded> = Arc::new(json().unwrap_or_default().into());
+        let form = Arc::new(Encoded::within(budget, json().unwrap_or_default())?);
         if cache.len() == CACHED_RESPONSES {
             cache.remove(0);
         }
         cache.push((query, form.clone()));
-        form
+        Some(form)
     }
 
     /// Whether the service reports top consumers: processes, or the containers of a task.
@@ -191,7 +195,13 @@ impl Snapshot {
 }
 
 impl Encoded {
-    /// Compressed form; `None` if it would not be smaller.
+    /// Text that counts in a budget; `None` if it is exhausted.
+    pub(crate) fn within(budget: &MemoryBudget, text: String) -> Option<Self> {
+        let identity = budget.hold(text.into_bytes())?;
+        Some(Self { identity, gzip: OnceLock::new(), budget: Some(budget.clone()) })
+    }
+
+    /// Compressed form; `None` if it would not be smaller, or without memory for it.
     pub(crate) fn gzip(&self) -> Option<&Bytes> {
         let compress = || {
             if self.identity.len() < MIN_GZIP_BYTES {
@@ -206,7 +216,13 @@ impl Encoded {
             // Writing to memory cannot fail.
             encoder.write_all(&self.identity).ok()?;
             let bytes = encoder.finish().ok()?;
-            (bytes.len() < self.identity.len()).then(|| bytes.into())
+            if bytes.len() >= self.identity.len() {
+                return None;
+            }
+            match &self.budget {
+                Some(budget) => budget.hold(bytes),
+                None => Some(bytes.into()),
+            }
         };
         self.gzip.get_or_init(compress).as_ref()
     }
@@ -214,7 +230,7 @@ impl Encoded {
 
 impl<T: Into<Bytes>> From<T> for Encoded {
     fn from(bytes: T) -> Self {
-        Self { identity: bytes.into(), gzip: OnceLock::new() }
+        Self { identity: bytes.into(), gzip: OnceLock::new(), budget: None }
     }
 }
 
@@ -271,12 +287,13 @@ mod tests {
             Snapshot::new(wire::Sample::default(), Arc::default(), Exposure::default()).unwrap();
         let mut calls = 0;
         for seconds in [1, 2, 1, 2, 3, 4, 4, 5, 6, 7, 1] {
-            let form =
-                snapshot.history_response(HistoryQuery::Rows(Span { seconds, step: 1 }), || {
-                    calls += 1;
-                    let rows = wire::History { step_seconds: seconds, ..wire::History::default() };
-                    serde_json::to_string(&rows)
-                });
+            let json = || {
+                calls += 1;
+                let rows = wire::History { step_seconds: seconds, ..wire::History::default() };
+                serde_json::to_string(&rows)
+            };
+            let query = HistoryQuery::Rows(Span { seconds, step: 1 });
+            let form = snapshot.history_response(query, &MemoryBudget::default(), json).unwrap();
             let rows: wire::History = serde_json::from_slice(&form.identity).unwrap();
             assert_eq!(rows.step_seconds, seconds);
         }

@@ -68,6 +68,22 @@ async fn problem(response: Response<Body>) -> (u16, String) {
 }
 
 #[tokio::test]
+async fn responses_that_clients_do_not_read_have_a_limit() {
+    let (publisher, feed) = broadcast(0);
+    (1..=1440).for_each(|minute| publish(&publisher, minute * 60));
+    let answers: Vec<_> = (86_000..86_400)
+        .map(|seconds| get(&feed, &format!("/stats/history?seconds={seconds}"), &[]))
+        .collect();
+    let sizes = answers.iter().filter(|answer| answer.status() == 200);
+    let held: u64 = sizes.map(|answer| http_body::Body::size_hint(answer.body()).lower()).sum();
+    assert!((8 << 20..=12 << 20).contains(&held), "{held} bytes");
+    let (status, detail) = problem(answers.into_iter().next_back().unwrap()).await;
+    assert_eq!((status, detail.contains("too many")), (429, true), "{detail}");
+    assert_eq!(get(&feed, "/stats/history?seconds=86399", &[]).status(), 200);
+    assert_eq!(get(&feed, "/metrics", &[]).status(), 200);
+}
+
+#[tokio::test]
 async fn stats_returns_the_newest_sample() {
     let (_publisher, feed) = broadcast(2);
     let response = get(&feed, "/stats", &[]);

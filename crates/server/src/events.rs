@@ -15,21 +15,17 @@ use std::time::{Duration, SystemTime};
 use bytes::{Buf, Bytes};
 use flate2::Compression;
 use hyper::{HeaderMap, Method, Request, StatusCode, Version};
-use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::acceptor::Permit;
 use crate::gzip::{self, Chain, Link};
 
-/// Maximum time without write progress. A mobile network or a sleeping laptop needs seconds to
-/// recover; a viewer that needs longer reconnects.
+/// Maximum time to write a chunk. A mobile network or a sleeping laptop needs seconds to recover; a
+/// viewer that needs longer reconnects. Until then, it holds the history at its beginning, which
+/// has about 100 kB and is another one every second.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Send buffer of a viewer that does not read, bytes. The kernel's own limit is megabytes, and the
-/// events would be stale when they are read. About ten events fit.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Maximum number of bytes that a viewer can send after its request. Further requests on the
 /// connection get no response.
@@ -357,8 +353,6 @@ pub(crate) async fn write(
     permit: Permit,
 ) {
     let _held = &permit;
-    // Without this limit the kernel buffers more; an error has no other effect.
-    let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
     let mut sent = send(&stream, head.into()).await;
     let mut ignored = 0;
     while sent.is_ok() && !framing.head_only {
@@ -385,13 +379,15 @@ pub(crate) async fn write(
 
 /// Writes all bytes to the socket.
 async fn send(stream: &TcpStream, mut bytes: Bytes) -> io::Result<()> {
+    let mut end = None;
     while !bytes.is_empty() {
         match stream.try_write(&bytes) {
             Ok(count) => bytes.advance(count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let writable = poll_fn(|context| stream.poll_write_ready(context));
+                let end = *end.get_or_insert_with(|| Instant::now() + WRITE_TIMEOUT);
                 // Boxed, because few viewers need it.
-                Box::pin(timeout(WRITE_TIMEOUT, writable)).await??;
+                Box::pin(timeout_at(end, writable)).await??;
             }
             Err(error) => return Err(error),
         }
@@ -419,6 +415,27 @@ fn poll_disconnect(stream: &TcpStream, ignored: &mut usize, context: &mut Contex
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::time::{sleep, timeout};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_reads_a_little_now_and_then_is_too_slow() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut viewer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let reading = tokio::spawn(async move {
+            let mut bytes = vec![0; 1 << 20];
+            while viewer.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                sleep(Duration::from_secs(20)).await;
+            }
+        });
+        let begun = Instant::now();
+        let sent = send(&stream, vec![0; 64 << 20].into()).await;
+        reading.abort();
+        assert!(sent.is_err() && begun.elapsed() < 2 * WRITE_TIMEOUT, "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn a_chunk_is_its_size_its_text_and_line_ends_and_an_empty_text_is_none() {

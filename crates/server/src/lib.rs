@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioTimer;
+use rustix::net::sockopt::{set_socket_send_buffer_size, set_tcp_user_timeout};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -32,6 +33,9 @@ pub struct Limits {
     /// the keep-alive timeout, so it must be longer than that of the clients' connection pools (15
     /// s in the gateway). Otherwise they can reuse a connection at the moment it closes.
     pub request_head: Duration,
+    /// Maximum time without write progress. A client that does not read would hold its connection
+    /// forever.
+    pub silence: Duration,
     /// Time for requests in flight to complete after the shutdown began.
     pub drain: Duration,
 }
@@ -41,6 +45,7 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             request_head: Duration::from_secs(30),
+            silence: Duration::from_secs(30),
             drain: Duration::from_secs(5),
         }
     }
@@ -59,6 +64,10 @@ pub enum Drained {
 /// content. A handler that returns an explanation must use a lower limit. A browser's request
 /// through a proxy has about 1 KiB.
 const HEAD_BYTES: usize = 32 * 1024;
+
+/// Send buffer of a client that does not read, bytes. The kernel's own limit is megabytes, and events
+/// would be stale when they are read. About ten events fit.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// The result of a handler. A [`Response`] converts into one.
 pub enum Answer<B> {
@@ -100,6 +109,7 @@ where
             () = &mut shutdown => break,
             accepted = acceptor.accept() => accepted,
         };
+        limit_unread(&stream, limits.silence);
         let mut stopping = stopping.clone();
         // An error means that `run` was dropped; the connection then stops as well.
         let stopping = async move { drop(stopping.changed().await) };
@@ -139,10 +149,20 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let http = builder(request_head);
+    limit_unread(&stream, Limits::default().silence);
     let connection = connection::serve::<H, F, B>(http, stream, handler, pending());
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// Limits the kernel's memory for a client that does not read, and closes its connection after
+/// `silence`.
+fn limit_unread(stream: &TcpStream, silence: Duration) {
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    // An error means that the client has already disconnected.
+    let _ = set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
+    let _ = set_tcp_user_timeout(stream, milliseconds);
 }
 
 fn builder(request_head: Duration) -> http1::Builder {

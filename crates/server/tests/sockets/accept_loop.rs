@@ -109,3 +109,16 @@ async fn connections_above_the_limit_wait_for_a_place() {
     timeout(BOUND, second.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_loses_its_place() {
+    let silence = Duration::from_millis(500);
+    let limits = Limits { connections: 1, silence, ..Limits::default() };
+    let server = server(limits, Duration::ZERO).await;
+    let mut first = server.ask("GET /large HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    let mut second = server.ask(REQUEST).await;
+    timeout(BOUND, second.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}

@@ -137,14 +137,15 @@ def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
     outputs = run.output()
     if outputs:
         say("the images of this commit are not pushed; planned with those that run")
-        return Release(outputs["release"], outputs["images"], now()), False
+        return Release(outputs["release"], of_services(outputs["images"]), now()), False
     say("no images are pushed yet; planned with a digest of zeros")
-    return Release(revision, not_pushed(), now()), False
+    return Release(revision, of_services({}), now()), False
 
 
-def not_pushed() -> dict[str, str]:
-    """Image addresses that do not exist, for a plan that is not applied."""
-    return {name: f"not-pushed/{name}@sha256:{'0' * 64}" for name in build.SERVICES}
+def of_services(images: dict[str, str]) -> dict[str, str]:
+    """Images for the services of this commit, which may not be those that run; one that is missing does not exist, for a
+    plan that is not applied."""
+    return {name: images.get(name, f"not-pushed/{name}@sha256:{'0' * 64}") for name in build.SERVICES}
 
 
 def do_push() -> None:
@@ -334,7 +335,7 @@ def do_destroy() -> None:
     if not outputs and "values" not in run.show():
         say(f"{environment.name} is not deployed")
     else:
-        images = outputs.get("images", not_pushed())
+        images = of_services(outputs.get("images", {}))
         release = None if environment.base else Release(outputs.get("release", "unknown"), images, now())
         with step(f"destroy {environment.name}"):
             run.destroy(*here.variables(release))

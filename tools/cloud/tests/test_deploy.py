@@ -157,8 +157,8 @@ class BeforeTheApply(unittest.TestCase):
 
 
 class Destroying(unittest.TestCase):
-    def forgotten(self, outputs, releases):
-        """The lists of proven versions that are written for staging, in order."""
+    def destroyed(self, outputs, releases):
+        """The session in which staging was destroyed."""
         run = mock.Mock(**{"output.return_value": outputs, "show.return_value": {"values": {}} if outputs else {}})
         here = mock.Mock(environment=environments.named("staging"))
         here.terraform.return_value = run
@@ -171,7 +171,18 @@ class Destroying(unittest.TestCase):
         ):
             deploy.do_destroy()
         self.assertEqual(run.destroy.call_count, 1 if outputs else 0)
-        return [call.args[0] for call in here.releases.write.call_args_list]
+        return here
+
+    def forgotten(self, outputs, releases):
+        """The lists of proven versions that are written, in order."""
+        return [call.args[0] for call in self.destroyed(outputs, releases).releases.write.call_args_list]
+
+    def test_a_service_that_only_the_environment_or_only_this_commit_has_is_no_obstacle(self):
+        """Such as a stale preview of a branch that adds one: the nightly run has the code of main."""
+        outputs = {"release": ONE.revision, "images": {**ONE.images, "hello": f"r@sha256:{'4' * 64}"}}
+        images = self.destroyed(outputs, []).variables.call_args.args[0].images
+        self.assertEqual(set(images), set(catalog.NAMES))
+        self.assertEqual(images["stats"], ONE.images["stats"])
 
     def test_no_version_of_the_old_environment_is_restored_in_a_new_one(self):
         outputs = {"release": ONE.revision, "images": ONE.images}

@@ -15,6 +15,8 @@ PRECONFIGURED_KEY = "preconfigured/terraform.tfstate"
 # that name is the part that previews share: tf/previews.
 PREVIEW = re.compile(r"pr-([1-9][0-9]{0,8})")
 PATTERN = "preview"
+# At the end of a line of Terraform's language.
+COMMENT = r"\s*(?:(?:#|//|/\*).*)?"
 
 
 class Refused(Exception):
@@ -95,14 +97,14 @@ def state_key(name: str) -> str:
 
 
 def settings(text: str) -> dict[str, str]:
-    """The settings of a file in Terraform's language that are a plain string at its top level."""
-    found = re.findall(r'^([a-z_]+)\s*=\s*"([^"$]*)"\s*(?:#.*)?$', text, re.MULTILINE)
-    return dict(found)
+    """The settings of a file in Terraform's language that are a plain string or number at its top level."""
+    found = re.findall(rf'^([a-z_]+)\s*=\s*(?:"([^"$]*)"|([0-9]+)){COMMENT}$', text, re.MULTILINE)
+    return {name: string or number for name, string, number in found}
 
 
 def protects(text: str) -> bool:
     """Whether a file of variables sets `protect`."""
-    return re.search(r"^protect\s*=\s*true\s*(#.*)?$", text, re.MULTILINE) is not None
+    return re.search(rf'^protect\s*=\s*"?true"?{COMMENT}$', text, re.MULTILINE) is not None
 
 
 def state_bucket(account: str, region: str) -> str:

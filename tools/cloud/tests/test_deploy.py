@@ -59,6 +59,19 @@ class TheEnvironment(Case):
             ("eu-west-1", "123456789012", None, "ARM64"),
         )
 
+    def test_settings_count_with_every_comment_and_spelling_of_terraform(self):
+        """Otherwise nothing would verify the images, and no review would be required."""
+        for comment in ("", " # why", " // why", " /* why */"):
+            text = f'environment = "shop"{comment}\nattested_by = "acme/shop"{comment}\nprotect = true{comment}\n'
+            for variables in (text, text.replace("true", '"true"'), text.replace("\n", "\r\n")):
+                with self.subTest(variables=variables):
+                    folder = self.folder = self.temporary_folder()
+                    self.write("shop", variables)
+                    found = environments.named("shop", folder)
+                    self.assertEqual((found.attested_by, found.protected), ("acme/shop", True))
+        self.assertEqual(environments.settings("account_id = 123456789012\n"), {"account_id": "123456789012"})
+        self.assertFalse(environments.protects("# protect = true\nprotect = false // not true\n"))
+
     def test_every_environment_of_the_repository_can_be_used(self):
         names = [path.name for path in (environments.TF / "environments").iterdir()]
         self.assertLessEqual({"dev", "staging", "prod"}, set(names))

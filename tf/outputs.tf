@@ -3,6 +3,11 @@ output "url" {
   value       = module.app.url
 }
 
+output "load_balancer" {
+  description = "The load balancer's own name, for a record of `https.name`."
+  value       = module.app.load_balancer
+}
+
 output "signs_in" {
   description = "Whether the page requires a sign-in."
   value       = var.sign_in != null

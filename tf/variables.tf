@@ -206,9 +206,10 @@ variable "ingress_cidrs" {
 }
 
 variable "https" {
-  description = "See modules/app: a certificate's ARN, or a domain and its zone. Null means plain HTTP."
+  description = "See modules/app: a certificate's ARN and a name, or a domain and its zone. Null means plain HTTP."
   type = object({
     certificate_arn = optional(string)
+    name            = optional(string)
     domain = optional(object({
       name    = string
       zone_id = string

@@ -1,6 +1,6 @@
 output "load_balancer" {
   description = "The address of the load balancer; each preview has a port of its own there."
-  value       = trimprefix(module.app.url, "http://")
+  value       = module.app.load_balancer
 }
 
 output "namespace" {

@@ -5,7 +5,7 @@ locals {
   domain      = try(var.https.domain, null) == null ? {} : { (var.https.domain.name) = var.https.domain.zone_id }
   certificate = length(local.domain) > 0 ? one(values(aws_acm_certificate_validation.this)).certificate_arn : try(var.https.certificate_arn, null)
   listener    = var.https == null ? aws_lb_listener.http : aws_lb_listener.https["https"]
-  address     = length(local.domain) > 0 ? one(keys(local.domain)) : var.base == null ? local.load_balancer.dns_name : "${local.load_balancer.dns_name}:${var.base.port}"
+  address     = var.https != null ? coalesce(var.https.name, one(keys(local.domain))) : var.base == null ? local.load_balancer.dns_name : "${local.load_balancer.dns_name}:${var.base.port}"
 
   own           = var.base == null ? toset(["own"]) : toset([])
   load_balancer = one(concat(values(aws_lb.this), values(data.aws_lb.base)))

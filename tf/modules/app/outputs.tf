@@ -3,6 +3,11 @@ output "url" {
   value       = "${var.https == null ? "http" : "https"}://${local.address}"
 }
 
+output "load_balancer" {
+  description = "The load balancer's own name, which a record of `https.name` leads to."
+  value       = local.load_balancer.dns_name
+}
+
 output "namespace" {
   description = "The DNS namespace of the services: SERVICE.NAMESPACE resolves to the addresses of its tasks. Does not depend on `services`, so that their environment may name it."
   value       = local.namespace

@@ -381,11 +381,13 @@ variable "ingress_cidrs" {
 
 variable "https" {
   description = <<-EOT
-    TLS at the load balancer: the ARN of a certificate, or a domain and its Route 53 zone, for which a
-    certificate and an alias record are made. Null means plain HTTP under the name that AWS gives.
+    TLS at the load balancer: the ARN of a certificate and a `name` that it is valid for, which a record of any name
+    server leads to the output `load_balancer`; or a domain and its Route 53 zone, for which a certificate and an alias
+    record are made. Null means plain HTTP under the name that AWS gives.
   EOT
   type = object({
     certificate_arn = optional(string)
+    name            = optional(string)
     domain = optional(object({
       name    = string
       zone_id = string
@@ -397,6 +399,10 @@ variable "https" {
   validation {
     condition     = var.https == null || try((var.https.certificate_arn == null) != (var.https.domain == null), false)
     error_message = "https needs either certificate_arn or domain."
+  }
+  validation {
+    condition     = try((var.https.certificate_arn == null) == (var.https.name == null), var.https == null) && can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z0-9-]{2,}$", coalesce(try(var.https.name, null), "none.example")))
+    error_message = "https.certificate_arn needs a name that the certificate is valid for, such as shop.example.com: it is not valid for the load balancer's own, and a deployment tests the page at its name."
   }
   validation {
     condition     = try(can(regex("^arn:[a-z-]+:(acm|iam):", var.https.certificate_arn)), false) || try(var.https.certificate_arn, null) == null

@@ -260,7 +260,7 @@ run "sign_in_stands_before_the_service" {
   command = plan
 
   variables {
-    https   = { certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/6f1c1b0e-0000-4000-8000-000000000000" }
+    https   = { certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/6f1c1b0e-0000-4000-8000-000000000000", name = "shop.example.com" }
     sign_in = { cognito = { user_pool_arn = "arn:aws:cognito-idp:eu-west-1:123456789012:userpool/eu-west-1_abcdefghi", client_id = "id", domain = "shop" } }
   }
 
@@ -271,6 +271,10 @@ run "sign_in_stands_before_the_service" {
   assert {
     condition     = length(aws_vpc_security_group_egress_rule.sign_in) == 1
     error_message = "the load balancer cannot reach the provider of identities"
+  }
+  assert {
+    condition     = output.url == "https://shop.example.com"
+    error_message = "no certificate is valid for the load balancer's own name, so a deployment cannot be tested there"
   }
 }
 

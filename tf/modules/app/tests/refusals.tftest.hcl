@@ -575,7 +575,7 @@ run "a_certificate_of_another_region_is_refused" {
   command = plan
 
   variables {
-    https = { certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1" }
+    https = { certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/1", name = "shop.example.com" }
   }
 
   expect_failures = [aws_lb_listener.https["https"]]
@@ -585,7 +585,17 @@ run "a_certificate_that_is_none_is_refused" {
   command = plan
 
   variables {
-    https = { certificate_arn = "shop.example.com" }
+    https = { certificate_arn = "shop.example.com", name = "shop.example.com" }
+  }
+
+  expect_failures = [var.https]
+}
+
+run "a_certificate_without_a_name_is_refused" {
+  command = plan
+
+  variables {
+    https = { certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/1" }
   }
 
   expect_failures = [var.https]

@@ -146,8 +146,9 @@ resource "aws_ecs_service" "this" {
   propagate_tags                     = "SERVICE"
   enable_ecs_managed_tags            = true
   # There is no shell to execute.
-  enable_execute_command            = false
-  health_check_grace_period_seconds = each.value.public == null ? null : 15
+  enable_execute_command = false
+  # Until a task has started, and the load balancer has seen it healthy twice.
+  health_check_grace_period_seconds = each.value.public == null ? null : each.value.health_check.start_seconds + 20
   # AWS requires it when the share of spot changes; without a change nothing is deployed.
   force_new_deployment = true
 

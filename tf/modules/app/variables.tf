@@ -180,12 +180,36 @@ variable "services" {
     error_message = "a schedule needs a minimum of 0 or more that does not exceed its maximum."
   }
   validation {
+    condition     = alltrue(flatten([for service in values(var.services) : try([for schedule in values(service.autoscaling.schedules) : can(regex("^(cron\\([^ ()]+( [^ ()]+){5}\\)|rate\\([0-9]+ (minute|hour|day)s?\\)|at\\([0-9-]{10}T[0-9:]{8}\\))$", schedule.schedule))], [])]))
+    error_message = "a schedule must be cron(...) with six fields, such as cron(0 22 * * ? *), rate(1 day) or at(2027-01-31T22:00:00)."
+  }
+  validation {
+    condition     = alltrue([for service in values(var.services) : try(alltrue([for percent in [service.autoscaling.cpu_percent, service.autoscaling.memory_percent] : percent == null || try(percent >= 1 && percent <= 100, false)]) && coalesce(service.autoscaling.requests_per_target, 1) > 0, service.autoscaling == null)])
+    error_message = "autoscaling.cpu_percent and memory_percent must be from 1 to 100, and requests_per_target more than 0."
+  }
+  validation {
     condition     = alltrue([for service in values(var.services) : try(service.autoscaling.requests_per_target == null || service.public != null, true)])
     error_message = "autoscaling by requests_per_target needs a public service: the load balancer counts them."
   }
   validation {
     condition     = alltrue([for service in values(var.services) : length(service.health_check.command) > 1 && contains(["CMD", "CMD-SHELL"], service.health_check.command[0])])
     error_message = "a health check's command must begin with CMD (or CMD-SHELL where the image has a shell), such as [\"CMD\", \"/app\", \"healthcheck\"]."
+  }
+  validation {
+    condition = alltrue(flatten([for service in values(var.services) : [
+      for given in [[service.health_check.interval_seconds, 5, 300], [service.health_check.timeout_seconds, 2, 60], [service.health_check.retries, 1, 10], [service.health_check.start_seconds, 0, 300]] : given[1] <= given[0] && given[0] <= given[2]
+    ]]))
+    error_message = "health_check.interval_seconds must be from 5 to 300, timeout_seconds from 2 to 60, retries from 1 to 10 and start_seconds from 0 to 300: ECS takes no others."
+  }
+  validation {
+    condition     = alltrue(flatten([for service in values(var.services) : [for container in concat([service], values(service.sidecars)) : length(setintersection(keys(container.environment), keys(container.secrets))) == 0]]))
+    error_message = "a name may be in environment or in secrets of a container, not in both: ECS refuses the task."
+  }
+  validation {
+    condition = alltrue([
+      for service in values(var.services) : sum(concat([0], [for sidecar in values(service.sidecars) : coalesce(sidecar.memory, 0)])) < service.memory && sum(concat([0], [for sidecar in values(service.sidecars) : sidecar.cpu])) <= service.cpu
+    ])
+    error_message = "the sidecars of a service must have less memory together than its task, and no more cpu."
   }
   validation {
     condition     = alltrue([for service in values(var.services) : can(regex("^[1-9][0-9]*(:[1-9][0-9]*)?$", service.user))])
@@ -516,6 +540,10 @@ variable "alarms" {
   validation {
     condition     = alltrue([for arn in var.alarms.topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:", arn))])
     error_message = "alarms.topic_arns must be ARNs of SNS topics, arn:aws:sns:REGION:ACCOUNT:NAME."
+  }
+  validation {
+    condition     = alltrue([for arn in var.alarms.topic_arns : strcontains(arn, ":sns:${data.aws_region.current.region}:")])
+    error_message = "alarms.topic_arns has a topic of another region than ${data.aws_region.current.region}, and an alarm takes topics of its own."
   }
 }
 

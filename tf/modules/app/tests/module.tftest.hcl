@@ -256,6 +256,19 @@ run "with_a_domain_everything_is_https" {
   }
 }
 
+run "a_service_that_starts_slowly_is_not_stopped_by_the_load_balancer" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { health_check = { command = ["CMD", "/web", "healthcheck"], start_seconds = 120 } }) })
+  }
+
+  assert {
+    condition     = aws_ecs_service.this["web"].health_check_grace_period_seconds >= 120 + aws_lb_target_group.this["web blue"].health_check[0].healthy_threshold * aws_lb_target_group.this["web blue"].health_check[0].interval
+    error_message = "ECS stops tasks that fail the load balancer's check while they still start"
+  }
+}
+
 run "sign_in_stands_before_the_service" {
   command = plan
 

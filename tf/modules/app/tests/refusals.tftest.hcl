@@ -651,3 +651,103 @@ run "the_name_of_a_topic_is_no_arn" {
 
   expect_failures = [var.alarms]
 }
+
+run "a_topic_of_another_region_is_refused" {
+  command = plan
+
+  variables {
+    alarms = { topic_arns = ["arn:aws:sns:us-east-1:123456789012:on-call"] }
+  }
+
+  expect_failures = [var.alarms]
+}
+
+run "a_secret_with_the_name_of_a_setting_is_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { secrets = { GREETING = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:token" } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "the_same_in_a_sidecar_is_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { sidecars = { agent = merge(var.services.web.sidecars.agent, { environment = { KEY = "a" }, secrets = { KEY = "b" } }) } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "sidecars_with_all_the_memory_of_a_task_are_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { sidecars = { agent = merge(var.services.web.sidecars.agent, { memory = 512 }) } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "sidecars_with_more_cpu_than_a_task_are_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { sidecars = { agent = merge(var.services.web.sidecars.agent, { cpu = 257 }) } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_health_check_more_often_than_ecs_has_it_is_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { health_check = { command = ["CMD", "/web", "healthcheck"], interval_seconds = 4 } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_start_longer_than_ecs_waits_is_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { health_check = { command = ["CMD", "/web", "healthcheck"], start_seconds = 301 } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_fraction_is_no_percentage_to_scale_by" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { autoscaling = { minimum = 1, maximum = 2, cpu_percent = 0.6 } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "scaling_by_no_request_is_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { autoscaling = { minimum = 1, maximum = 2, requests_per_target = 0 } }) })
+  }
+
+  expect_failures = [var.services]
+}
+
+run "a_schedule_with_the_five_fields_of_cron_is_refused" {
+  command = plan
+
+  variables {
+    services = merge(var.services, { web = merge(var.services.web, { autoscaling = { minimum = 1, maximum = 2, schedules = { night = { schedule = "cron(0 22 * * *)", minimum = 0, maximum = 0 } } } }) })
+  }
+
+  expect_failures = [var.services]
+}

@@ -11,7 +11,8 @@ import time
 from typing import Callable
 
 from tools.cloud.aws import Aws
-from tools.cloud.rollout import Deployed, log
+from tools.cloud.rollout import Deployed, described, log
+from tools.common.environments import Refused
 from tools.common.progress import Failed
 
 # A migration may take a while; a job of a workflow ends after two hours.
@@ -30,9 +31,13 @@ def run(
     every: float = LOOK_EVERY_SECONDS,
 ) -> None:
     """Start the task, wait until it stops, print its last lines; Failed unless its exit code is 0."""
-    service = aws.call("ecs", "describe_services", cluster=deployed.cluster, services=[deployed.services[name]])[
-        "services"
-    ][0]
+    try:
+        arguments = shlex.split(command)
+    except ValueError as error:
+        raise Refused(f"CMD is {command!r}: {error}") from None
+    service = described(aws, deployed).get(name)
+    if service is None:
+        raise Failed(f"there is no service {deployed.services[name]} in the cluster: `make drift` lists what is missing")
     started = aws.call(
         "ecs",
         "run_task",
@@ -40,7 +45,7 @@ def run(
         taskDefinition=deployed.task_definitions[name],
         capacityProviderStrategy=FARGATE,
         networkConfiguration=service["networkConfiguration"],
-        overrides={"containerOverrides": [{"name": name, "command": shlex.split(command)}]},
+        overrides={"containerOverrides": [{"name": name, "command": arguments}]},
         startedBy="make run",
     )
     if started["failures"]:

@@ -8,6 +8,7 @@ has the result also where the task definition stays the same, such as after a ch
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -23,6 +24,8 @@ LOOK_EVERY_SECONDS = 5
 # The old tasks still run, so that only rules of the load balancer change; then the new tasks get 50 s to stop.
 RETURN_SECONDS = 600
 LOG_LINES = 15
+# Before the end of a task, so that a task which ran for weeks is not read completely.
+LOG_SECONDS = 3600
 # ECS refuses more (DescribeServices, `services`).
 SERVICES_IN_A_CALL = 10
 # How ECS's record of a deployment ends (ServiceDeployment, `status`).
@@ -248,8 +251,11 @@ def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
         identity = task["taskArn"].rsplit("/", 1)[-1]
         container = task["containers"][0]["name"]
         stream = f"{container}/{container}/{identity}"
-        events = aws.call("logs", "filter_log_events", logGroupName=group, logStreamNames=[stream])["events"]
-        return [event["message"].rstrip() for event in events[-LOG_LINES:]]
+        begin = {"startTime": int(1000 * (task["stoppedAt"].timestamp() - LOG_SECONDS))} if "stoppedAt" in task else {}
+        # The last lines are on the last page, and any page may be empty.
+        pages = aws.pages("logs", "filter_log_events", logGroupName=group, logStreamNames=[stream], **begin)
+        events = deque((event for page in pages for event in page["events"]), maxlen=LOG_LINES)
+        return [event["message"].rstrip() for event in events]
     return []
 
 

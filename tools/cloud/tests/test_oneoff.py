@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
 import unittest
 
 from tools.cloud import oneoff
-from tools.cloud.rollout import Deployed
+from tools.cloud.rollout import LOG_LINES, LOG_SECONDS, Deployed
+from tools.common.environments import Refused
 from tools.common.progress import Failed
 
+LAST_LINES = "".join(f"line {number}\n" for number in range(LOG_LINES))
 ARN = "arn:aws:ecs:eu-west-1:1:task/shop/0123"
 WANTED = Deployed(
     "shop",
@@ -23,14 +26,15 @@ WANTED = Deployed(
 class FakeAws:
     """Answers describe_tasks from a list of situations, the last one for ever."""
 
-    def __init__(self, *situations, failures=()):
-        self.situations, self.failures = list(situations), list(failures)
+    def __init__(self, *situations, failures=(), status="ACTIVE"):
+        self.situations, self.failures, self.status = list(situations), list(failures), status
         self.asked = {}
 
     def call(self, _service, operation, **parameters):
         self.asked[operation] = parameters
         if operation == "describe_services":
-            return {"services": [{"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["a"]}}}]}
+            network = {"awsvpcConfiguration": {"subnets": ["a"]}}
+            return {"services": [{"serviceName": "shop-web", "status": self.status, "networkConfiguration": network}]}
         if operation == "run_task":
             tasks = [] if self.failures else [{"taskArn": ARN}]
             return {"failures": self.failures, "tasks": tasks}
@@ -39,36 +43,49 @@ class FakeAws:
             if isinstance(now, BaseException):
                 raise now
             return {"tasks": [now] if now else []}
-        if operation == "filter_log_events":
-            return {"events": [{"message": "a line\n"}]}
         assert operation == "stop_task"
         return {}
 
+    def pages(self, _service, operation, **parameters):
+        self.asked[operation] = parameters
+        yield {"events": [{"message": "an early line\n"}] * LOG_LINES}
+        yield {"events": []}
+        yield {"events": [{"message": f"line {number}\n"} for number in range(LOG_LINES)]}
+
 
 def task(status, **container):
-    return {"taskArn": ARN, "lastStatus": status, "containers": [{"name": "agent"}, {"name": "web", **container}]}
+    ended = {"stoppedAt": datetime.datetime(1970, 1, 2, tzinfo=datetime.timezone.utc)} if status == "STOPPED" else {}
+    containers = [{"name": "agent"}, {"name": "web", **container}]
+    return {"taskArn": ARN, "lastStatus": status, "containers": containers, **ended}
 
 
 class OneTask(unittest.TestCase):
-    def run_task(self, aws, **options):
+    def run_task(self, aws, command="migrate --to 'version 2'", **options):
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            oneoff.run(aws, WANTED, "web", "migrate --to 'version 2'", lambda _: None, every=0, **options)
+            oneoff.run(aws, WANTED, "web", command, lambda _: None, every=0, **options)
         return out.getvalue()
+
+    def test_a_quote_without_its_end_and_a_service_that_was_removed_are_reported(self):
+        with self.assertRaisesRegex(Refused, "CMD is .*No closing quotation"):
+            self.run_task(FakeAws(), "say it's")
+        with self.assertRaisesRegex(Failed, "no service shop-web"):
+            self.run_task(FakeAws(status="INACTIVE"))
 
     def test_it_runs_with_the_service_s_own_network_and_ends_well(self):
         aws = FakeAws(task("RUNNING"), task("STOPPED", exitCode=0))
-        self.assertEqual(self.run_task(aws), "a line\n")
+        self.assertEqual(self.run_task(aws), LAST_LINES)
         asked = aws.asked["run_task"]
         self.assertEqual(asked["taskDefinition"], WANTED.task_definitions["web"])
         self.assertEqual(asked["networkConfiguration"]["awsvpcConfiguration"]["subnets"], ["a"])
         (override,) = asked["overrides"]["containerOverrides"]
         self.assertEqual(override, {"name": "web", "command": ["migrate", "--to", "version 2"]})
         self.assertEqual(aws.asked["filter_log_events"]["logStreamNames"], ["web/web/0123"])
+        self.assertEqual(aws.asked["filter_log_events"]["startTime"], 1000 * (86400 - LOG_SECONDS))
         self.assertNotIn("stop_task", aws.asked)
 
     def test_a_task_that_ecs_does_not_list_yet_is_waited_for(self):
         aws = FakeAws(None, task("STOPPED", exitCode=0))
-        self.assertEqual(self.run_task(aws), "a line\n")
+        self.assertEqual(self.run_task(aws), LAST_LINES)
         self.assertNotIn("stop_task", aws.asked)
 
     def test_a_failed_task_is_reported_with_code_or_reason(self):

@@ -107,9 +107,13 @@ class FakeAws:
                     },
                 ]
             }
+        raise AssertionError(operation)
+
+    def pages(self, service, operation, /, **parameters):
         assert (service, operation) == ("logs", "filter_log_events")
         assert parameters["logStreamNames"] == ["web/web/1"]
-        return {"events": [{"message": "LOG_LEVEL is wrong\n"}]}
+        yield {"events": []}
+        yield {"events": [{"message": "LOG_LEVEL is wrong\n"}]}
 
 
 WANTED = Deployed("shop", {"web": "shop"}, {"web": NEW}, {"web": 2}, {"web": "/shop/web"})

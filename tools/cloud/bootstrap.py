@@ -54,11 +54,12 @@ def more_settings(account: str) -> list[Path]:
     return [file] if account and file.is_file() else []
 
 
-def knows_github() -> bool:
-    """Whether terraform.tfvars lists the workflows that may assume the roles."""
+def github_lines() -> str:
+    """The part of terraform.tfvars with the workflows that may assume the roles; empty where there is none."""
     file = FOLDER / "terraform.tfvars"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return re.search(r"^github\s*=", text, re.MULTILINE) is not None
+    found = re.search(r"^github\s*=.*", text, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
 
 
 def exists(aws: Aws, bucket: str) -> bool:
@@ -89,8 +90,10 @@ def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], Non
     if not terraform.plan(lock=False):
         say("the account matches tf/preconfigured")
         return
+    shown = terraform.show(str(terraform.plan_file))
     if not may_create:
-        keeps(terraform.show(str(terraform.plan_file)))
+        keeps(shown)
+    keeps_images(aws, shown)
     try:
         terraform.apply()
     except TerraformError as error:
@@ -106,6 +109,19 @@ def keeps(plan: dict) -> None:
             f"tf/preconfigured of this commit would remove {', '.join(removed)} from the account: is the commit old?"
             " Otherwise run `make bootstrap` first"
         )
+
+
+def keeps_images(aws: Aws, plan: dict) -> None:
+    """Refused for a plan that removes a repository with images, which ECR refuses after the roles of its tasks are gone."""
+    removed = [
+        one["change"]["before"]["name"]
+        for one in plan.get("resource_changes", [])
+        if one["address"].startswith("aws_ecr_repository.") and "delete" in one["change"]["actions"]
+    ]
+    full = [name for name in removed if aws.call("ecr", "list_images", repositoryName=name, maxResults=1)["imageIds"]]
+    if full:
+        commands = " and ".join(f"`aws ecr delete-repository --force --repository-name {name}`" for name in full)
+        raise Refused(f"{', '.join(full)} would be removed and has images: if no environment runs them, {commands} first")
 
 
 def unfinished(aws: Aws, account: str) -> bool:

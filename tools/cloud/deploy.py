@@ -77,8 +77,8 @@ def do_bootstrap() -> None:
         bootstrap.elsewhere(aws, account)
         bootstrap.linked_roles(aws, say)
         bootstrap.ensure(aws, account, wanted.get("profile"), say, may_create=True)
-    if not bootstrap.knows_github():
-        print(subjects.advice(git("remote", "get-url", "origin")))
+    if text := subjects.advice(git("remote", "get-url", "origin"), bootstrap.github_lines()):
+        print(text)
 
 
 def do_plan() -> None:

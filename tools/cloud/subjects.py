@@ -23,6 +23,8 @@ CONTEXTS = {
     "preview": ("environment:preview",),
 }
 ORIGIN = re.compile(r"(?:https://|ssh://git@|git@)(?:[^@/]*@)?github\.com[:/]([^/]+)/([^/]+?)(?:\.git)?/?$")
+# The owner and the name in a pattern of a token's `sub`, without their ids.
+SUBJECT = re.compile(r'"repo:([^/@"]+)(?:@\d+)?/([^:@"]+)(?:@\d+)?:')
 ANSWER_SECONDS = 15
 
 
@@ -75,13 +77,20 @@ def lines(repository: Repository) -> str:
     return "\n".join(["github = {", *rows, "}"])
 
 
-def advice(origin: str) -> str:
-    """Lines for terraform.tfvars that let this repository's workflows sign in."""
+def advice(origin: str, present: str = "") -> str:
+    """Lines for terraform.tfvars that let this repository's workflows sign in; empty where those that are `present` do,
+    or name none."""
     repository = of_origin(origin)
     if repository is None:
-        return "No workflow may sign in: origin is not a repository of github.com."
+        return "" if present else "No workflow may sign in: origin is not a repository of github.com."
+    admitted = {f"{owner}/{name}".lower() for owner, name in SUBJECT.findall(present)}
+    if present and (not admitted or f"{repository.owner}/{repository.name}".lower() in admitted):
+        return ""
     repository = with_ids(repository)
-    text = f"For the workflows of {repository.owner}/{repository.name}, add to tf/preconfigured/terraform.tfvars:\n\n"
+    others = f"THE WORKFLOWS OF {', '.join(sorted(admitted))} may take the roles, and not those of origin. "
+    what = "replace `github` in" if present else "add to"
+    text = f"For the workflows of {repository.owner}/{repository.name}, {what} tf/preconfigured/terraform.tfvars:\n\n"
+    text = f"{others if present else ''}{text}"
     text += f"{lines(repository)}\n"
     if not repository.known:
         text += (

@@ -136,6 +136,22 @@ class AnOldCommit(unittest.TestCase):
             with self.assertRaisesRegex(Refused, r'would remove aws_iam_role.task\["hello"\] from the account'):
                 self.ensured(False, *actions)
 
+    def test_images_are_removed_by_hand_before_anything_else_is(self):
+        names = ("system-stats/hello", "system-stats/preview/hello")
+        changes = [
+            {"address": f'aws_ecr_repository.{kind}["hello"]', "change": {"actions": ["delete"], "before": {"name": name}}}
+            for kind, name in zip(("this", "preview"), names)
+        ]
+
+        def call(_service, _operation, repositoryName, maxResults):
+            return {"imageIds": [{"imageTag": "1"}] if repositoryName in full else []}
+
+        full = names[:1]
+        with self.assertRaisesRegex(Refused, "^system-stats/hello would .*--force --repository-name system-stats/hello`"):
+            bootstrap.keeps_images(mock.Mock(call=call), {"resource_changes": changes})
+        full = ()
+        bootstrap.keeps_images(mock.Mock(call=call), {"resource_changes": changes})
+
     def test_what_is_new_is_applied_and_bootstrap_may_remove(self):
         self.assertEqual(self.ensured(False, "create"), 1)
         self.assertEqual(self.ensured(True, "delete"), 1)
@@ -214,6 +230,18 @@ class Subjects(Case):
         with mock.patch.object(bootstrap, "FOLDER", mock.MagicMock()) as folder:
             file = folder.__truediv__.return_value
             file.is_file.return_value = True
-            for text, known in (("# github = {\n", False), ("github = {\n}\n", True)):
+            for text, lines in (("# github = {\n", ""), ("a = 1\ngithub = {\n}\n", "github = {\n}\n")):
                 file.read_text.return_value = text
-                self.assertIs(bootstrap.knows_github(), known)
+                self.assertEqual(bootstrap.github_lines(), lines)
+        origin = "git@github.com:Acme/shop.git"
+        for lines in ("github = null\n", subjects.lines(Repository("acme", "shop", "1", "22"))):
+            self.assertEqual(subjects.advice(origin, lines), "")
+        self.assertEqual(subjects.advice("https://git.example/acme/shop", "github = null\n"), "")
+
+    def test_the_lines_of_a_copied_or_renamed_repository_are_reported(self):
+        base = self.respond(404, b"{}")
+        with mock.patch.dict(os.environ, {"GITHUB_API_URL": base}):
+            text = subjects.advice("git@github.com:acme/shop.git", subjects.lines(Repository("upstream", "stats")))
+        self.assertTrue(text.startswith("THE WORKFLOWS OF upstream/stats may take the roles"), text)
+        self.assertIn("replace `github` in tf/preconfigured/terraform.tfvars", text)
+        self.assertIn('"repo:acme/shop:pull_request"', text)

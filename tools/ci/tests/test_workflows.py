@@ -186,6 +186,16 @@ class Rules(unittest.TestCase):
             self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible", "plan-offline"}, login)
 
 
+    def test_a_merge_queue_gets_the_required_checks_and_nothing_else(self):
+        """It waits for them, forever where no workflow has its event."""
+        ours = workflows.read()
+        self.assertIn("merge_group", ours["main.yaml"].triggers)
+        context = rules.pull_request_of("acme/system-stats", "someone")
+        context["github"] |= {"event_name": "merge_group", "event": {}}
+        names = {name for name, _ in rules.reachable(ours, ours["main.yaml"], context)}
+        self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible"})
+
+
 class Expressions(unittest.TestCase):
     context = {
         "github": {"event_name": "push", "event": {"number": "7"}},

@@ -23,6 +23,11 @@ def unprotected(environment: Environment, state: dict) -> None:
 def keeps_traffic(plan: dict, warn: Callable[[str], None] | None = None) -> None:
     """Refused, or a warning, for a service that returns to the strategy ROLLING while ECS has shifted its traffic to
     the target group that Terraform removes: requests would get 503 until the new tasks are healthy."""
+    if names := held(plan):
+        raise Refused(
+            f"the port of {', '.join(names)} changes while ECS shifts its traffic: the listener rule keeps the old target"
+            " groups, which AWS then does not remove. Deploy the strategy ROLLING first, and the port after it"
+        )
     names = stranded(plan)
     if not names:
         return
@@ -64,6 +69,18 @@ def stranded(plan: dict) -> list[str]:
     return [name for name in sorted(gone.keys() & new.keys()) if traffic(gone[name]["before"]) - {goal(new[name])}]
 
 
+def held(plan: dict) -> list[str]:
+    """The services with a rule that stays, as ECS has left it, and leads to a target group that is replaced."""
+    changes = plan.get("resource_changes", [])
+    replaced = {
+        one["change"]["before"]["arn"]
+        for one in changes
+        if one.get("type") == "aws_lb_target_group" and {"create", "delete"} <= set(one["change"]["actions"])
+    }
+    kept = {**rules(plan, "shifted", "no-op"), **rules(plan, "shifted", "update")}
+    return [name for name, rule in sorted(kept.items()) if replaced & groups(rule["before"]).keys()]
+
+
 def rules(plan: dict, name: str, action: str) -> dict[str, dict]:
     """The changes of the listener rules of a name that have only this action, by service."""
     return {
@@ -75,8 +92,13 @@ def rules(plan: dict, name: str, action: str) -> dict[str, dict]:
 
 def traffic(rule: dict) -> set[str]:
     """The target groups to which a rule sends requests."""
-    groups = [group for action in rule["action"] for forward in action["forward"] for group in forward["target_group"]]
-    return {group["arn"] for group in groups if group["weight"]}
+    return {arn for arn, weight in groups(rule).items() if weight}
+
+
+def groups(rule: dict) -> dict[str, int]:
+    """The target groups of a rule by their ARN, with their weights."""
+    found = [group for action in rule["action"] for forward in action["forward"] for group in forward["target_group"]]
+    return {group["arn"]: group["weight"] for group in found}
 
 
 def goal(change: dict) -> str:

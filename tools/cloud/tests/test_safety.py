@@ -50,6 +50,17 @@ class BackToRolling(unittest.TestCase):
         self.assertRegex("".join(told), "web .* requests get 503 until")
 
 
+class AnotherPort(unittest.TestCase):
+    def test_target_groups_that_a_shifted_rule_keeps_are_not_replaced(self) -> None:
+        about = {"actions": ["create", "delete"], "before": {"arn": BLUE, "vpc_id": "1"}, "after": {"vpc_id": "1"}}
+        group = {"type": "aws_lb_target_group", "change": about}
+        for action in ("no-op", "update"):
+            with self.assertRaisesRegex(Refused, "port of web changes.*Deploy the strategy ROLLING first"):
+                safety.keeps_traffic({"resource_changes": [group, shifted(action, blue=0, green=100)]})
+        safety.keeps_traffic({"resource_changes": [group, shifted(blue=100, green=0), rolling()]})
+        safety.keeps_traffic({"resource_changes": [shifted("no-op", blue=0, green=100)]})
+
+
 class AnotherNetwork(unittest.TestCase):
     def refused(self, kind: str, *actions: str, before: str | None = "vpc-1", after: str | None = "vpc-1") -> bool:
         values = [None if one is None else {"vpc_id": one} for one in (before, after)]

@@ -196,6 +196,15 @@ class Rules(unittest.TestCase):
         self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible"})
 
 
+    def test_without_previews_a_closed_pull_request_needs_no_role(self):
+        ours = workflows.read()
+        context = rules.pull_request_of("acme/system-stats", "someone")
+        closed = {name for name, _ in rules.reachable(ours, ours["previews.yaml"], context)}
+        self.assertLessEqual({"closed", "destroy"}, closed)
+        context["vars"]["PREVIEWS"] = "off"
+        self.assertEqual(list(rules.reachable(ours, ours["previews.yaml"], context)), [])
+
+
 class Expressions(unittest.TestCase):
     context = {
         "github": {"event_name": "push", "event": {"number": "7"}},

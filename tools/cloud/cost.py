@@ -111,7 +111,12 @@ def hours_of(schedule: str) -> list[int]:
     match = re.fullmatch(r"cron\(0 (\d+) (?:\?|\*) \* ([A-Z,*?-]+) \*\)", schedule)
     if match is None:
         return []
-    return [day * 24 + int(match[1]) for day in days_of(match[2])]
+    try:
+        days = days_of(match[2])
+    except ValueError:
+        # Such as L, the last day.
+        return []
+    return [day * 24 + int(match[1]) for day in days]
 
 
 def days_of(text: str) -> list[int]:

@@ -15,7 +15,7 @@ from tools.cloud.aws import Aws, AwsError
 from tools.cloud.releases import Release, Releases
 from tools.cloud.terraform import Terraform
 from tools.common import environments
-from tools.common.environments import PREVIEW, TF, Environment, Refused, state_bucket
+from tools.common.environments import APPLICATION, PREVIEW, TF, Environment, Refused, state_bucket
 from tools.common.toolchain import ROOT
 
 
@@ -222,6 +222,8 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
     aws = Aws(wanted["region"], wanted.get("profile"))
     account = aws.account()
     wanted = bootstrap.variables(account)
+    if wanted.get("name") not in (None, APPLICATION):
+        raise Refused(f'name = "{wanted["name"]}" in tf/preconfigured: the commands know the names of {APPLICATION} only')
     if wanted.get("account_id") not in (None, account):
         raise Refused(
             f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"

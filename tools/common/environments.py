@@ -69,6 +69,8 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
     written = PATTERN if PREVIEW.fullmatch(name) else name
     if written not in known:
         raise Refused(f"there is no environment {name!r}; {there_are}")
+    if written.startswith("pr-"):
+        raise Refused(f"rename the environment {name}: the role of pull requests may change what begins with pr-")
     backend_file = folder / written / "backend.hcl"
     if not backend_file.is_file():
         raise Refused(f"{backend_file} is missing: it says where the state is")

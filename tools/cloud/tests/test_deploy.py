@@ -45,6 +45,13 @@ class TheEnvironment(Case):
         self.write("new", 'environment = "dev"\n')
         self.assertIn('must say environment = "new"', self.refused("new"))
 
+    def test_only_previews_are_named_like_previews(self):
+        """The role of pull requests may change everything whose name begins so."""
+        self.write("pr-demo", 'environment = "pr-demo"\n')
+        self.assertIn("rename the environment pr-demo", self.refused("pr-demo"))
+        self.write("prod", 'environment = "prod"\n')
+        self.assertEqual(environments.named("prod", self.folder).name, "prod")
+
     def test_two_environments_never_share_a_state(self):
         self.write("new", 'environment = "new"\n', 'key = "environments/dev/terraform.tfstate"\n')
         self.assertIn('must say key = "environments/new/terraform.tfstate"', self.refused("new"))
@@ -323,6 +330,7 @@ class TheCost(unittest.TestCase):
         self.assertEqual(hours(("cron(0 20 ? * FRI *)", "1"), ("cron(0 20 ? * MON *)", "0")), 72)
         # Bounds that change and never are zero, and a time that is no hour.
         self.assertEqual(hours(("cron(0 20 * * ? *)", "1"), ("rate(1 day)", "0")), 168)
+        self.assertEqual(hours(("cron(0 20 ? * L *)", "0"),), 168)
         self.assertEqual(hours(), 168)
 
     def test_the_table_ends_with_the_sum(self):

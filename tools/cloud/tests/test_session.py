@@ -133,6 +133,19 @@ class Terraform(unittest.TestCase):
         self.assertIn(f'-backend-config=assume_role={{role_arn="{ROLE}"}}', self.asked(ROLE))
         self.assertNotIn("assume_role", str(self.asked(None)))
 
+    def test_another_name_of_the_application_is_refused_before_anything_has_it(self) -> None:
+        """The commands would look for a bucket of another name after everything was made."""
+        wanted = {"region": "eu-west-1", "name": "shop"}
+        with (
+            mock.patch.object(session, "ensure_aws"),
+            mock.patch.object(bootstrap, "variables", return_value=wanted),
+            mock.patch.object(Aws, "account", return_value=HOME),
+        ):
+            with self.assertRaisesRegex(Refused, 'name = "shop" in tf/preconfigured'):
+                session.account_session()
+            wanted["name"] = environments.APPLICATION
+            self.assertEqual(session.account_session()[1], HOME)
+
     def test_another_account_s_settings_go_over_those_of_the_registry_s(self) -> None:
         with tempfile.TemporaryDirectory() as place, mock.patch.object(bootstrap, "FOLDER", Path(place)):
             files = {"terraform.tfvars": f'account_id = "{HOME}"\nregion = "eu-west-1"\n'}

@@ -7,6 +7,7 @@ has the result also where the task definition stays the same, such as after a ch
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections import deque
 from collections.abc import Collection
@@ -28,6 +29,8 @@ LOG_LINES = 15
 LOG_SECONDS = 3600
 # ECS refuses more (DescribeServices, `services`).
 SERVICES_IN_A_CALL = 10
+# ECS has records of three months, and fails without a time where there is none (terraform-provider-aws issue 43445).
+RECORD_DAYS = 80
 # How ECS's record of a deployment ends (ServiceDeployment, `status`).
 OVER = ("SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 
@@ -219,10 +222,11 @@ def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
 
 
 def newest(aws: Aws, wanted: Deployed, name: str) -> dict | None:
-    """ECS's record of the newest deployment of a service. ECS has those of 90 days, and documents no order."""
+    """ECS's record of the newest deployment of a service; None after RECORD_DAYS without one. ECS documents no order."""
     found: list[dict] = []
+    after = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=RECORD_DAYS)
     # The maximum; the default is 20.
-    more: dict[str, Any] = {"maxResults": 100}
+    more: dict[str, Any] = {"maxResults": 100, "createdAt": {"after": after}}
     while True:
         answer = aws.call(
             "ecs", "list_service_deployments", cluster=wanted.cluster, service=wanted.services[name], **more

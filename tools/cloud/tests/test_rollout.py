@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import unittest
 from dataclasses import replace
 from unittest import mock
 
+from tools.cloud.aws import AwsError
 from tools.cloud.rollout import Deployed, RolledBack, described, over, state, states, wait
 
 OLD, NEW = ("arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/shop:2")
@@ -64,8 +66,17 @@ class TheState(unittest.TestCase):
     def test_failed_tasks_are_reported(self):
         self.assertIn("1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0])
 
+    def test_a_service_without_a_deployment_for_three_months_is_well(self):
+        """Such as one whose image stays the same: ECS has no record of it, and fails if no time is given."""
+        aws = FakeAws(service(deployment(NEW)))
+        self.assertEqual(over(aws, {"cluster": "shop", "services": {"web": "shop"}}), set())
+        self.assertEqual(states(aws, WANTED), {"web": ("shop:2: 2 of 2 tasks run", True)})
+
     def test_a_service_that_is_not_there_may_come(self):
         self.assertEqual(state(None, NEW, 2), ("not there", None))
+
+
+LONG_AGO = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class FakeAws:
@@ -82,6 +93,10 @@ class FakeAws:
             return {"services": [now]}
         if operation == "list_service_deployments":
             first = int(parameters.pop("nextToken", 0))
+            age = datetime.datetime.now(datetime.timezone.utc) - parameters.pop("createdAt", {"after": LONG_AGO})["after"]
+            if age.days > 89:
+                text = "Before and After time filter must be within the last 3 months."
+                raise AwsError("ecs list_service_deployments", "InvalidParameterException", text)
             assert parameters == {"cluster": "shop", "service": "shop", "maxResults": 100}
             end = first + self.page
             more = {"nextToken": str(end)} if end < len(self.deployments) else {}

@@ -25,7 +25,8 @@ LOOK_EVERY_SECONDS = 5
 # The old tasks still run, so that only rules of the load balancer change; then the new tasks get 50 s to stop.
 RETURN_SECONDS = 600
 LOG_LINES = 15
-# Before the end of a task, so that a task which ran for weeks is not read completely.
+EVENT_LINES = 3
+# Before the end of a task or the last event: a task that ran for weeks is not read completely, nor another deployment.
 LOG_SECONDS = 3600
 # ECS refuses more (DescribeServices, `services`).
 SERVICES_IN_A_CALL = 10
@@ -190,6 +191,7 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
     lines = [f"{name}: {text}"]
     try:
         lines += [f"    {line}" for line in last_deployment(aws, wanted, name)]
+        lines += [f"    ECS: {text}" for text in unplaced(described(aws, wanted).get(name, {}))]
         tasks = stopped(aws, wanted, name)
         for task in tasks[:3]:
             lines.append(f"    a task stopped: {task.get('stoppedReason', 'no reason given')}")
@@ -204,6 +206,15 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
     except AwsError as error:
         lines.append(f"    and why cannot be read: {error}")
     return "\n".join(lines)
+
+
+def unplaced(service: dict) -> list[str]:
+    """Why tasks do not start or stay, such as a quota or no Spot capacity: no task that stopped has it. The newest first."""
+    events = service.get("events", [])
+    since = max((one["createdAt"] for one in events), default=None)
+    recent = (one["message"] for one in events if (since - one["createdAt"]).total_seconds() < LOG_SECONDS)
+    found = (text for text in recent if "unable" in text or "unhealthy" in text)
+    return list(dict.fromkeys(found))[:EVENT_LINES]
 
 
 def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:

@@ -219,6 +219,17 @@ class Waiting(unittest.TestCase):
             self.assertIn(part, text)
         self.assertNotIn("of the old version", text)
 
+    def test_why_no_task_could_be_placed_is_reported(self):
+        """Without Spot capacity or above a quota there is no task that stopped, and its service has the reason."""
+        before, now = (datetime.datetime(2026, 11, 1, hour) for hour in (1, 2))
+        text = "(service shop) was unable to place a task. Reason: Capacity is unavailable at this time."
+        events = [(now, text), (now, "(service shop) has started 1 tasks"), (now, text), (before, "unable: an old reason")]
+        stuck = service(deployment(NEW, "IN_PROGRESS", 0))
+        stuck["events"] = [{"createdAt": at, "message": message} for at, message in events]
+        with self.assertRaises(RolledBack) as failed:
+            wait(FakeAws(stuck), WANTED, lambda _: None, seconds=0, every=0)
+        self.assertEqual([line for line in str(failed.exception).splitlines() if "ECS:" in line], [f"    ECS: {text}"])
+
     def test_the_alarm_that_ended_the_newest_deployment_is_named(self):
         older = {"serviceDeploymentArn": "arn:1", "createdAt": "2026-11-27", "statusReason": "of another deployment"}
         newest = {
@@ -240,7 +251,7 @@ class Waiting(unittest.TestCase):
         moving = service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", status="ACTIVE"))
         shifted = replace(WANTED, shift_minutes={"web": 15})
         for wanted, left in ((shifted, 0), (WANTED, 2)):
-            aws = FakeAws(moving, moving, back, back)
+            aws = FakeAws(moving, moving, moving, back, back)
             with self.assertRaises(RolledBack):
                 wait(aws, wanted, lambda _: None, every=0)
             self.assertEqual(len(aws.situations) - 1, left)

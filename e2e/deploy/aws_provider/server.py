@@ -89,7 +89,11 @@ class Provider:
         response.legacy_type_system = True
         kind, planned = request.type_name, decode(request.planned_state)
         if planned is None:
-            self.account.forget(kind, decode(request.prior_state))
+            prior = decode(request.prior_state)
+            if report(response, checks.removed(kind, prior, self.account)).diagnostics:
+                response.new_state.CopyFrom(request.prior_state)
+                return response
+            self.account.forget(kind, prior)
             response.new_state.CopyFrom(request.planned_state)
             return response
         block = self.schema.resource_schemas[kind].block

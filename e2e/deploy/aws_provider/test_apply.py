@@ -93,6 +93,13 @@ class Applies(unittest.TestCase):
         self.assertIn("has no internet gateway", text)
         trial.terraform("apply", "-auto-approve")
 
+    def test_a_subnet_that_is_used_is_not_removed(self) -> None:
+        trial = Trial(self.folder, CONFIGURATION)
+        trial.terraform("apply", "-auto-approve")
+        trial.write(CONFIGURATION.replace("10.0.1.0/24", "10.0.3.0/24"))
+        text = trial.terraform("apply", "-auto-approve", expect=1)
+        self.assertRegex(text, r"DependencyViolation: aws_subnet subnet-\w+ is used by arn:aws:ecs:.*:service/")
+
     def test_two_rules_of_a_listener_differ_in_priority(self) -> None:
         rule = """
         resource "aws_lb_listener_rule" "%s" {

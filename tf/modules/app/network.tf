@@ -150,6 +150,11 @@ resource "aws_subnet" "public" {
   availability_zone = each.key
   cidr_block        = each.value.public
   tags              = merge(var.tags, { Name = "${var.name}-public-${each.key}" })
+
+  # The load balancer and the tasks leave a zone, or their kind of subnet, before it is removed.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "aws_route_table" "public" {
@@ -181,6 +186,11 @@ resource "aws_subnet" "private" {
   availability_zone = each.key
   cidr_block        = each.value.private
   tags              = merge(var.tags, { Name = "${var.name}-private-${each.key}" })
+
+  # The load balancer and the tasks leave a zone, or their kind of subnet, before it is removed.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "aws_route_table" "private" {

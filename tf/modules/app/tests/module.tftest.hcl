@@ -439,6 +439,44 @@ run "and_back" {
   }
 }
 
+# A subnet is removed after the services have left it: AWS refuses otherwise, and the update waits for the removal.
+run "before_a_zone_and_the_private_subnets_go" {
+  command = apply
+
+  variables {
+    protect = false
+    network = { zones = 3, tasks = "private" }
+  }
+}
+
+run "tasks_move_to_public_subnets" {
+  command = apply
+
+  variables {
+    protect = false
+    network = { zones = 3, tasks = "public" }
+  }
+
+  assert {
+    condition     = length(aws_subnet.private) == 0 && alltrue([for service in values(aws_ecs_service.this) : one(service.network_configuration).assign_public_ip])
+    error_message = "the tasks are not in the public subnets"
+  }
+}
+
+run "a_zone_can_be_given_up" {
+  command = apply
+
+  variables {
+    protect = false
+    network = { zones = 2, tasks = "public" }
+  }
+
+  assert {
+    condition     = length(aws_lb.this["own"].subnets) == 2
+    error_message = "the load balancer is still in the zone"
+  }
+}
+
 run "a_sidecar_with_a_port_is_reached_by_its_callers_alone" {
   command = plan
 

@@ -112,7 +112,7 @@ def keeps(plan: dict) -> None:
 
 
 def keeps_images(aws: Aws, plan: dict) -> None:
-    """Refused for a plan that removes a repository with images, which ECR refuses after the roles of its tasks are gone."""
+    """Refused for a plan that removes a repository with images: ECR refuses it, after the roles are gone."""
     removed = [
         one["change"]["before"]["name"]
         for one in plan.get("resource_changes", [])
@@ -121,7 +121,9 @@ def keeps_images(aws: Aws, plan: dict) -> None:
     full = [name for name in removed if aws.call("ecr", "list_images", repositoryName=name, maxResults=1)["imageIds"]]
     if full:
         commands = " and ".join(f"`aws ecr delete-repository --force --repository-name {name}`" for name in full)
-        raise Refused(f"{', '.join(full)} would be removed and has images: if no environment runs them, {commands} first")
+        raise Refused(
+            f"{', '.join(full)} would be removed and has images: if no environment runs them, {commands} first"
+        )
 
 
 def unfinished(aws: Aws, account: str) -> bool:

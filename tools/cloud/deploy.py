@@ -143,8 +143,8 @@ def planned_release(here: Session, run: Terraform) -> tuple[Release, bool]:
 
 
 def of_services(images: dict[str, str]) -> dict[str, str]:
-    """Images for the services of this commit, which may not be those that run; one that is missing does not exist, for a
-    plan that is not applied."""
+    """Images for the services of this commit, which may not be those that run. The address of one that is missing does
+    not exist; its plan is not applied."""
     return {name: images.get(name, f"not-pushed/{name}@sha256:{'0' * 64}") for name in build.SERVICES}
 
 

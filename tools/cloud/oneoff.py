@@ -37,7 +37,9 @@ def run(
         raise Refused(f"CMD is {command!r}: {error}") from None
     service = described(aws, deployed).get(name)
     if service is None:
-        raise Failed(f"there is no service {deployed.services[name]} in the cluster: `make drift` lists what is missing")
+        raise Failed(
+            f"there is no service {deployed.services[name]} in the cluster: `make drift` lists what is missing"
+        )
     started = aws.call(
         "ecs",
         "run_task",

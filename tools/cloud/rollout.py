@@ -209,7 +209,7 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
 
 
 def unplaced(service: dict) -> list[str]:
-    """Why tasks do not start or stay, such as a quota or no Spot capacity: no task that stopped has it. The newest first."""
+    """Why tasks do not start or stay, such as no Spot capacity, which no stopped task has; the newest first."""
     events = service.get("events", [])
     since = max((one["createdAt"] for one in events), default=None)
     recent = (one["message"] for one in events if (since - one["createdAt"]).total_seconds() < LOG_SECONDS)
@@ -233,7 +233,7 @@ def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
 
 
 def newest(aws: Aws, wanted: Deployed, name: str) -> dict | None:
-    """ECS's record of the newest deployment of a service; None after RECORD_DAYS without one. ECS documents no order."""
+    """ECS's record of the newest deployment of a service; None after RECORD_DAYS without one. ECS has no order."""
     found: list[dict] = []
     after = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=RECORD_DAYS)
     # The maximum; the default is 20.
@@ -266,9 +266,10 @@ def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
         identity = task["taskArn"].rsplit("/", 1)[-1]
         container = task["containers"][0]["name"]
         stream = f"{container}/{container}/{identity}"
-        begin = {"startTime": int(1000 * (task["stoppedAt"].timestamp() - LOG_SECONDS))} if "stoppedAt" in task else {}
+        ended = task["stoppedAt"].timestamp() if "stoppedAt" in task else 0
+        begin = max(0, int(1000 * (ended - LOG_SECONDS)))
         # The last lines are on the last page, and any page may be empty.
-        pages = aws.pages("logs", "filter_log_events", logGroupName=group, logStreamNames=[stream], **begin)
+        pages = aws.pages("logs", "filter_log_events", logGroupName=group, logStreamNames=[stream], startTime=begin)
         events = deque((event for page in pages for event in page["events"]), maxlen=LOG_LINES)
         return [event["message"].rstrip() for event in events]
     return []

@@ -25,8 +25,8 @@ def keeps_traffic(plan: dict, warn: Callable[[str], None] | None = None) -> None
     the target group that Terraform removes: requests would get 503 until the new tasks are healthy."""
     if names := held(plan):
         raise Refused(
-            f"the port of {', '.join(names)} changes while ECS shifts its traffic: the listener rule keeps the old target"
-            " groups, which AWS then does not remove. Deploy the strategy ROLLING first, and the port after it"
+            f"the port of {', '.join(names)} changes while ECS shifts its traffic: the listener rule keeps the old"
+            " target groups, which AWS then does not remove. Deploy the strategy ROLLING first, and the port after it"
         )
     names = stranded(plan)
     if not names:

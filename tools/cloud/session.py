@@ -223,7 +223,9 @@ def account_session() -> tuple[Aws, str, dict[str, str]]:
     account = aws.account()
     wanted = bootstrap.variables(account)
     if wanted.get("name") not in (None, APPLICATION):
-        raise Refused(f'name = "{wanted["name"]}" in tf/preconfigured: the commands know the names of {APPLICATION} only')
+        raise Refused(
+            f'name = "{wanted["name"]}" in tf/preconfigured: the commands know the names of {APPLICATION} only'
+        )
     if wanted.get("account_id") not in (None, account):
         raise Refused(
             f"tf/preconfigured is for the account {wanted['account_id']}, and these credentials are of {account}"

@@ -185,7 +185,6 @@ class Rules(unittest.TestCase):
             names = {name for name, _ in rules.reachable(ours, ours["main.yaml"], context)}
             self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible", "plan-offline"}, login)
 
-
     def test_a_merge_queue_gets_the_required_checks_and_nothing_else(self):
         """It waits for them, forever where no workflow has its event."""
         ours = workflows.read()
@@ -194,7 +193,6 @@ class Rules(unittest.TestCase):
         context["github"] |= {"event_name": "merge_group", "event": {}}
         names = {name for name, _ in rules.reachable(ours, ours["main.yaml"], context)}
         self.assertEqual(names, {"test", "check", "budgets", "emulated", "reproducible"})
-
 
     def test_without_previews_a_closed_pull_request_needs_no_role(self):
         ours = workflows.read()

@@ -139,7 +139,10 @@ class AnOldCommit(unittest.TestCase):
     def test_images_are_removed_by_hand_before_anything_else_is(self):
         names = ("system-stats/hello", "system-stats/preview/hello")
         changes = [
-            {"address": f'aws_ecr_repository.{kind}["hello"]', "change": {"actions": ["delete"], "before": {"name": name}}}
+            {
+                "address": f'aws_ecr_repository.{kind}["hello"]',
+                "change": {"actions": ["delete"], "before": {"name": name}},
+            }
             for kind, name in zip(("this", "preview"), names)
         ]
 
@@ -147,7 +150,9 @@ class AnOldCommit(unittest.TestCase):
             return {"imageIds": [{"imageTag": "1"}] if repositoryName in full else []}
 
         full = names[:1]
-        with self.assertRaisesRegex(Refused, "^system-stats/hello would .*--force --repository-name system-stats/hello`"):
+        with self.assertRaisesRegex(
+            Refused, "^system-stats/hello would .*--force --repository-name system-stats/hello`"
+        ):
             bootstrap.keeps_images(mock.Mock(call=call), {"resource_changes": changes})
         full = ()
         bootstrap.keeps_images(mock.Mock(call=call), {"resource_changes": changes})

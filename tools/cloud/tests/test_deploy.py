@@ -330,7 +330,7 @@ class TheCost(unittest.TestCase):
         self.assertEqual(hours(("cron(0 20 ? * FRI *)", "1"), ("cron(0 20 ? * MON *)", "0")), 72)
         # Bounds that change and never are zero, and a time that is no hour.
         self.assertEqual(hours(("cron(0 20 * * ? *)", "1"), ("rate(1 day)", "0")), 168)
-        self.assertEqual(hours(("cron(0 20 ? * L *)", "0"),), 168)
+        self.assertEqual(hours(("cron(0 20 ? * L *)", "0")), 168)
         self.assertEqual(hours(), 168)
 
     def test_the_table_ends_with_the_sum(self):

@@ -66,7 +66,7 @@ class TheState(unittest.TestCase):
     def test_failed_tasks_are_reported(self):
         self.assertIn("1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0])
 
-    def test_a_service_without_a_deployment_for_three_months_is_well(self):
+    def test_a_service_without_a_deployment_for_three_months_is_no_failure(self):
         """Such as one whose image stays the same: ECS has no record of it, and fails if no time is given."""
         aws = FakeAws(service(deployment(NEW)))
         self.assertEqual(over(aws, {"cluster": "shop", "services": {"web": "shop"}}), set())
@@ -93,7 +93,9 @@ class FakeAws:
             return {"services": [now]}
         if operation == "list_service_deployments":
             first = int(parameters.pop("nextToken", 0))
-            age = datetime.datetime.now(datetime.timezone.utc) - parameters.pop("createdAt", {"after": LONG_AGO})["after"]
+            age = (
+                datetime.datetime.now(datetime.timezone.utc) - parameters.pop("createdAt", {"after": LONG_AGO})["after"]
+            )
             if age.days > 89:
                 text = "Before and After time filter must be within the last 3 months."
                 raise AwsError("ecs list_service_deployments", "InvalidParameterException", text)
@@ -223,7 +225,12 @@ class Waiting(unittest.TestCase):
         """Without Spot capacity or above a quota there is no task that stopped, and its service has the reason."""
         before, now = (datetime.datetime(2026, 11, 1, hour) for hour in (1, 2))
         text = "(service shop) was unable to place a task. Reason: Capacity is unavailable at this time."
-        events = [(now, text), (now, "(service shop) has started 1 tasks"), (now, text), (before, "unable: an old reason")]
+        events = [
+            (now, text),
+            (now, "(service shop) has started 1 tasks"),
+            (now, text),
+            (before, "unable: an old reason"),
+        ]
         stuck = service(deployment(NEW, "IN_PROGRESS", 0))
         stuck["events"] = [{"createdAt": at, "message": message} for at, message in events]
         with self.assertRaises(RolledBack) as failed:

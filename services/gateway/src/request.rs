@@ -43,17 +43,22 @@ pub(crate) fn value(text: String) -> HeaderValue {
 }
 
 /// Whether a field name (in lower case) begins with this prefix. Programs that receive fields as
-/// environment variables (RFC 3875, section 4.1.18) cannot distinguish an underscore from a hyphen,
-/// so both match: `x_forwarded_for` is treated like `x-forwarded-for`.
+/// environment variables (RFC 3875, section 4.1.18) cannot distinguish characters other than letters
+/// and digits: `x_forwarded_for` and `x.forwarded.for` are treated like `x-forwarded-for`.
 pub(crate) fn name_has_prefix(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name
             .bytes()
             .zip(prefix.bytes())
-            .all(|(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
+            .all(|(byte, wanted)| byte == wanted || folded(byte) == folded(wanted))
 }
 
-/// Whether the field has this name; hyphens and underscores are equivalent.
+/// Whether the field has this name, as far as such a program can tell.
 pub(crate) fn name_matches(name: &str, wanted: &str) -> bool {
     name.len() == wanted.len() && name_has_prefix(name, wanted)
+}
+
+/// The character that stands for all that an environment variable does not distinguish.
+pub(crate) fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
 }

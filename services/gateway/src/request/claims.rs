@@ -4,10 +4,10 @@
 
 use std::cmp::Ordering;
 
-use super::name_has_prefix;
+use super::{folded, name_has_prefix};
 
 /// Complete names, sorted.
-const NAMES: [&str; 106] = [
+const NAMES: [&str; 112] = [
     "ali-cdn-real-ip",
     "base-url",
     "cdn-src-ip",
@@ -22,6 +22,7 @@ const NAMES: [&str; 106] = [
     "cloudfront-forwarded-proto",
     "cloudfront-viewer-address",
     "cluster-client-ip",
+    "daphne-root-path",
     "fastly-client-ip",
     "fastly-ssl",
     "fly-client-ip",
@@ -31,10 +32,14 @@ const NAMES: [&str; 106] = [
     "front-end-https",
     "http-client-ip",
     "incap-client-ip",
+    "path-info",
+    "proxy-auth-cert",
     "proxy-client-ip",
+    "proxy-ssl-id",
     "proxy-user",
     "real-ip",
     "request-uri",
+    "script-name",
     "true-client-ip",
     "verified-client-cert",
     "wl-proxy-client-cert",
@@ -77,10 +82,11 @@ const NAMES: [&str; 106] = [
     "x-http-method-override",
     "x-http-path-override",
     "x-https",
-    "x-invoke-path",
+    "x-matched-path",
     "x-method",
     "x-method-override",
     "x-nf-client-connection-ip",
+    "x-now-route-matches",
     "x-orig-client-ip",
     "x-original-forwarded-for",
     "x-original-host",
@@ -95,7 +101,6 @@ const NAMES: [&str; 106] = [
     "x-originating-ip",
     "x-override-url",
     "x-proto",
-    "x-proxy-url",
     "x-proxyuser-ip",
     "x-real-host",
     "x-real-ip",
@@ -105,6 +110,7 @@ const NAMES: [&str; 106] = [
     "x-rewrite-url",
     "x-roles",
     "x-scheme",
+    "x-script-name",
     "x-sendfile-type",
     "x-sucuri-clientip",
     "x-url-scheme",
@@ -117,7 +123,7 @@ const NAMES: [&str; 106] = [
 ];
 
 /// Prefixes of names.
-const PREFIXES: [&str; 24] = [
+const PREFIXES: [&str; 26] = [
     "cf-access-",
     "impersonate-",
     "remote-",
@@ -134,9 +140,11 @@ const PREFIXES: [&str; 24] = [
     "x-forwarded-",
     "x-goog-authenticated-user-",
     "x-goog-iap-",
+    "x-invoke-",
     "x-middleware-",
     "x-ms-client-principal",
     "x-pomerium-",
+    "x-proxy-",
     "x-remote-",
     "x-ssl",
     "x-tailscale-",
@@ -148,8 +156,8 @@ const PREFIXES: [&str; 24] = [
 /// Nothing else sets these names, so a trusted proxy may.
 const LOAD_BALANCER_PREFIXES: [&str; 2] = ["x-amzn-mtls-", "x-amzn-oidc-"];
 
-/// Whether a field (its name in lower case) is such a claim. Hyphens and underscores are
-/// equivalent.
+/// Whether a field (its name in lower case) is such a claim. Characters other than letters and
+/// digits are equivalent.
 pub(crate) fn is_claim(name: &str, from_trusted_proxy: bool) -> bool {
     let first = name.as_bytes().first();
     let has_prefix_of = |list: &[&str]| {
@@ -157,14 +165,14 @@ pub(crate) fn is_claim(name: &str, from_trusted_proxy: bool) -> bool {
             .any(|prefix| prefix.as_bytes().first() == first && name_has_prefix(name, prefix))
     };
     // Most fields of a typical request begin with another letter.
-    matches!(first, Some(b'a' | b'b' | b'c' | b'f' | b'h' | b'i' | b'p'..=b'x'))
+    matches!(first, Some(b'a'..=b'd' | b'f' | b'h' | b'i' | b'p'..=b'x'))
         && (NAMES.binary_search_by(|known| compare(known, name)).is_ok()
             || has_prefix_of(&PREFIXES)
             || (!from_trusted_proxy && has_prefix_of(&LOAD_BALANCER_PREFIXES)))
 }
 
 fn compare(known: &str, name: &str) -> Ordering {
-    known.bytes().cmp(name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte }))
+    known.bytes().cmp(name.bytes().map(folded))
 }
 
 #[cfg(test)]
@@ -212,6 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_client_cannot_change_the_path_that_the_gateway_has_checked_or_its_user() {
+        // gunicorn, Daphne, mod_wsgi, Next.js; OpenSearch.
+        for name in [
+            "daphne-root-path",
+            "script_name",
+            "path_info",
+            "x-script-name",
+            "x-invoke-query",
+            "x-matched-path",
+            "x-proxy-user",
+        ] {
+            assert!(is_claim(name, true), "{name}");
+        }
+    }
+
+    #[test]
     fn only_a_trusted_proxy_may_set_fields_of_the_aws_load_balancer() {
         for name in ["x-amzn-oidc-identity", "x-amzn-mtls-clientcert"] {
             assert!(is_claim(name, false) && !is_claim(name, true), "{name}");
@@ -220,16 +244,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hyphens_and_underscores_are_equivalent(
+        fn characters_other_than_letters_and_digits_are_equivalent(
             name in select(NAMES.as_slice()),
             prefix in select(PREFIXES.as_slice()),
             rest in "[a-z0-9_-]{0,10}",
-            underscores in any::<u32>(),
+            others in any::<u32>(),
         ) {
             let mixed = |text: &str| -> String {
-                let bit = |index: usize| underscores >> (index % 32) & 1 == 1;
+                let bit = |index: usize| others >> (index % 32) & 1 == 1;
                 let change = |(index, letter): (usize, char)| {
-                    if letter == '-' && bit(index) { '_' } else { letter }
+                    if letter == '-' && bit(index) { ['_', '.'][index % 2] } else { letter }
                 };
                 text.chars().enumerate().map(change).collect()
             };

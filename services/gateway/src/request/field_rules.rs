@@ -10,6 +10,7 @@ use http::header::{
 use crate::fields::Fields;
 use crate::request::forwarded::{FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO, REQUEST_ID};
 use crate::request::hop_by_hop::is_hop_by_hop;
+use crate::request::name_matches;
 use crate::request::trace_context::TRACEPARENT;
 use crate::request::trace_state::TRACESTATE;
 
@@ -74,11 +75,11 @@ impl FieldRules {
         self.set.is_empty() && self.removed.is_empty()
     }
 
-    /// Whether the rules replace or remove the field. Hyphens and underscores are equivalent:
-    /// programs that receive fields as environment variables (CGI, WSGI) cannot distinguish them.
+    /// Whether the rules replace or remove the field, under any name that is equivalent for programs
+    /// that receive fields as environment variables (CGI, WSGI).
     pub(crate) fn covers(&self, name: &HeaderName) -> bool {
         let names = self.set.iter().map(|(name, _)| name).chain(&self.removed);
-        names.into_iter().any(|known| is_same(known.as_str(), name.as_str()))
+        names.into_iter().any(|known| name_matches(known.as_str(), name.as_str()))
     }
 
     /// Applies the rules to a message.
@@ -104,7 +105,7 @@ impl FieldRules {
             return Err("Host is set with host=".to_owned());
         }
         if is_hop_by_hop(&name)
-            || RESERVED_IN_REQUESTS.iter().any(|own| is_same(own.as_str(), named))
+            || RESERVED_IN_REQUESTS.iter().any(|own| name_matches(own.as_str(), named))
         {
             return Err(format!("{name} of a request is set by the gateway alone"));
         }
@@ -157,12 +158,6 @@ impl FieldRules {
         }
         Ok(())
     }
-}
-
-/// Whether two lower-case names are equal apart from hyphens and underscores.
-fn is_same(one: &str, other: &str) -> bool {
-    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    one.len() == other.len() && one.bytes().map(folded).eq(other.bytes().map(folded))
 }
 
 /// Parses a name and its percent-encoded value.

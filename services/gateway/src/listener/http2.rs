@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
@@ -199,6 +199,8 @@ impl Session {
         drop(parts);
         if !body.is_end_stream() && !has_length {
             head.length = Length::Chunked;
+            // As in HTTP/1.1: the cache does not store the response to a request with content.
+            head.fields.append(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         // The client may fill the window at any time, also while it waits for a permit.
         let fits = matches!(head.length, Length::Known(most) if most <= u64::from(WINDOW_BYTES));

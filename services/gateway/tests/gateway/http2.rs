@@ -167,6 +167,23 @@ async fn stored_responses_are_served_in_both_protocols() {
 }
 
 #[tokio::test]
+async fn the_response_to_a_get_with_a_body_is_not_stored() {
+    let upstream = upstream(|stream, request| {
+        respond(stream, "Cache-Control: max-age=60\r\n", request);
+    });
+    let (_gateway, client) = open(upstream, &[]).await;
+    let (forged, mut body) = send_request(&client, request("GET", "/x", &[]), false).await;
+    body.send_data(Bytes::from_static(b"forged"), true).unwrap();
+    assert!(answer(forged).await.body.ends_with("\r\n\r\nforged"));
+    for is_stored in [false, true] {
+        let other = get(&client, "/x").await;
+        assert!(other.body.ends_with("\r\n\r\n"), "{}", other.body);
+        let is_hit = other.fields["cache-status"].to_str().unwrap().contains("hit");
+        assert_eq!(is_hit, is_stored);
+    }
+}
+
+#[tokio::test]
 async fn a_body_larger_than_the_window_is_complete_and_one_over_the_limit_is_rejected() {
     let (_gateway, client) = open(upstream(echo), &[]).await;
     let (response, mut body) = send_request(&client, request("POST", "/form", &[]), false).await;

@@ -83,7 +83,10 @@ impl Vary {
         let codings = if self.codings { Codings::of(request) } else { Codings::default() };
         let mut values = Vec::new();
         for (index, name) in (0_u8..).zip(self.fields.iter()) {
-            let mut lines = request.get_all(name);
+            // An upstream may read `X_Name` as `X-Name`.
+            let is_same =
+                |(other, _): &(&HeaderName, _)| name_matches(other.as_str(), name.as_str());
+            let mut lines = request.iter().filter(is_same).map(|(_, value)| value);
             // An absent field adds nothing, so that the most common request needs no allocation;
             // the index distinguishes the others.
             let Some(first) = lines.next() else { continue };
@@ -292,6 +295,20 @@ mod tests {
         assert_eq!(vary(&["a b"]), None);
         assert_eq!(vary(&["a,b,c,d,e,f,g,h,i"]), None);
         assert!(vary(&["a,b,c,d,e,f,g,h,accept-encoding"]).is_some());
+    }
+
+    #[test]
+    fn a_field_selects_under_each_name_that_an_upstream_may_read_as_it() {
+        let vary = vary(&["x-language"]).unwrap();
+        let variant = |fields: &[(&str, &str)]| vary.variant(&Fields::of(fields)).unwrap();
+        let absent = variant(&[]);
+        assert_ne!(variant(&[("x_language", "de")]), absent);
+        assert_eq!(variant(&[("x_language", "de")]), variant(&[("x-language", "de")]));
+        assert_ne!(
+            variant(&[("x-language", "en"), ("x_language", "de")]),
+            variant(&[("x-language", "en")])
+        );
+        assert_eq!(variant(&[("xlanguage", "de"), ("x-languages", "de")]), absent);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl RequestContext {
                 || rules.is_some_and(|rules| rules.covers(name))
                 || name_matches(name.as_str(), "content-length")
                 || name_matches(name.as_str(), "transfer-encoding")
-                || changes.iter().any(|(changed, _)| changed == name);
+                || changes.iter().any(|(own, _)| name_matches(name.as_str(), own.as_str()));
             if !dropped {
                 field(&mut text, name.as_str(), value.as_bytes());
             }

@@ -176,3 +176,19 @@ fn an_error_with_an_explicit_lifetime_is_stored() {
         assert_eq!(gateway.get("/x").text(), format!("response {number}"));
     }
 }
+
+#[test]
+fn a_field_with_an_underscore_does_not_determine_the_response_to_others() {
+    // Programs that receive fields as environment variables do not distinguish the two names.
+    let more = "Cache-Control: max-age=60\r\nVary: Accept-Encoding, Accept-Language\r\n";
+    let upstream = Upstream::start(move |_, request, stream| {
+        let names = ["accept_encoding", "accept_language", "if_none_match"];
+        let seen = names.map(|name| fields(request, name).join(","));
+        testing::respond(stream, more, &seen.join(";"))
+    });
+    let gateway = before(&upstream);
+    let forged = [("Accept_Encoding", "br"), ("Accept_Language", "de"), ("If_None_Match", "*")];
+    assert_eq!(gateway.ask("GET", "/x", &forged).text(), ";de;");
+    assert_eq!(gateway.get("/x").text(), ";;");
+    assert_eq!(upstream.request_count(), 2);
+}

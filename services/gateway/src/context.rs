@@ -272,7 +272,7 @@ impl RequestContext {
     pub(crate) fn call<'a>(
         &self,
         route: &'a Route,
-        method: &'a Method,
+        head: &'a Head,
         protocol: Option<&'a HeaderValue>,
     ) -> Call<'a> {
         let timeouts = self.timeouts();
@@ -281,7 +281,7 @@ impl RequestContext {
             route: &route.name,
             rules: &route.attributes.response,
             failures: &route.metrics.upstream_failures,
-            method,
+            head,
             protocol,
             connect_time: timeouts.connect,
             silence: timeouts.silence,

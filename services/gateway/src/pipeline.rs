@@ -107,7 +107,7 @@ async fn answer<D: Downstream>(
     let text = upload.finish_head(text, &head.method);
     let result = match &request_context.route.clone() {
         Some(route) => {
-            let call = request_context.call(route, &head.method, protocol.as_ref());
+            let call = request_context.call(route, &head, protocol.as_ref());
             let attempts = &mut request_context.attempts;
             client::send_request(&call, attempts, &text, &mut upload, timer, client).await
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderName};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Faults;
@@ -161,6 +161,15 @@ impl Secret {
         words.iter_mut().zip(length.chain(chunks)).for_each(|(word, given)| *word = given);
         Some(Self(words))
     }
+}
+
+/// Whether a field has credentials or a challenge of a scheme that authenticates the connection, not
+/// the request: NTLM, and Kerberos at some servers.
+pub(crate) fn binds_connection(fields: &Fields, name: HeaderName) -> bool {
+    fields.members(name).any(|member| {
+        let scheme = member.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        [&b"ntlm"[..], b"negotiate"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    })
 }
 
 /// Parses a token (RFC 6750, section 2.1).

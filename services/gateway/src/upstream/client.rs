@@ -14,8 +14,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
-use http::{Method, StatusCode};
+use http::StatusCode;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE, WWW_AUTHENTICATE,
+};
 use tokio::time::timeout;
 
 use self::body::poll_some;
@@ -28,8 +30,10 @@ use crate::fields::Fields;
 use crate::message::client::{BodyFault, Client};
 use crate::message::is_event_stream_type;
 use crate::message::problem::Problem;
+use crate::request::auth::binds_connection;
 use crate::request::field_rules::FieldRules;
 use crate::request::hop_by_hop::strip;
+use crate::request::parse::Head;
 use crate::telemetry::counters::Counter;
 use crate::upstream::{Connection, Failure, Lease, Pool};
 
@@ -112,8 +116,8 @@ pub(crate) struct Call<'a> {
     pub(crate) rules: &'a FieldRules,
     /// Counter of failed attempts.
     pub(crate) failures: &'a Counter,
-    /// Request method.
-    pub(crate) method: &'a Method,
+    /// Request head as the client sent it.
+    pub(crate) head: &'a Head,
     /// Protocol that the client asks to upgrade to.
     pub(crate) protocol: Option<&'a HeaderValue>,
     /// Connect timeout.
@@ -162,7 +166,8 @@ pub(crate) async fn send_request(
     timer: &mut Timer,
     client: &mut dyn Client,
 ) -> Result<UpstreamResponse, UpstreamError> {
-    let Call { pool, route, method, protocol, .. } = *call;
+    let Call { pool, route, head: Head { method, fields, .. }, protocol, .. } = *call;
+    let has_bound_credentials = binds_connection(fields, AUTHORIZATION);
     let is_idempotent = method.is_idempotent();
     let idle_time = if is_idempotent { None } else { Some(SAFE_IDLE_TIME) };
     let mut is_new = false;
@@ -219,6 +224,9 @@ pub(crate) async fn send_request(
                             attempts.lease = Some(lease);
                             let response_head::Head { status, fields, is_persistent } = head;
                             let is_done = sending.is_done();
+                            // Other clients would have the rights of this one.
+                            let is_bound = has_bound_credentials
+                                || binds_connection(&fields, WWW_AUTHENTICATE);
                             if is_done {
                                 upload.release();
                             }
@@ -232,7 +240,7 @@ pub(crate) async fn send_request(
                                 body: Body::new(connection, buffer, frame),
                                 sending: goes_on.then_some(sending),
                                 is_request_sent: is_done,
-                                is_persistent: is_persistent && is_done,
+                                is_persistent: is_persistent && is_done && !is_bound,
                             });
                         }
                         (Failure::Invalid, may_replay)

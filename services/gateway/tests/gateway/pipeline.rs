@@ -171,6 +171,36 @@ fn a_response_with_two_lengths_is_invalid_for_any_method() {
 }
 
 #[test]
+fn a_connection_that_the_upstream_has_authenticated_is_not_reused() {
+    let upstream = accept(|stream| {
+        let mut reader = BufReader::new(stream);
+        let mut user = "none".to_owned();
+        while let Some(head) = read_head(&mut reader) {
+            if let Some(credentials) = fields(&head, "authorization").first() {
+                user = (*credentials).to_owned();
+            }
+            let challenges = fields(&head, "challenge").join(", ");
+            let challenges = format!("WWW-Authenticate: {challenges}\r\n");
+            if !respond(reader.get_mut(), &challenges, &user) {
+                return;
+            }
+        }
+    });
+    let gateway = start(upstream, &[("GATEWAY_THREADS", "1")]);
+    let ask = |more: &[(&str, &str)]| gateway.ask("GET", "/x", more).text().to_owned();
+    for (more, is_bound) in [
+        (&[("Authorization", "Basic abc")][..], false),
+        (&[("Authorization", "NTLM abc")], true),
+        (&[("Authorization", "negotiate abc")], true),
+        (&[("Authorization", "Basic abc"), ("Challenge", "Basic realm=\"a\", Negotiate")], true),
+    ] {
+        let user = more[0].1;
+        assert_eq!(ask(more), user);
+        assert_eq!(ask(&[("Challenge", "NTLM")]), if is_bound { "none" } else { user });
+    }
+}
+
+#[test]
 fn a_condition_is_forwarded_if_no_response_is_stored() {
     let (seen, received) = channel();
     let upstream = upstream(move |head, reader| {

@@ -28,7 +28,7 @@ pub(crate) async fn refill(refill: Refill) {
     let begun = Upload::buffer(&mut client, length, budget, Duration::ZERO, &mut timer).await;
     let Ok(mut upload) = begun else { return };
     let text = upload.finish_head(request, &head.method);
-    let call = request_context.call(&route, &head.method, None);
+    let call = request_context.call(&route, &head, None);
     let attempts = &mut request_context.attempts;
     let result =
         client::send_request(&call, attempts, &text, &mut upload, &mut timer, &mut client).await;

@@ -62,7 +62,8 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Head>, InvalidHead> {
     if !has_known_end(fields.get_all(TRANSFER_ENCODING)) {
         return Err(InvalidHead);
     }
-    let is_persistent = is_http11 && !fields.lists(CONNECTION, "close");
+    let is_persistent =
+        is_http11 && !fields.lists(CONNECTION, "close") && has_certain_end(status, &fields);
     Ok(Some(Head { status, fields, is_persistent }))
 }
 
@@ -70,6 +71,19 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Head>, InvalidHead> {
 fn has_known_end<'a>(mut codings: impl Iterator<Item = &'a HeaderValue>) -> bool {
     codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
         && codings.next().is_none()
+}
+
+/// Whether the upstream agrees where the response ends. Otherwise the rest of it would be the
+/// response to the next request on the connection: some servers send content with 204, and two
+/// framings contradict each other.
+fn has_certain_end(status: StatusCode, fields: &Fields) -> bool {
+    let has_coding = fields.contains_key(TRANSFER_ENCODING);
+    let has_length = fields.get_all(CONTENT_LENGTH).any(|length| length != "0");
+    match (has_coding, has_length) {
+        (true, true) => false,
+        (false, false) => true,
+        _ => status != StatusCode::NO_CONTENT,
+    }
 }
 
 impl Head {
@@ -157,6 +171,23 @@ mod tests {
             ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n", false),
         ] {
             assert_eq!(head(text).unwrap().unwrap().is_persistent, lasts, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_connection_does_not_persist_after_an_uncertain_end() {
+        let (coding, length) = ("Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n");
+        for (status, fields, lasts) in [
+            (204, "", true),
+            (204, "Content-Length: 0\r\n", true),
+            (204, length, false),
+            (204, coding, false),
+            (200, coding, true),
+            (200, &[coding, length].concat(), false),
+            (304, length, true),
+        ] {
+            let text = format!("HTTP/1.1 {status} x\r\n{fields}\r\n");
+            assert_eq!(head(&text).unwrap().unwrap().is_persistent, lasts, "{text}");
         }
     }
 }

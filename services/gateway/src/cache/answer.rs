@@ -41,7 +41,7 @@ impl CachedResponse {
         // RFC 9110, section 13.2.1: conditions apply only to a response that would be a success.
         let is_ok = head.status() == StatusCode::OK;
         let not_modified = is_ok && is_not_modified(request, head.etag.as_ref(), head.modified);
-        let part = if is_ok && !not_modified && !head_only {
+        let part = if is_ok && !not_modified && !head_only && head.has_stable_bytes() {
             Part::of(request, head.etag.as_ref(), head.last_modified.as_ref(), stored.body().len())
         } else {
             Part::Whole

@@ -158,6 +158,14 @@ impl Head {
         self.edited.as_deref().unwrap_or(&self.text)
     }
 
+    /// Whether another fetch certainly returns the same bytes, so that parts can be combined. With a
+    /// content coding and no strong tag, the gateway may have compressed it, and the result depends
+    /// on the pieces in which the response arrived.
+    pub(super) fn has_stable_bytes(&self) -> bool {
+        let is_strong = |tag: &HeaderValue| tag.as_bytes().starts_with(b"\"");
+        !self.is_coded || self.etag.as_ref().is_some_and(is_strong)
+    }
+
     /// Whether clients receive `Strict-Transport-Security`.
     pub(super) fn has_hsts(&self) -> bool {
         self.sent().has_hsts

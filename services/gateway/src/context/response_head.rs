@@ -30,7 +30,7 @@ impl RequestContext {
         self.has_hsts = answer.has_hsts();
         let mut head = Vec::with_capacity(1024);
         answer.write_head(&mut head);
-        self.finish(&mut head);
+        self.add_fields(&mut head);
         let body = answer.body();
         self.status = answer.status().as_u16();
         self.sent_bytes = body.len() as u64;
@@ -75,7 +75,7 @@ impl RequestContext {
         field(&mut head, "content-length", body.len().to_string().as_bytes());
         let date = httpdate::HttpDate::from(SystemTime::now()).to_string();
         field(&mut head, "date", date.as_bytes());
-        self.finish(&mut head);
+        self.add_fields(&mut head);
         let body = if self.method == Method::HEAD { Bytes::new() } else { body };
         self.status = status.as_u16();
         self.sent_bytes = body.len() as u64;
@@ -84,7 +84,16 @@ impl RequestContext {
 
     /// Adds the fields of every response, and the empty line.
     pub(crate) fn finish(&self, head: &mut Vec<u8>) {
+        self.add_fields(head);
+        self.end_head(head);
+    }
+
+    fn add_fields(&self, head: &mut Vec<u8>) {
         self.each_field(|name, value| field(head, name.as_str(), value));
+    }
+
+    /// Adds the empty line, after the field about the connection.
+    pub(crate) fn end_head(&self, head: &mut Vec<u8>) {
         if self.close_after {
             field(head, CONNECTION.as_str(), b"close");
         } else if self.is_http10 {

@@ -12,7 +12,7 @@ const USUAL_HEAD_BYTES: usize = 1024;
 
 /// A complete response.
 pub(crate) struct FullResponse {
-    /// Status line and fields.
+    /// Status line and fields, without the final empty line.
     pub(crate) head: Vec<u8>,
     /// Body.
     pub(crate) body: Bytes,

@@ -193,10 +193,14 @@ pub(crate) async fn relay_response<D: Downstream>(
 /// Sends a complete response.
 pub(crate) async fn respond<D: Downstream>(
     request_context: &mut RequestContext,
-    reply: FullResponse,
+    mut reply: FullResponse,
     client: &mut D,
     timer: &mut Timer,
 ) -> End {
+    // Only now it is certain whether the connection persists: the request body may be unread, or the
+    // gateway may shut down.
+    request_context.close_after |= request_context.gateway.is_closing();
+    request_context.end_head(&mut reply.head);
     let body_bytes = reply.body.len() as u64;
     let total = request_context.timeouts().total;
     let sent = match client.reply(reply) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use testing::{BOUND, Connection, Service, accept, fields, read_head, respond};
 
-use crate::{HEALTHY, is_check, send_request, start_with_routes};
+use crate::{HEALTHY, is_check, send_request, start_with_routes, unused_address};
 
 /// An upstream; `serve` gets the head of a request, and returns whether the connection persists.
 fn upstream(
@@ -239,6 +239,24 @@ fn a_body_that_is_not_needed_is_not_read() {
         let sent = ended.recv_timeout(BOUND).expect("it reads on");
         assert!(sent < 64 << 20, "{sent} bytes");
     }
+}
+
+#[test]
+fn a_close_after_an_unread_body_is_announced() {
+    let gateway = start(unused_address(), &[]);
+    for body in [
+        format!("Content-Length: 99999\r\n\r\n{}", "x".repeat(99_999)),
+        "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n".to_owned(),
+        format!("Transfer-Encoding: chunked\r\n\r\n1ffff\r\n{}", "x".repeat(0x1_ffff)),
+    ] {
+        let mut client = gateway.begin(&format!("POST /healthz HTTP/1.1\r\nHost: a\r\n{body}"));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.field("connection")), (405, Some("close")), "{body:.40}");
+        assert!(client.is_closed());
+    }
+    let read = "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let answer = gateway.begin(read).answer();
+    assert_eq!((answer.status, answer.field("connection")), (405, None));
 }
 
 #[test]

@@ -31,7 +31,6 @@ use crate::request::authority::canonical;
 use crate::request::client_info::{ClientInfo, Scheme};
 use crate::request::forwarded::is_loop;
 use crate::request::hop_by_hop::HopByHop;
-use crate::request::name_matches;
 use crate::request::parse::Head;
 use crate::request::rate_limit::{Permit, Quota};
 use crate::request::trace_context::Trace;
@@ -324,7 +323,7 @@ impl RequestContext {
             && !route
                 .upgrade
                 .iter()
-                .any(|it| name_matches(&String::from_utf8_lossy(protocol.as_bytes()), it))
+                .any(|it| protocol.as_bytes().eq_ignore_ascii_case(it.as_bytes()))
         {
             return Err(Problem::bad_request("this route does not allow this protocol"));
         }

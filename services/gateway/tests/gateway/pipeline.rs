@@ -397,10 +397,13 @@ fn a_protocol_upgrade_requires_agreement_of_both_sides() {
     for path in ["/ws/other", "/ws/none"] {
         assert_eq!(upgrade(path, "websocket").1, 502, "{path}");
     }
-    let (mut client, status) = upgrade("/ws", "websocket");
-    assert_eq!(status, 101);
-    client.send("ping");
-    client.read_until("pong");
+    // RFC 9110, section 7.8: the case of a protocol does not matter.
+    for protocol in ["websocket", "WebSocket"] {
+        let (mut client, status) = upgrade("/ws", protocol);
+        assert_eq!(status, 101, "{protocol}");
+        client.send("ping");
+        client.read_until("pong");
+    }
 }
 
 #[test]

@@ -11,8 +11,11 @@ use super::super::health::{CheckPath, CheckSettings};
 use super::super::{Failure, UpstreamTls, jitter, tls};
 use super::lease::Endpoint;
 
-/// Maximum bytes of a status line; the rest of the response is not read.
+/// Bytes of a typical read.
 const LINE_BYTES: usize = 512;
+
+/// Maximum bytes up to the final status line; the rest of the response is not read.
+const HEAD_BYTES: u64 = 32 * 1024;
 
 /// Checks `endpoint` until its pool is dropped, one check at a time. The first check is at a random
 /// time within the interval, so that a thousand addresses of one DNS response are not checked at
@@ -71,14 +74,21 @@ async fn status_of(
     );
     stream.write_all(request.as_bytes()).await.map_err(failure)?;
     stream.flush().await.map_err(failure)?;
-    let mut line = Vec::with_capacity(LINE_BYTES);
-    let mut answer = stream.take(LINE_BYTES as u64);
-    while !line.contains(&b'\n') {
-        if answer.read_buf(&mut line).await.map_err(failure)? == 0 {
-            return Err(if line.is_empty() { Failure::Reset } else { Failure::Invalid });
+    let mut head = Vec::with_capacity(LINE_BYTES);
+    let mut answer = stream.take(HEAD_BYTES);
+    loop {
+        let is_line = head.contains(&b'\n');
+        // RFC 9110, section 15.2: informational responses precede the final one.
+        if is_line && !matches!(status(&head), Some(100 | 102..200)) {
+            break;
+        }
+        if let Some(end) = head.windows(4).position(|end| end == b"\r\n\r\n") {
+            head.drain(..end + 4);
+        } else if answer.read_buf(&mut head).await.map_err(failure)? == 0 {
+            break;
         }
     }
-    status(&line).ok_or(Failure::Invalid)
+    if head.is_empty() { Err(Failure::Reset) } else { status(&head).ok_or(Failure::Invalid) }
 }
 
 /// Parses the status code of a status line (RFC 9112, section 4), with or without a reason phrase.
@@ -149,6 +159,19 @@ mod tests {
         assert_eq!(outcome("SSH-2.0-OpenSSH\r\n").await, Err(Failure::Invalid));
         assert_eq!(outcome("HTTP/1.1 200").await, Err(Failure::Invalid));
         assert_eq!(outcome("").await, Err(Failure::Reset));
+    }
+
+    #[tokio::test]
+    async fn informational_responses_are_skipped() {
+        let hints = format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "x".repeat(4000));
+        let before = format!("HTTP/1.1 100 Continue\r\n\r\n{hints}");
+        assert_eq!(outcome(&format!("{before}HTTP/1.1 200 OK\r\n")).await, Ok(()));
+        let busy = outcome(&format!("{before}HTTP/1.1 503 Busy\r\n")).await;
+        assert_eq!(busy, Err(Failure::Status(503)));
+        assert_eq!(outcome(&hints).await, Err(Failure::Reset));
+        assert_eq!(outcome(&hints.repeat(10)).await, Err(Failure::Status(103)));
+        let switched = outcome("HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\n").await;
+        assert_eq!(switched, Err(Failure::Status(101)));
     }
 
     #[tokio::test]

@@ -1,10 +1,10 @@
 //! Detection of paths that an upstream server could interpret as a path of a protected route.
 //!
 //! Servers normalize more than the RFCs require: letter case (IIS, Express), path parameters
-//! (Tomcat, Jetty), trailing characters of a segment (Windows), alternate data streams (NTFS),
-//! double decoding, and compatibility characters of Unicode, also of delimiters. If the table has
-//! protected routes, the gateway rejects a path that belongs to an open route, but would belong to a
-//! protected one after any of these normalizations.
+//! (Tomcat, Jetty), trailing characters of a segment (Windows), alternate data streams and short names
+//! (NTFS), double decoding, and compatibility characters of Unicode, also of delimiters. If the table
+//! has protected routes, the gateway rejects a path that belongs to an open route, but would belong to
+//! a protected one after any of these normalizations.
 
 use percent_encoding::percent_decode;
 
@@ -57,7 +57,7 @@ impl Reading {
                 .segments
                 .iter()
                 .zip(&prefix.segments)
-                .all(|(read, wanted)| matches(read, wanted))
+                .all(|(read, wanted)| matches(read, wanted) || is_short_form(read, wanted))
     }
 }
 
@@ -96,15 +96,28 @@ const fn delimiters(c: char) -> Option<&'static str> {
     })
 }
 
+/// Whether a segment could be the short name that file systems of Windows give to the wanted one:
+/// `admini~1` for `administration`, and two of its letters with a checksum if there are several.
+fn is_short_form(read: &[char], wanted: &[char]) -> bool {
+    let Some(tilde) = read.iter().position(|&c| c == '~') else { return false };
+    let is_number = read.get(tilde + 1).is_some_and(char::is_ascii_digit);
+    let letters = wanted.iter().filter(|&&c| c != '.').take(2);
+    is_number && (1..=6).contains(&tilde) && read.iter().take(tilde.min(2)).eq(letters.take(tilde))
+}
+
 /// Whether a segment could match the wanted one, where each compatibility character may stand for
 /// several others.
 fn matches(read: &[char], wanted: &[char]) -> bool {
     // `ends[n]`: whether the characters so far could match the first `n` of `wanted`.
-    let mut ends = vec![false; wanted.len() + 1];
+    let (mut ends, mut next) = (vec![false; wanted.len() + 1], vec![false; wanted.len() + 1]);
     ends[0] = true;
     for &c in read {
-        let mut next = vec![false; wanted.len() + 1];
         let (least, most) = stands_for(c);
+        if (least, most) == (0, 0) && !wanted.contains(&c) {
+            // It disappears in each reading.
+            continue;
+        }
+        next.fill(false);
         for (start, _) in ends.iter().enumerate().filter(|(_, reached)| **reached) {
             if wanted.get(start) == Some(&c) {
                 next[start + 1] = true;
@@ -115,7 +128,11 @@ fn matches(read: &[char], wanted: &[char]) -> bool {
                 }
             }
         }
-        ends = next;
+        // The path can be a thousand times as long as that of a route.
+        if !next.contains(&true) {
+            return false;
+        }
+        std::mem::swap(&mut ends, &mut next);
     }
     ends.last() == Some(&true)
 }
@@ -211,6 +228,8 @@ mod tests {
             "/admin%EF%BC%8E/x",
             "/%EF%BC%8561dmin",
             "/a%E1%85%A0d%F0%9D%85%B3min",
+            "/ADMIN~1/x",
+            "/ad1f3b~1.x",
         ] {
             let hidden = Reading::of(path).has_dots;
             assert!(hidden || may_be(path, "/admin"), "{path}");
@@ -232,6 +251,10 @@ mod tests {
             "/%E6%97%A5%E6%9C%AC",
             "/100%25",
             "/%D0%B0dmin",
+            "/~admin",
+            "/admin~",
+            "/users~1",
+            "/administration~1",
         ] {
             let reading = Reading::of(path);
             assert!(!reading.has_dots && !may_be(path, "/admin"), "{path}");

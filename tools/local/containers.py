@@ -10,7 +10,17 @@ from tools.build import build
 from tools.build.build import SERVICES
 from tools.common import toolchain
 from tools.common.toolchain import ROOT
-from tools.local.stack import SCALED, StackError, bind, for_compose, port, refuse_taken_port, scale, wait_until_ready
+from tools.local.stack import (
+    SCALED,
+    StackError,
+    bind,
+    follow,
+    for_compose,
+    port,
+    refuse_taken_port,
+    scale,
+    wait_until_ready,
+)
 
 COMPOSE_SECONDS = 180
 # Variables for other projects: Compose refuses the first beside --remove-orphans, and what is packed here is for the
@@ -92,7 +102,7 @@ class Containers:
     def stream_logs(self) -> subprocess.Popen:
         """Print log lines as they come, until the process is ended."""
         command = [*self.command, "logs", "--follow"]
-        return subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL)
+        return follow(command, cwd=ROOT, env=self.environment)
 
     def unexpected_ends(self) -> list[str]:
         """Services that are down although they should run; Compose's own lines have the details."""

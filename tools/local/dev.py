@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -18,7 +19,12 @@ from tools.local import compose_only, containers, processes, run_local, stack
 
 # Watched folders: the page's own, and crates that it shares with the services.
 PAGE_SOURCES = ("services/frontend/app", "crates/wire")
-SOURCES = ("crates", "services", "Cargo.toml", "Cargo.lock")
+MANIFESTS = ("Cargo.toml", "Cargo.lock")
+# Read once: the list of services, and the version of the compiler.
+FIXED = ("services.json", "rust-toolchain.toml")
+SOURCES = ("crates", "services", *MANIFESTS, *FIXED)
+# What is built, in this order.
+PAGE, SERVICES = "page", "services"
 # Build outputs, and files that no running program depends on.
 IGNORED = {"dist", "target", "tests", "node_modules", ".git"}
 
@@ -78,42 +84,50 @@ def refuse_running() -> None:
 def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
     """Rebuild after each edit, for ever."""
     reported: set[str] = set()
+    # What the last build of it did not reach: the page, the services.
+    due: set[str] = set()
     while True:
+        looked = time.time()
         time.sleep(LOOK_SECONDS)
         ended = set(running.unexpected_ends())
         for name in sorted(ended - reported):
             print(f"dev: {name} has ended by itself; the next edit starts it again", flush=True)
         reported = ended
-        changed = changed_paths(before, now := snapshot())
-        if not changed:
+        if (now := snapshot()) == before:
             continue
-        while changed_paths(now, later := quiet_snapshot()):
+        while (later := quiet_snapshot()) != now:
             now = later
+        if not (changed := changed_paths(before, now)):
+            continue  # A file of an editor, which is gone again.
+        renew(changed, now, looked)
         before = now
         begun = time.monotonic()
         print(f"dev: {summary(changed)} changed", flush=True)
-        try:
-            programs = rebuild(running, changed, programs)
+        for name in sorted(changed & {*FIXED}):
+            print(f"dev: {name} counts from the next start of `make dev`", flush=True)
+        due |= parts(changed) | ({SERVICES} if ended else set())
+        for part in sorted(due):
+            try:
+                build.build_page(build.QUICK) if part == PAGE else rebuild(running, programs)
+                due.remove(part)
+            except stack.StackError as error:
+                print(f"dev: {error}; the next edit tries again", flush=True)
+            except (build.BuildError, OSError) as error:
+                text = explained(error) if isinstance(error, OSError) else error
+                print(f"dev: {text}; the last good version keeps running", flush=True)
+        if not due:
             print(f"dev: up to date after {time.monotonic() - begun:.1f} s", flush=True)
-        except build.BuildError as error:
-            print(f"dev: {error}; the last good version keeps running", flush=True)
-        except stack.StackError as error:
-            print(f"dev: {error}; the next edit tries again", flush=True)
 
 
-def rebuild(running: System, changed: set[str], programs: dict[str, str]) -> dict[str, str]:
-    """Build what the changed files are part of; restart each service whose program differs."""
-    if any(is_page(path) for path in changed):
-        build.build_page(build.QUICK)
-    if all(is_page_only(path) for path in changed):
-        return programs
+def rebuild(running: System, programs: dict[str, str]) -> None:
+    """Build the services; restart each whose program differs, or that has ended."""
     # Cargo decides which programs depend on a file; only changed programs are restarted.
     fresh = digests(build.build_binaries(build.QUICK))
     for name in build.SERVICES:
         if fresh[name] != programs[name] or name in running.unexpected_ends():
             print(f"dev: restarting {name}", flush=True)
             running.restart(name)
-    return fresh
+            programs[name] = fresh[name]
 
 
 def snapshot() -> Snapshot:
@@ -124,8 +138,8 @@ def snapshot() -> Snapshot:
         for file in files_below(path) if path.is_dir() else [path]:
             try:
                 status = file.stat()
-            except FileNotFoundError:
-                continue  # It was renamed away between listing and looking.
+            except OSError:
+                continue  # It was renamed away between listing and looking, or is a link to nowhere.
             times[str(file.relative_to(ROOT))] = (status.st_mtime_ns, status.st_size)
     return times
 
@@ -139,8 +153,8 @@ def files_below(folder: Path) -> Iterator[Path]:
     for base, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in IGNORED]
         for name in files:
-            # Editors' swap files and backups.
-            if not name.startswith(".") and not name.endswith(("~", ".swp", ".tmp")):
+            # Editors' swap files and backups, and what Emacs saves while a file is edited.
+            if not name.startswith((".", "#")) and not name.endswith(("~", ".swp", ".tmp")):
                 yield Path(base) / name
 
 
@@ -149,14 +163,22 @@ def changed_paths(before: Snapshot, after: Snapshot) -> set[str]:
     return {path for path in {*before, *after} if before.get(path) != after.get(path)}
 
 
-def is_page(path: str) -> bool:
-    """Whether the page is made of this file."""
-    return path.startswith(PAGE_SOURCES) or path in ("Cargo.toml", "Cargo.lock")
+def renew(changed: set[str], now: Snapshot, looked: float) -> None:
+    """Give a file that has changed since then a time that is not older: `cp -p`, `mv` and `rsync -a` keep the
+    one it had elsewhere, and Cargo would take it for compiled."""
+    for path in changed & now.keys():
+        # Times may be whole seconds.
+        if now[path][0] < (looked - 2) * 1e9:
+            with contextlib.suppress(OSError):
+                os.utime(ROOT / path)
+                now[path] = ((ROOT / path).stat().st_mtime_ns, now[path][1])
 
 
-def is_page_only(path: str) -> bool:
-    """Whether no service is made of this file."""
-    return path.startswith(PAGE_SOURCES[0])
+def parts(changed: set[str]) -> set[str]:
+    """What is made of these files."""
+    page = {PAGE} if any(path.startswith(PAGE_SOURCES) or path in MANIFESTS for path in changed) else set()
+    only_page = all(path.startswith(PAGE_SOURCES[0]) or path in FIXED for path in changed)
+    return page if only_page else page | {SERVICES}
 
 
 def summary(changed: set[str]) -> str:

@@ -23,6 +23,7 @@ from tools.local.stack import (
     PortTaken,
     StackError,
     bind,
+    follow,
     port,
     port_number,
     published_address,
@@ -101,11 +102,15 @@ class Processes:
             # Their addresses matter to the gateway alone.
             self.listen[name] = f"127.0.0.1:{free_port()}"
         for name in [*self.replicas, *SERVICES]:
+            self._copy(name)
             self._start(name)
 
     def restart(self, name: str) -> None:
         """Put the new binary of one service into its place."""
         names = [name, *(self.replicas if name == SCALED else [])]
+        for instance in names:
+            # Before the old one stops: the disk may be full.
+            self._copy(instance)
         self._stop(names)
         for instance in names:
             self._start(instance)
@@ -139,27 +144,28 @@ class Processes:
         """Print log lines as they come, until the process is ended."""
         lines = "100" if from_start else "+1"
         files = [str(self._log(name)) for name in self._names()]
-        return subprocess.Popen(
-            # As BusyBox has them, too.
-            ["tail", "-q", "-n", lines, "-F", *files],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        # As BusyBox has them, too.
+        return follow(["tail", "-q", "-n", lines, "-F", *files], stderr=subprocess.DEVNULL)
 
     def unexpected_ends(self) -> list[str]:
         """Services whose process has ended by itself."""
         return [name for name, child in self.children.items() if child.poll() is not None]
 
-    def _start(self, name: str) -> None:
+    def _service(self, name: str) -> str:
+        return SCALED if name in self.replicas else name
+
+    def _copy(self, name: str) -> None:
         # A build may replace the file of a running program only under another name.
-        service = SCALED if name in self.replicas else name
-        source = build.TARGET / toolchain.musl_target() / self.profile / service
+        source = build.TARGET / toolchain.musl_target() / self.profile / self._service(name)
         program = STATE / name
         # `make clean` may have removed it since the last start.
         STATE.mkdir(exist_ok=True)
         program.unlink(missing_ok=True)
         program.write_bytes(source.read_bytes())
         program.chmod(0o755)
+
+    def _start(self, name: str) -> None:
+        service = self._service(name)
         environment = {**os.environ, self.LISTEN[service]: self.listen[name]}
         if name in self.replicas:
             # One file belongs to one instance.
@@ -176,7 +182,7 @@ class Processes:
             # A session of its own: Ctrl-C on the terminal is for this script, which stops the
             # services in order.
             child = subprocess.Popen(
-                [str(program)],
+                [str(STATE / name)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

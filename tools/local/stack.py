@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import json
 import os
+import signal
 import socket
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tools.common import catalog
 from tools.common.progress import TargetError
@@ -127,6 +131,20 @@ def wait_until_ready(still_running: Callable[[], object]) -> None:
             last = str(error)
         time.sleep(0.25)
     raise StackError(f"no real answer from {base} within {READY_SECONDS} s ({last})")
+
+
+def follow(command: list[str], **options: Any) -> subprocess.Popen:
+    """A command that prints logs, and ends with this process, however that ends."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent, **options)
+
+
+def _end_with_parent() -> None:
+    # A Python that was compiled without libffi has no ctypes.
+    with contextlib.suppress(ImportError):
+        import ctypes
+
+        # PR_SET_PDEATHSIG of prctl(2).
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def answer(url: str) -> bytes:

@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from tools.build import build
@@ -366,6 +368,27 @@ class Pids(Case):
         with contextlib.redirect_stdout(io.StringIO()):
             system.restart("frontend")
         self.ends(system)
+
+    def test_a_service_runs_on_where_its_successor_finds_no_room(self):
+        system = self.started()
+        with mock.patch.object(Path, "write_bytes", side_effect=OSError(errno.ENOSPC, "No space left on device")):
+            with self.assertRaises(OSError):
+                system.restart("gateway")
+        self.assertEqual(system.unexpected_ends(), [])
+        self.ends(system)
+
+    def test_logs_are_not_followed_beyond_a_killed_command(self):
+        code = (
+            "import os, signal; from tools.local import processes\n"
+            "print(processes.Processes('release').stream_logs().pid, flush=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)"
+        )
+        killed = subprocess.run([sys.executable, "-c", code], cwd=toolchain.ROOT, stdout=subprocess.PIPE, timeout=60)
+        tail = int(killed.stdout)
+        deadline = time.monotonic() + 10
+        while processes._start_time(tail):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
 
     def test_ctrl_c_during_a_start_leaves_no_process_that_nothing_knows(self):
         with mock.patch.dict(os.environ, {"SCALE": "1"}):

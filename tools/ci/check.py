@@ -90,7 +90,7 @@ def check() -> int:
             *(str(toolchain.TOOLS / "uv" / "bin" / "uv"), "lock", "--check", "--offline", "--quiet")
         ],
         "licenses and sources": deny("licenses", "bans", "sources"),
-        "workflows": [lint("actionlint"), "-shellcheck=", "-pyflakes="],
+        "workflows": workflows(ROOT),
         "security of the workflows": [*(lint("zizmor"), "--offline", "--persona", "pedantic", "--quiet", ".github")],
         "rules of the workflows": [lint("python"), "-m", "tools.ci.workflows.rules"],
         "Dockerfile": [lint("hadolint"), "Dockerfile"],
@@ -114,6 +114,11 @@ def check() -> int:
 
 def lint(program: str) -> str:
     return str(toolchain.TOOLS / "lint" / "bin" / program)
+
+
+def workflows(root: Path) -> list[str]:
+    """actionlint with all workflows by name: it finds them only beside .git, not in a folder of another repository."""
+    return [lint("actionlint"), "-shellcheck=", "-pyflakes=", *map(str, root.glob(".github/workflows/*.yaml"))]
 
 
 def clippy(*selection: str) -> list[str]:

@@ -23,7 +23,7 @@ MANIFESTS = ("Cargo.toml", "Cargo.lock")
 # Read once: the list of services, and the version of the compiler.
 FIXED = ("services.json", "rust-toolchain.toml")
 SOURCES = ("crates", "services", *MANIFESTS, *FIXED)
-# What is built, in this order.
+# The parts that are built, in this order.
 PAGE, SERVICES = "page", "services"
 # Build outputs, and files that no running program depends on.
 IGNORED = {"dist", "target", "tests", "node_modules", ".git"}
@@ -84,7 +84,7 @@ def refuse_running() -> None:
 def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
     """Rebuild after each edit, for ever."""
     reported: set[str] = set()
-    # What the last build of it did not reach: the page, the services.
+    # The parts that have changed since their last good build.
     due: set[str] = set()
     while True:
         looked = time.time()
@@ -175,7 +175,7 @@ def renew(changed: set[str], now: Snapshot, looked: float) -> None:
 
 
 def parts(changed: set[str]) -> set[str]:
-    """What is made of these files."""
+    """The parts that are made of these files."""
     page = {PAGE} if any(path.startswith(PAGE_SOURCES) or path in MANIFESTS for path in changed) else set()
     only_page = all(path.startswith(PAGE_SOURCES[0]) or path in FIXED for path in changed)
     return page if only_page else page | {SERVICES}

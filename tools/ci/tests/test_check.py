@@ -1,12 +1,14 @@
 """The check of the arrows must be able to fail."""
 
+import shutil
 import subprocess
 import unittest
+from pathlib import Path
 
 from tools.ci import check
 from tools.common import toolchain
 from tools.common.files import write
-from tools.common.tests.case import Case
+from tools.common.tests.case import Case, git
 from tools.common.toolchain import ROOT
 
 UV = toolchain.TOOLS / "uv" / "bin" / "uv"
@@ -81,3 +83,16 @@ class PythonLock(Case):
             timeout=60,
         )
         self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+
+@unittest.skipUnless(Path(check.lint("actionlint")).exists(), "actionlint is not installed")
+class Workflows(Case):
+    def test_they_are_checked_also_in_a_folder_of_another_repository(self):
+        outer = self.temporary_folder()
+        git(outer, "init", "--quiet")
+        root = outer / "copy"
+        shutil.copytree(ROOT / ".github", root / ".github")
+        for code in (0, 1):
+            done = subprocess.run(check.workflows(root), cwd=root, capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, code, done.stdout)
+            write(root / ".github" / "workflows" / "broken.yaml", "on: nothing\n")

@@ -71,7 +71,7 @@ class Stopped(Exception):
 
 
 class Rebuilding(unittest.TestCase):
-    """What is built, and what is restarted, after a series of looks at the sources."""
+    """Builds and restarts after a series of looks at the sources."""
 
     PAGE, GATEWAY, OLD = "services/frontend/app/src/main.rs", "services/gateway/src/main.rs", {"other": 1}
 

@@ -108,6 +108,11 @@ class Containers:
         """Services that are down although they should run; Compose's own lines have the details."""
         return []
 
+    def was_stopped(self) -> bool:
+        """Whether another command has removed the containers."""
+        done = self._run("ps", "--all", "--quiet", errors=subprocess.DEVNULL)
+        return done.returncode == 0 and not done.stdout.strip()
+
     def print_logs(self) -> None:
         """Print the last lines of each service's log."""
         self._compose("logs", "--no-color", "--tail", "10")

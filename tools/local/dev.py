@@ -82,18 +82,22 @@ def refuse_running() -> None:
 
 
 def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
-    """Rebuild after each edit, for ever."""
+    """Rebuild after each edit, until another command stops the system."""
     reported: set[str] = set()
     # The parts that have changed since their last good build.
     due: set[str] = set()
     while True:
         looked = time.time()
         time.sleep(LOOK_SECONDS)
-        ended = set(running.unexpected_ends())
+        ended, now = set(running.unexpected_ends()), snapshot()
+        if (ended or now != before) and running.was_stopped():
+            # An edit must not start what `make down` has stopped, or beside what `make up` has started.
+            print("dev: another command has stopped the system", flush=True)
+            return
         for name in sorted(ended - reported):
             print(f"dev: {name} has ended by itself; the next edit starts it again", flush=True)
         reported = ended
-        if (now := snapshot()) == before:
+        if now == before:
             continue
         while (later := quiet_snapshot()) != now:
             now = later

@@ -84,6 +84,8 @@ class Processes:
                 else f"choose another: `make dev {setting}=127.0.0.1:{number + 1}`"
             )
             try:
+                if name != "gateway" and number == port():
+                    raise PortTaken(f"port {number} for the {name} is the gateway's: {remedy}")
                 refuse_taken_port(name, address.strip("[]"), number, remedy)
             except PortTaken:
                 if catalog.ALL[name].public or os.environ.get(setting):
@@ -154,6 +156,13 @@ class Processes:
     def _service(self, name: str) -> str:
         return SCALED if name in self.replicas else name
 
+    def was_stopped(self) -> bool:
+        """Whether another command has stopped or replaced all of it. A service that ends by itself leaves its file."""
+        return all(
+            child.poll() is not None and (not self._pid_file(name).exists() or self._recorded(name))
+            for name, child in self.children.items()
+        )
+
     def _copy(self, name: str) -> None:
         # A build may replace the file of a running program only under another name.
         source = build.TARGET / toolchain.musl_target() / self.profile / self._service(name)
@@ -204,7 +213,7 @@ class Processes:
         return {name: given.get(name, value) for name, value in settings.items()}
 
     def _stop(self, names: Iterable[str]) -> None:
-        pids = {name: pid for name in names if (pid := self._pid(name))}
+        pids = stopped = {name: pid for name in names if (pid := self._pid(name))}
         for name, pid in pids.items():
             _signal(name, pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -215,15 +224,21 @@ class Processes:
             print(f"stack: {name} did not drain within {STOP_SECONDS} s, killing it", flush=True)
             _signal(name, pid, signal.SIGKILL)
         for name in names:
-            self._pid_file(name).unlink(missing_ok=True)
             if child := self.children.pop(name, None):
                 child.wait()
+            # Not the file of a system that another command has started meanwhile.
+            if self._recorded(name) in (None, stopped.get(name)):
+                self._pid_file(name).unlink(missing_ok=True)
 
     def _pid(self, name: str) -> int | None:
-        """The pid of a service that runs; a pid that another program has by now is not it."""
+        """The pid of a service that runs."""
         if child := self.children.get(name):
             # Its file may be gone, or another start's.
             return child.pid if child.poll() is None else None
+        return self._recorded(name)
+
+    def _recorded(self, name: str) -> int | None:
+        """The pid in the file of a service, if it runs; one that another program has by now is not it."""
         try:
             pid, _, started = self._pid_file(name).read_text().strip().partition(" ")
         except FileNotFoundError:

@@ -78,6 +78,7 @@ class Rebuilding(unittest.TestCase):
     def setUp(self):
         self.running, self.output = mock.Mock(), io.StringIO()
         self.running.unexpected_ends.return_value = []
+        self.running.was_stopped.return_value = False
         self.programs = dict.fromkeys(build.SERVICES, "old")
         self.page, self.services = mock.Mock(), mock.Mock()
         self.fresh = mock.Mock(return_value={**self.programs, "gateway": "new"})
@@ -131,6 +132,19 @@ class Rebuilding(unittest.TestCase):
         edited = {**self.OLD, self.PAGE: 2}
         self.watch(edited, edited)
         self.assertIn(mock.call("stats"), self.running.restart.mock_calls)
+
+    def test_a_system_that_make_down_has_stopped_stays_down(self):
+        self.running.was_stopped.return_value = True
+        for ended, look in ((["stats"], self.OLD), ([], {**self.OLD, self.PAGE: 2})):
+            self.running.unexpected_ends.return_value = ended
+            self.running.reset_mock()
+            with (
+                mock.patch.object(dev, "snapshot", return_value=look),
+                mock.patch.object(dev.time, "sleep"),
+                contextlib.redirect_stdout(self.output),
+            ):
+                dev.watch(self.running, self.OLD, self.programs)
+            self.running.restart.assert_not_called()
 
     def test_a_change_that_the_watch_does_not_follow_is_named(self):
         for name in ("services.json", "rust-toolchain.toml"):

@@ -142,6 +142,19 @@ class Settings(Case):
                     with self.assertRaisesRegex(stack.StackError, f"port {number} for the stats .* STATS_LISTEN="):
                         processes.Processes(build.RELEASE).check_ports()
 
+    def test_a_service_behind_the_gateway_leaves_it_its_port(self):
+        number = free_port()
+        stats = dataclasses.replace(catalog.ALL["stats"], port=number)
+        gateway = {"PORT": str(number), "FRONTEND_LISTEN": f"127.0.0.1:{free_port()}"}
+        self.enter(mock.patch.object(processes, "STATE", self.temporary_folder()))
+        with mock.patch.dict(catalog.ALL, stats=stats), mock.patch.dict(os.environ, gateway):
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                system = processes.Processes(build.RELEASE)
+                system.check_ports()
+        self.assertEqual(system.listen["gateway"], f"127.0.0.1:{number}")
+        self.assertNotEqual(system.listen["stats"], system.listen["gateway"])
+        self.assertIn(f"port {number} is taken, so stats listens on", said.getvalue())
+
     def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
         address = self.respond(body=b"here")
         with mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "x", "NO_PROXY": "x"}):
@@ -356,6 +369,25 @@ class Pids(Case):
                 after.start()
             self.assertEqual(sorted(before.unexpected_ends()), sorted(before.children))
             after.down()
+
+    def test_one_that_was_replaced_or_stopped_leaves_its_successor_alone(self):
+        before = self.started()
+        self.assertFalse(before.was_stopped())
+        before.children["stats"].kill()
+        before.children["stats"].wait()
+        self.assertFalse(before.was_stopped())
+        with contextlib.redirect_stdout(io.StringIO()), mock.patch.object(processes.Processes, "_choose_ports"):
+            after = self.started()
+            for child in before.children.values():
+                child.wait(10)
+            self.assertTrue(before.was_stopped())
+            before.down()
+            other = processes.Processes(build.RELEASE)
+            self.assertEqual(
+                {other._pid(name) for name in after.children}, {child.pid for child in after.children.values()}
+            )
+            other.down()
+            self.assertTrue(after.was_stopped())
 
     def test_processes_end_although_their_files_are_gone(self):
         system = self.started()

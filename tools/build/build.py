@@ -140,20 +140,24 @@ def slimmed(fresh: Path) -> Path:
 
 
 def mirror(source: Path, goal: Path, last: str) -> None:
-    """Make the files of one folder those of the other, touching only what differs."""
+    """Make the files of one folder those of the other, touching only what differs, and `last` if anything does."""
     goal.mkdir(exist_ok=True)
     # A container's user reads it under `make dev`, whatever the umask here.
     goal.chmod(0o755)
     names = sorted((file.name for file in source.iterdir()), key=lambda name: name == last)
+    is_other = False
     for name in names:
         file = goal / name
-        if not file.exists() or file.read_bytes() != (source / name).read_bytes():
+        # Not every name has a hash of the content, so the page's time tells an open one to load it again.
+        if (name == last and is_other) or not file.exists() or file.read_bytes() != (source / name).read_bytes():
+            is_other = True
             shutil.copyfile(source / name, goal / f".{name}")
             (goal / f".{name}").chmod(0o644)
             os.replace(goal / f".{name}", file)
     for file in goal.iterdir():
         if file.name not in names:
-            file.unlink()
+            # Trunk, called by hand, leaves a folder.
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def build_binaries(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:

@@ -71,3 +71,15 @@ class Mirror(Case):
         self.mirror(index="2", a="1")
         after = (self.goal / "a").stat()
         self.assertEqual((before.st_ino, before.st_mtime_ns), (after.st_ino, after.st_mtime_ns))
+
+    def test_the_last_file_is_new_when_any_is(self):
+        self.mirror(index="1", a="1")
+        before = (self.goal / "index").stat()
+        self.mirror(index="1", a="1")
+        self.assertEqual((self.goal / "index").stat(), before)
+        self.mirror(index="1", a="2")
+        self.assertNotEqual((self.goal / "index").stat().st_ino, before.st_ino)
+
+    def test_a_folder_that_trunk_has_left_goes_too(self):
+        write(self.goal / ".stage" / "index", "1")
+        self.assertEqual(self.mirror(index="1"), {"index": "1"})

@@ -112,6 +112,9 @@ def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
         due |= parts(changed) | ({SERVICES} if ended else set())
         for part in sorted(due):
             try:
+                if part == PAGE and "Cargo.lock" in changed:
+                    # It may have another wasm-bindgen, such as that of another branch.
+                    build.ensure_tools("dev")
                 build.build_page(build.QUICK) if part == PAGE else rebuild(running, programs)
                 due.remove(part)
             except stack.StackError as error:

@@ -119,12 +119,14 @@ class Processes:
 
     def wait_until_ready(self) -> None:
         def still_running() -> None:
-            ended = self.unexpected_ends()
-            if ended:
-                self.print_logs(ended)
+            if self.unexpected_ends():
                 raise StackError("the lines above say why")
 
-        wait_until_ready(still_running)
+        try:
+            wait_until_ready(still_running)
+        except StackError:
+            self.print_logs(self.unexpected_ends() or SERVICES)
+            raise
 
     def down(self) -> None:
         if self.is_running():

@@ -104,6 +104,12 @@ class Rebuilding(unittest.TestCase):
         first, both = {**self.OLD, self.PAGE: 2}, {**self.OLD, self.PAGE: 2, self.GATEWAY: 2}
         self.assertEqual(self.watch(first, both, both), (1, 1))
 
+    def test_the_lock_of_another_branch_brings_its_tools(self):
+        with mock.patch.object(build, "ensure_tools") as ensure_tools:
+            edited = {**self.OLD, "Cargo.lock": 2}
+            self.watch(edited, edited)
+        ensure_tools.assert_called_once_with("dev")
+
     def test_a_file_that_is_gone_again_is_no_edit(self):
         self.assertEqual(self.watch({**self.OLD, "services/stats/4913": 1}, self.OLD, self.OLD), (0, 0))
         self.assertNotIn("changed", self.output.getvalue())

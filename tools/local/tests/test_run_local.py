@@ -389,6 +389,18 @@ class Pids(Case):
             other.down()
             self.assertTrue(after.was_stopped())
 
+    def test_a_service_that_is_never_ready_shows_its_log(self):
+        system = self.started()
+        write(self.place / "run" / "stats.log", "no permission for /proc\n")
+        with (
+            mock.patch.object(processes, "wait_until_ready", side_effect=stack.StackError("no real answer")),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+            self.assertRaises(stack.StackError),
+        ):
+            system.wait_until_ready()
+        self.assertIn("no permission for /proc", said.getvalue())
+        self.ends(system)
+
     def test_processes_end_although_their_files_are_gone(self):
         system = self.started()
         shutil.rmtree(self.place / "run")

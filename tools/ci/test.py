@@ -44,7 +44,8 @@ MOST_REPEATED = 5
 
 # Those that run in Firefox too, where browsers differ: focus, pointer, layout, storage and connections.
 FIREFOX_TESTS = (
-    *("accessibility", "charts", "chart_views", "fleet_table", "preferences", "screens", "status", "tables", "tabs"),
+    *("accessibility", "charts", "chart_views", "fleet_table", "preferences", "reload", "screens", "status"),
+    *("tables", "tabs"),
 )
 
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
@@ -55,7 +56,7 @@ PAGE_FOLDER = "page"
 PAGE_TESTS = {
     "page": (
         *("absurd", "connection", "live", "navigation", "notifications"),
-        *("outages", "replicas", "speed", "status", "tabs"),
+        *("outages", "reload", "replicas", "speed", "status", "tabs"),
     ),
     "panels": (
         *("accessibility", "chart_views", "charts", "downloads", "incidents", "levels", "preferences", "report"),

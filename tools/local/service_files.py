@@ -285,6 +285,8 @@ def compose_build(service: Service) -> str:
     build: {{ <<: *build, target: {service.name} }}
     develop:
       watch:
+        - {{ action: rebuild, path: ./Cargo.toml }}
+        - {{ action: rebuild, path: ./Cargo.lock }}
         - {{ action: rebuild, path: ./crates }}
         - {{ action: rebuild, path: ./{service.crate} }}
 """

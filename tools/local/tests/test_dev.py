@@ -8,6 +8,8 @@ import time
 import unittest
 from unittest import mock
 
+import yaml
+
 from tools.build import build
 from tools.common.tests.case import Case
 from tools.common.tests.test_surroundings import FULL
@@ -32,6 +34,12 @@ class Watching(Case):
             with self.subTest(path):
                 self.assertEqual(dev.parts({path}), made)
         self.assertEqual(dev.parts({"services/frontend/app/style.css", "services/stats/src/main.rs"}), page | services)
+
+    def test_compose_watches_the_same_sources(self):
+        described = yaml.safe_load((dev.ROOT / "docker-compose.override.yaml").read_text(encoding="utf-8"))
+        for name, service in described["services"].items():
+            watched = [entry["path"].removeprefix("./") for entry in service["develop"]["watch"]]
+            self.assertEqual({*dev.MANIFESTS, "crates", f"services/{name}"}, {*watched})
 
     def test_sources_are_seen_and_what_a_build_writes_is_not(self):
         seen = dev.snapshot()

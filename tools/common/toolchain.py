@@ -152,7 +152,8 @@ def compose() -> list[str] | None:
 
 def engine() -> str | None:
     """The version of the Docker engine that answers, or None where none does."""
-    return answer(["docker", "version", "--format", "{{.Server.Version}}"]) or None
+    # Podman, which may be the command `docker`, answers without an engine, but has no components.
+    return answer(["docker", "version", "--format", "{{.Server.Version}}{{with .Server.Components}}{{end}}"]) or None
 
 
 def engine_fault() -> str:
@@ -169,7 +170,9 @@ def engine_fault() -> str:
         return f"docker does not answer within {QUESTION_SECONDS} s"
     except OSError:
         return ""
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines() if done.returncode else []
+    if done.returncode == 0:
+        return "the command docker is Podman"
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     reason = lines[-1] if lines else ""
     return f"{reason}; add this user to the group docker" if "permission denied" in reason else reason
 

@@ -264,6 +264,17 @@ class Engines(Case):
         with mock.patch.dict(os.environ, {"PATH": str(place / "empty")}):
             self.assertEqual(toolchain.engine_fault(), "")
 
+    def test_podman_in_place_of_docker_is_no_engine(self):
+        """It says its own version to be that of the server, also where no socket answers Compose."""
+        place = self.temporary_folder()
+        script(place / "docker", "echo 4.3.1; case $* in *Components*) exit 125 ;; esac\n")
+        with (
+            mock.patch.dict(os.environ, {"PATH": f"{place}:{os.environ['PATH']}", "STACK": ""}),
+            contextlib.redirect_stdout(io.StringIO()) as said,
+        ):
+            self.assertIsInstance(run_local.choose(build.RELEASE), processes.Processes)
+        self.assertIn("no sign of a Docker engine (the command docker is Podman)", said.getvalue())
+
     def test_variables_of_other_projects_do_not_keep_compose_from_starting(self):
         with mock.patch.dict(os.environ, {"COMPOSE_IGNORE_ORPHANS": "true", "DOCKER_DEFAULT_PLATFORM": "linux/arm64"}):
             environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment

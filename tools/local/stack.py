@@ -99,19 +99,29 @@ def asked() -> str:
 
 def refuse_taken_port(name: str, address: str, number: int, remedy: str) -> None:
     """One sentence instead of the container engine's message about a taken port."""
+    error = _listening_fault(address, number)
+    if name == "gateway" and error is None and url().startswith("http://localhost"):
+        # Browsers ask this address of localhost first: a page of another program would open.
+        other = _listening_fault("::1", number)
+        error = other if other and other.errno == errno.EADDRINUSE else None
+    if error is None:
+        return
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        raise StackError(f"{address} for the {name} is no address of this machine: `ip address` lists them")
+    reason = "only root may use it" if error.errno == errno.EACCES else error.strerror
+    stop = "stop what has it, or " if error.errno == errno.EADDRINUSE else ""
+    raise PortTaken(f"port {number} for the {name} cannot be used ({reason}): {stop}{remedy}")
+
+
+def _listening_fault(address: str, number: int) -> OSError | None:
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, number))
             probe.listen(1)
     except OSError as error:
-        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-            raise StackError(
-                f"{address} for the {name} is no address of this machine: `ip address` lists them"
-            ) from None
-        reason = "only root may use it" if error.errno == errno.EACCES else error.strerror
-        stop = "stop what has it, or " if error.errno == errno.EADDRINUSE else ""
-        raise PortTaken(f"port {number} for the {name} cannot be used ({reason}): {stop}{remedy}") from None
+        return error
+    return None
 
 
 def wait_until_ready(still_running: Callable[[], object]) -> None:

@@ -88,6 +88,20 @@ class Settings(Case):
                 stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
         stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
 
+    def test_localhost_must_not_lead_to_another_program(self):
+        """Browsers ask ::1 first, where Vite and Node listen."""
+        try:
+            other = self.enter(socket.create_server(("::1", 0), family=socket.AF_INET6))
+        except OSError:
+            self.skipTest("this machine has no ::1")
+        number = other.getsockname()[1]
+        with mock.patch.dict(os.environ, {"BIND": "", "PORT": str(number)}):
+            with self.assertRaisesRegex(stack.PortTaken, f"port {number} for the gateway .*in use"):
+                stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+            stack.refuse_taken_port("stats", "127.0.0.1", number, "x")
+        with mock.patch.dict(os.environ, {"BIND": "127.0.0.2", "PORT": str(number)}):
+            stack.refuse_taken_port("gateway", "127.0.0.2", number, "x")
+
     def test_an_address_or_a_port_that_this_machine_does_not_have_is_named(self):
         with self.assertRaisesRegex(stack.StackError, "192.0.2.1 for the gateway is no address of this machine"):
             stack.refuse_taken_port("gateway", "192.0.2.1", 3050, "x")

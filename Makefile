@@ -5,8 +5,8 @@ PYTHON := $(if $(shell command -v python3 2>/dev/null),python3,$(error python3 i
 # `make down clean` with -j in MAKEFLAGS must not remove what still runs.
 .NOTPARALLEL:
 
-# Python would not find the scripts in this folder.
-unexport PYTHONSAFEPATH
+# Python would not find the scripts in this folder, or others with their name, such as PyTorch's package `tools`.
+unexport PYTHONSAFEPATH PYTHONPATH
 # Shells read a file of that name (POSIX), such as ~/.shrc: that is no environment on AWS.
 ifeq ($(origin ENV)$(findstring /,$(ENV)),environment/)
 ENV :=

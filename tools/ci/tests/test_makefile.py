@@ -42,6 +42,14 @@ class Surroundings(unittest.TestCase):
     def test_the_scripts_are_found_with_a_safe_path(self) -> None:
         self.assertIn("OWNERS has 'team'", run("codeowners", OWNERS="team", PYTHONSAFEPATH="1").stderr)
 
+    def test_another_package_of_that_name_is_not_taken_for_the_scripts(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "tools").mkdir()
+            (Path(folder) / "tools" / "__init__.py").touch()
+            done = run("bench", "S=nothing", PYTHONPATH=folder)
+        self.assertNotIn("ModuleNotFoundError", done.stderr)
+        self.assertIn("nothing", done.stderr)
+
     def test_python_may_be_in_a_folder_with_a_space(self) -> None:
         with tempfile.TemporaryDirectory(prefix="a b") as folder:
             (Path(folder) / "python3").symlink_to(sys.executable)

@@ -48,7 +48,7 @@ def main() -> int:
         refuse_running()
         system = run_local.choose(build.QUICK)
         system.check_ports()
-        before = snapshot()
+        built, before = time.time(), snapshot()
         programs = digests(build.build(build.QUICK))
         # Another `make dev` may have started while this one waited for Cargo's lock.
         refuse_running()
@@ -57,7 +57,7 @@ def main() -> int:
         running.wait_until_ready()
         print("dev: watching; an edit shows by itself, Ctrl-C stops everything", flush=True)
         logs = running.stream_logs()
-        watch(running, before, programs)
+        watch(running, before, built, programs)
         return 0
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
@@ -81,13 +81,12 @@ def refuse_running() -> None:
         raise stack.StackError("the system is running already; `make down` first")
 
 
-def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
+def watch(running: System, before: Snapshot, built: float, programs: dict[str, str]) -> None:
     """Rebuild after each edit, until another command stops the system."""
     reported: set[str] = set()
     # The parts that have changed since their last good build.
     due: set[str] = set()
     while True:
-        looked = time.time()
         time.sleep(LOOK_SECONDS)
         ended, now = set(running.unexpected_ends()), snapshot()
         if (ended or now != before) and running.was_stopped():
@@ -103,8 +102,8 @@ def watch(running: System, before: Snapshot, programs: dict[str, str]) -> None:
             now = later
         if not (changed := changed_paths(before, now)):
             continue  # A file of an editor, which is gone again.
-        renew(changed, now, looked)
-        before = now
+        renew(changed, now, built)
+        built, before = time.time(), now
         begun = time.monotonic()
         print(f"dev: {summary(changed)} changed", flush=True)
         for name in sorted(changed & {*FIXED}):
@@ -170,12 +169,12 @@ def changed_paths(before: Snapshot, after: Snapshot) -> set[str]:
     return {path for path in {*before, *after} if before.get(path) != after.get(path)}
 
 
-def renew(changed: set[str], now: Snapshot, looked: float) -> None:
-    """Give a file that has changed since then a time that is not older: `cp -p`, `mv` and `rsync -a` keep the
-    one it had elsewhere, and Cargo would take it for compiled."""
+def renew(changed: set[str], now: Snapshot, built: float) -> None:
+    """Give a changed file that is older than the last build the present time: `cp -p`, `mv` and `rsync -a` keep the
+    time it had elsewhere, and Cargo would take it for compiled."""
     for path in changed & now.keys():
         # Times may be whole seconds.
-        if now[path][0] < (looked - 2) * 1e9:
+        if now[path][0] < (built - 2) * 1e9:
             with contextlib.suppress(OSError):
                 os.utime(ROOT / path)
                 now[path] = ((ROOT / path).stat().st_mtime_ns, now[path][1])

@@ -59,7 +59,7 @@ class Watching(Case):
         with mock.patch.object(dev, "ROOT", folder), mock.patch.object(dev, "SOURCES", (".", "gone")):
             self.assertEqual(dev.snapshot(), {})
 
-    def test_a_file_with_an_older_time_than_the_last_look_becomes_new(self):
+    def test_a_changed_file_that_is_older_than_the_last_build_becomes_new(self):
         """As `cp -p`, `mv` and `rsync -a` leave it: Cargo would take it for compiled."""
         folder = self.temporary_folder()
         for name in ("copied", "saved"):
@@ -100,7 +100,7 @@ class Rebuilding(unittest.TestCase):
             contextlib.redirect_stdout(self.output),
             self.assertRaises(Stopped),
         ):
-            dev.watch(self.running, self.OLD, self.programs)
+            dev.watch(self.running, self.OLD, 0, self.programs)
         return self.page.call_count, self.services.call_count
 
     def test_only_a_service_whose_program_differs_is_restarted(self):
@@ -157,7 +157,7 @@ class Rebuilding(unittest.TestCase):
                 mock.patch.object(dev.time, "sleep"),
                 contextlib.redirect_stdout(self.output),
             ):
-                dev.watch(self.running, self.OLD, self.programs)
+                dev.watch(self.running, self.OLD, 0, self.programs)
             self.running.restart.assert_not_called()
 
     def test_a_change_that_the_watch_does_not_follow_is_named(self):

@@ -25,17 +25,15 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Which build the folder holds, or `None` while it does not hold a whole one. File names
-    /// carry the hashes of their contents, so a page that is the same has files that are the same.
+    /// Which build the folder holds, or `None` while it does not hold a whole one.
     pub(crate) fn build(&self) -> Option<u64> {
-        self.index().map(|html| hash_of(&html))
+        self.index().map(|(_, build)| build)
     }
 
     /// The page and the file of `path`.
     pub(crate) fn site(&self, path: &str) -> Site {
-        let page = self.index();
-        let build = page.as_ref().map(hash_of).unwrap_or_default();
-        let html = with_reload(page.as_deref().unwrap_or(BUILDING), build);
+        let (page, build) = self.index().unwrap_or_else(|| (BUILDING.to_owned(), 0));
+        let html = with_reload(&page, build);
         let scripts = hashes(page::inline_scripts(&html));
         let styles = hashes(page::inline_styles(&html));
         let index = Asset::plain("index.html", html.into(), &format!("\"{build:016x}\""));
@@ -44,12 +42,16 @@ impl Folder {
         Site::new(index, assets, &inline, &self.backend)
     }
 
-    /// The page as it was built, if all the files are there that it names.
-    fn index(&self) -> Option<String> {
-        let html = fs::read_to_string(self.folder.join("index.html")).ok()?;
+    /// The page as it was built, if all the files are there that it names, and its build. Some names
+    /// carry no hash of the content; `mirror` in `build.py` writes the page again when any file differs.
+    fn index(&self) -> Option<(String, u64)> {
+        let path = self.folder.join("index.html");
+        let written = fs::metadata(&path).and_then(|file| file.modified()).ok()?;
+        let html = fs::read_to_string(path).ok()?;
         let is_complete = html.contains("</html>")
             && page::files(&html).into_iter().all(|name| is_filled(&self.folder.join(name)));
-        is_complete.then_some(html)
+        let build = hash_of((&html, written));
+        is_complete.then_some((html, build))
     }
 
     fn file(&self, path: &str) -> Option<Asset> {
@@ -134,6 +136,16 @@ mod tests {
         let first = scratch.0.build();
         assert!(first.is_some());
         scratch.write("index.html", &HTML.replace("<html>", "<html lang=en>"));
+        assert_ne!(scratch.0.build(), first);
+    }
+
+    #[test]
+    fn a_page_that_was_written_again_is_another_build() {
+        let scratch = Scratch::new();
+        scratch.write("index.html", "<html></html>");
+        let first = scratch.0.build();
+        let index = fs::File::options().write(true).open(scratch.0.folder.join("index.html"));
+        index.unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         assert_ne!(scratch.0.build(), first);
     }
 

@@ -57,6 +57,8 @@ impl Default for Reload {
 impl Reload {
     /// A stream of builds, beginning with the current one.
     pub(crate) fn stream(self: &Arc<Self>, folder: &Arc<Folder>) -> Response<Body> {
+        // The last one may be of the time when a page was last open.
+        self.look(folder);
         let mut listener = self.event.subscribe();
         // A new subscriber receives the current build.
         listener.mark_changed();
@@ -76,6 +78,21 @@ impl Reload {
         response
     }
 
+    /// Sends the build of the folder, if it is another one.
+    fn look(&self, folder: &Folder) {
+        // An incomplete build is ignored: the open page stays until the next build is complete.
+        if let Some(build) = folder.build() {
+            self.event.send_if_modified(|event| {
+                let is_changed =
+                    !matches!(event, BuildEvent::Stop) && *event != BuildEvent::Build(build);
+                if is_changed {
+                    *event = BuildEvent::Build(build);
+                }
+                is_changed
+            });
+        }
+    }
+
     /// Ends every stream.
     pub(crate) fn stop(&self) {
         self.event.send_replace(BuildEvent::Stop);
@@ -85,17 +102,7 @@ impl Reload {
 /// Watches the folder while a page is subscribed.
 async fn watch_folder(reload: Arc<Reload>, folder: Arc<Folder>) {
     while reload.event.receiver_count() > 0 {
-        // An incomplete build is ignored: the open page stays until the next build is complete.
-        if let Some(build) = folder.build() {
-            reload.event.send_if_modified(|event| {
-                let is_changed =
-                    !matches!(event, BuildEvent::Stop) && *event != BuildEvent::Build(build);
-                if is_changed {
-                    *event = BuildEvent::Build(build);
-                }
-                is_changed
-            });
-        }
+        reload.look(&folder);
         sleep(POLL_INTERVAL).await;
     }
     reload.is_watching.store(false, Ordering::Relaxed);
@@ -117,5 +124,31 @@ async fn next(listener: &mut watch::Receiver<BuildEvent>) -> Option<String> {
             }
             BuildEvent::Unknown => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use std::fs;
+
+    #[tokio::test]
+    async fn a_stream_begins_with_the_build_that_is_there() {
+        let path = std::env::temp_dir().join(format!("frontend-reload-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("index.html"), "<html></html>").unwrap();
+        let folder = Arc::new(Folder { folder: path.clone(), backend: Backend::default() });
+        let reload = Arc::new(Reload::default());
+        reload.event.send_replace(BuildEvent::Build(1));
+        let mut body = reload.stream(&folder).into_body();
+        let mut text = String::new();
+        while !text.contains("data: ") {
+            let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            text.push_str(std::str::from_utf8(&data).unwrap());
+        }
+        let build = folder.build().unwrap();
+        fs::remove_dir_all(path).unwrap();
+        assert!(text.ends_with(&format!("data: {build:016x}\n\n")), "{text}");
     }
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import cache_tests, garden, h1spec, h2spec, trace_context
+from . import cache_tests, garden
+from .protocols import H1SPEC, H2SPEC, TRACE_CONTEXT
 from .suite import Suite
 
-ALL: tuple[Suite, ...] = (h2spec.SUITE, h1spec.SUITE, garden.SUITE, cache_tests.SUITE, trace_context.SUITE)
+ALL: tuple[Suite, ...] = (H2SPEC, H1SPEC, garden.SUITE, cache_tests.SUITE, TRACE_CONTEXT)

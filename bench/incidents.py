@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import servers
-from processes import Failed, NotToBeHad, started
+from processes import NotToBeHad, output_of, started
 from scenario import Bench
 
 # An alert's expression: its name, and PromQL.
@@ -96,9 +95,7 @@ def run(*command: str) -> None:
     program = shutil.which(command[0], path=f"{os.defpath}:/usr/sbin:/sbin")
     if program is None:
         raise NotToBeHad(f"incidents need {command[0]}")
-    done = subprocess.run([program, *command[1:]], capture_output=True, timeout=60, check=False)
-    if done.returncode:
-        raise Failed(f"{' '.join(command)}: {done.stderr.decode('utf-8', 'replace').strip()}")
+    output_of([program, *command[1:]], 60)
 
 
 def results(

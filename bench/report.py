@@ -17,22 +17,9 @@ SUMMARY_PICTURES = {("gateway-proxy", 0): "benchmarks-proxy.svg", ("idle", 1): "
 
 
 def show(results: dict) -> None:
-    """On the terminal: a block for each row, a line for each figure."""
+    """On the terminal: the tables of each scenario."""
     for name, result in results["scenarios"].items():
-        print(f"\n{name}: {BY_NAME[name].title}")
-        for row in result["rows"]:
-            place = f" at {row['x']:,}" if "x" in row else ""
-            print(f"  {row['subject']}: {row['case']}{place}")
-            for figure, statistic in row["figures"].items():
-                apart = f"  (apart {statistic['spread_percent']:.0f} %)" if len(statistic["runs"]) > 1 else ""
-                print(f"    {figure:<28} {statistic['median']:>16,.6g}{apart}")
-        for ratio in result["ratios"]:
-            place = f" at {ratio['x']:,}" if "x" in ratio else ""
-            title = f"{ratio['ours']} against {ratio['peer']}, {ratio['case']}{place}, {ratio['figure']}"
-            print(f"  {title}: {ratio['median']:.3f}")
-        for slope in result["slopes"]:
-            title = f"{slope['subject']}, {slope['case']}: {slope['figure']} for each {slope['for_each']}"
-            print(f"  {title}: {slope['slope']:,.4g}, power {slope['power']}")
+        print("\n" + joined([f"{name}: {BY_NAME[name].title}"], tables_of(result)), end="")
 
 
 def write(results: dict, folder: Path) -> None:
@@ -166,6 +153,10 @@ def chapter(scenario: Scenario, result: dict) -> Iterator[str]:
     for number, plot in enumerate(scenario.plots, start=1):
         if picture(plot, result["rows"]):
             yield f"![{plot.title}]({picture_name(scenario.name, number)})"
+    yield from tables_of(result)
+
+
+def tables_of(result: dict) -> Iterator[str]:
     yield from figures_of(result["rows"])
     yield from ratios_of(result["ratios"])
     if result["slopes"]:

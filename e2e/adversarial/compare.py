@@ -34,6 +34,7 @@ from verdict import complaints  # noqa: E402
 from tools.common.ports import free_port  # noqa: E402
 
 PAGE = ROOT / "docs" / "adversarial.md"
+TEMPLATE = HERE / "page.txt"
 PEERS = HERE / "peers"
 WELL_FORMED = "well-formed"
 
@@ -110,33 +111,15 @@ def row(title: str, families: set[str], results: dict[str, list[Result]]) -> str
 
 
 def page(versions, results, missing) -> str:
-    today = datetime.date.today().isoformat()
-    parts = [
-        "# Malformed requests: the gateway beside nginx, haproxy and Envoy",
-        f"Written by `python3 e2e/adversarial/compare.py --binaries FOLDER` on {today}. The cases are in "
-        "`e2e/adversarial/corpus`, each with the section of its RFC. `make test` runs them against the "
-        "gateway and requires the expected result for each, sent at once and in pieces of seven bytes.",
-        "Compared: " + ", ".join(versions.values()) + ", each with the reverse proxy configuration of its "
-        "documentation (`e2e/adversarial/peers/`). All of them have stricter settings; the comparison uses the "
-        "defaults. The origin behind each proxy parses as leniently as any known server and records the bytes "
-        "that it receives.",
-        *(f"Not included: {name}, because {reason}." for name, reason in missing.items()),
-        "The numbers of a cell are: **" + " / ".join(FATES) + "**.\n\n"
-        "- *rejected*: the origin received nothing, or an incomplete request that it recognizes as incomplete.\n"
-        "- *forwarded safely*: the origin received an unambiguous request. For sizes this means that the limits "
-        "are larger; for targets, that they were normalized.\n"
-        "- *forwarded unchanged*: the origin received a request that is still ambiguous, or that contains fields "
-        "which must not be forwarded.\n"
-        "- *smuggled*: the origin answered a request that the proxy did not see. (The origin treats "
-        "`Transfer_Encoding` as `Transfer-Encoding`, like servers that pass fields as CGI variables.)",
-        "\n".join(table(results)),
-        "## Cases forwarded unchanged or smuggled",
-        "Every such case with its result for each proxy. The effect depends on the server behind the proxy.",
-        "<details>\n\n" + "\n".join(differences(results)) + "\n\n</details>",
-        "## Well-formed requests with a wrong result",
-        "\n".join(not_served(results)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        today=datetime.date.today().isoformat(),
+        versions=", ".join(versions.values()),
+        missing="".join(f"Not included: {name}, because {reason}.\n\n" for name, reason in missing.items()),
+        fates=" / ".join(FATES),
+        table="\n".join(table(results)),
+        differences="\n".join(differences(results)),
+        not_served="\n".join(not_served(results)),
+    )
 
 
 def differences(results: dict[str, list[Result]]) -> Iterator[str]:

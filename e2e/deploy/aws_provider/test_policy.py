@@ -67,7 +67,3 @@ class Documents(unittest.TestCase):
     def test_a_sid_is_unique(self) -> None:
         with self.assertRaisesRegex(policy.PolicyError, r"duplicate Sid \(A\)"):
             document(statement(sid="A", actions=["a:A"]), statement(sid="A", actions=["a:B"]))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -92,7 +92,3 @@ class Stored(unittest.TestCase):
         [rule] = [each for each in schema.block.block_types if each.type_name == "rule"]
         [statement] = [each for each in rule.block.block_types if each.type_name == "statement"]
         self.assertIn("rate_based_statement", [each.type_name for each in statement.block.block_types])
-
-
-if __name__ == "__main__":
-    unittest.main()

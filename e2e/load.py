@@ -11,6 +11,7 @@ import asyncio
 import re
 import threading
 import time
+from collections import Counter
 from typing import NamedTuple
 
 # Outcomes that are no status.
@@ -152,12 +153,9 @@ class EarlyEnd(Exception):
     """The connection ended before the first byte of an answer."""
 
 
-def outcomes(requests: list[Request]) -> dict:
+def outcomes(requests: list[Request]) -> Counter:
     """How often each came."""
-    counted: dict = {}
-    for request in requests:
-        counted[request.outcome] = counted.get(request.outcome, 0) + 1
-    return counted
+    return Counter(request.outcome for request in requests)
 
 
 def p99_seconds(requests: list[Request]) -> float:

@@ -38,10 +38,6 @@ class Upstream:
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def start(self) -> None:
         command = [sys.executable, __file__, self.host, str(self.port), self.name]
         self._process = subprocess.Popen(command)
@@ -69,8 +65,7 @@ class Upstream:
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with socket.create_server((host, 0)) as probe:
         return probe.getsockname()[1]
 
 

@@ -10,8 +10,8 @@ import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 from conftest import raise_file_limit
 from load import Load, outcomes, p99_seconds
@@ -165,7 +165,8 @@ def test_a_trickling_client_is_disconnected_within_ten_seconds(singles, name):
 
 def test_a_client_that_does_not_read_costs_little_and_is_disconnected(gateway):
     raise_file_limit()
-    before = resident_bytes(gateway.process.pid)
+    process = psutil.Process(gateway.process.pid)
+    before = process.memory_info().rss
     request = b"GET /big?bytes=%d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % UNREAD_BYTES
     with contextlib.ExitStack() as stack:
         clients = []
@@ -176,8 +177,8 @@ def test_a_client_that_does_not_read_costs_little_and_is_disconnected(gateway):
             client.sendall(request)
             clients.append(stack.enter_context(client))
         begun, most = time.monotonic(), 0
-        while time.monotonic() < begun + UNREAD_SECONDS and established(gateway, clients):
-            most = max(most, resident_bytes(gateway.process.pid) - before)
+        while time.monotonic() < begun + UNREAD_SECONDS and established(process, clients):
+            most = max(most, process.memory_info().rss - before)
             time.sleep(0.25)
         seconds = time.monotonic() - begun
     print(f"unread: {most / UNREAD_CLIENTS / 1024:.0f} KiB each, cut off after {seconds:.1f} s")
@@ -185,17 +186,8 @@ def test_a_client_that_does_not_read_costs_little_and_is_disconnected(gateway):
     assert seconds < UNREAD_SECONDS, "they were not cut off"
 
 
-def established(gateway, clients):
-    """Whether the gateway still has its end of any of these connections (state 01 of proc(5))."""
+def established(process, clients):
+    """Whether the gateway still has its end of any of these connections."""
     ports = {client.getsockname()[1] for client in clients}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, here, there, state = line.split()[:4]
-        if state == "01" and int(here.split(":")[1], 16) == gateway.port:
-            if int(there.split(":")[1], 16) in ports:
-                return True
-    return False
-
-
-def resident_bytes(pid):
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
+    open_ports = {one.raddr.port for one in process.net_connections("tcp4") if one.status == psutil.CONN_ESTABLISHED}
+    return bool(ports & open_ports)

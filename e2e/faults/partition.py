@@ -10,12 +10,11 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from conftest import eventually, request
 from upstream import Upstream
 
 # Of networks for examples (RFC 5737); it exists in these namespaces only.
@@ -28,7 +27,7 @@ def main(gateway: str) -> dict:
     # It keeps the other namespace alive.
     other = subprocess.Popen(["unshare", "-n", "sleep", "100"])
     try:
-        wait_until(lambda: namespace(other.pid) != namespace("self"))
+        eventually(lambda: namespace(other.pid) != namespace("self"))
         there = f"nsenter -t {other.pid} -n "
         try:
             run("ip link add here type veth peer name there")
@@ -62,7 +61,7 @@ def scenario(gateway: str, there: str) -> dict:
         }
         process = subprocess.Popen([gateway], env=environment, stdout=sys.stderr)
         try:
-            wait_until(lambda: fetch("/stats")[0] == 200)
+            eventually(lambda: fetch("/stats")[0] == 200)
             before, _ = fetch("/stats")
             run(there + f"ip addr del {THERE}/24 dev there")
             pulled, other_route = [], []
@@ -72,7 +71,7 @@ def scenario(gateway: str, there: str) -> dict:
                 other_route.append(fetch("/")[0])
             run(there + f"ip addr add {THERE}/24 dev there")
             mended = time.monotonic()
-            wait_until(lambda: fetch("/stats")[0] == 200)
+            eventually(lambda: fetch("/stats")[0] == 200)
             back = round(time.monotonic() - mended, 2)
             return {"before": before, "pulled": pulled, "other_route": other_route, "back_seconds": back}
         finally:
@@ -83,13 +82,7 @@ def scenario(gateway: str, there: str) -> dict:
 
 def fetch(path):
     begun = time.monotonic()
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:3050{path}", timeout=20) as answer:
-            status = answer.status
-    except urllib.error.HTTPError as error:
-        status = error.code
-    except OSError:
-        status = 0
+    status = request(f"http://127.0.0.1:3050{path}").status
     return status, time.monotonic() - begun
 
 
@@ -102,13 +95,6 @@ def run(command: str) -> bytes:
 
 def namespace(pid) -> str:
     return os.readlink(f"/proc/{pid}/ns/net")
-
-
-def wait_until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

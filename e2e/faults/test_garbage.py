@@ -33,10 +33,7 @@ def responses(kind):
 @contextlib.contextmanager
 def answering(sent, then):
     """An upstream that answers every request with these bytes."""
-    ended = threading.Event()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
 
         def answer(stream):
             with contextlib.suppress(OSError), stream:
@@ -51,7 +48,7 @@ def answering(sent, then):
 
         def accept():
             with contextlib.suppress(OSError):
-                while not ended.is_set():
+                while True:
                     stream, _ = listener.accept()
                     threading.Thread(target=answer, args=(stream,), daemon=True).start()
 
@@ -59,7 +56,6 @@ def answering(sent, then):
         try:
             yield "{}:{}".format(*listener.getsockname())
         finally:
-            ended.set()
             # Closing alone does not wake who accepts.
             listener.shutdown(socket.SHUT_RDWR)
 

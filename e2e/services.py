@@ -1,5 +1,7 @@
 """A service of a test's own: one binary as a process on a free port."""
 
+import fcntl
+import os
 import socket
 import subprocess
 from contextlib import contextmanager
@@ -40,14 +42,12 @@ class Own(NamedTuple):
         return answer
 
 
-@contextmanager
 def service(config, name):
     """The service of this name without upstreams, once it is alive."""
     settings = without_upstreams(name)
     if settings:
         settings["GATEWAY_ADMIN_LISTEN"] = "off"
-    with _service(config, name, "/healthz", settings) as own:
-        yield own
+    return _service(config, name, "/healthz", settings)
 
 
 def without_upstreams(name):
@@ -57,39 +57,38 @@ def without_upstreams(name):
     return catalog.gateway_settings(catalog.ALL.values(), dict.fromkeys(catalog.NAMES, "127.0.0.1:1"))
 
 
-@contextmanager
-def stats(config, ready=True, port=None, prefix=(), streams=None, **settings):
-    """A stats service with these settings, by default once it has a sample and on a free port.
+# Of these three, `prefix` is a command that runs the service, such as one that gives it another clock; `streams` says
+# where its output goes, as for subprocess.Popen; without `port` it has a free one.
 
-    `prefix` is a command that runs it; `streams` says where its output goes, as for
-    subprocess.Popen.
-    """
+
+def stats(config, prefix=(), streams=None, port=None, **settings):
+    """A stats service with these settings, once it has a sample."""
     # Behind a gateway it is asked for the names of the gateway's clients.
-    settings = {"STATS_HOSTS": "*", **settings}
-    path = "/readyz" if ready else "/healthz"
-    with _service(config, "stats", path, settings, prefix, streams, port) as own:
-        yield own
+    return _service(config, "stats", "/readyz", {"STATS_HOSTS": "*", **settings}, prefix, streams, port)
 
 
-@contextmanager
 def frontend(config, streams=None, **settings):
-    """A frontend service with these settings; `streams` is as for stats."""
-    settings = {"FRONTEND_HOSTS": "*", **settings}
-    with _service(config, "frontend", "/healthz", settings, streams=streams) as own:
-        yield own
+    """A frontend service with these settings."""
+    return _service(config, "frontend", "/healthz", {"FRONTEND_HOSTS": "*", **settings}, streams=streams)
 
 
-@contextmanager
 def gateway(config, stats, frontend, prefix=(), streams=None, port=None, **settings):
-    """A gateway in front of two addresses, with these settings.
-
-    `prefix` is a command that runs it, such as one that gives it another clock; `streams` says
-    where its output goes, as for subprocess.Popen.
-    """
+    """A gateway in front of two addresses, with these settings."""
     # Several run at once, and the port of the metrics is one.
     usual = {"GATEWAY_STATS": stats, "GATEWAY_FRONTEND": frontend, "GATEWAY_ADMIN_LISTEN": "off", "GATEWAY_HOSTS": "*"}
-    with _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams, port) as own:
-        yield own
+    return _service(config, "gateway", "/healthz", {**usual, **settings}, prefix, streams, port)
+
+
+@contextmanager
+def full_pipe():
+    """Output to a pipe that is full, as of a container runtime on a disk that hangs: writes to it block."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
+        yield {"stdout": writing}
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @contextmanager

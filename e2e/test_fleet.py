@@ -1,4 +1,4 @@
-"""The fleet with real services: members that are killed, frozen and started again."""
+"""The fleet with real services: members, gateways above gateways, and members that announce themselves."""
 
 import json
 import os
@@ -17,6 +17,9 @@ import services
 MEMBERS = 3
 # What the page promises; a loaded machine needs more.
 SLACK_SECONDS = 3
+SECRET = "a-secret-of-the-fleet-0123"
+# The longest time between two announcements, and some for a loaded machine.
+INTERVAL_SECONDS = 10 + 5
 
 
 class Viewer:
@@ -73,19 +76,6 @@ def names(gateway):
     return {member["member"]: member["state"] for member in gateway.fetch("/fleet").json()["members"]}
 
 
-def test_each_member_is_listed_and_answers_under_its_own_path(pytestconfig):
-    with fleet(pytestconfig) as (gateway, members, addresses):
-        viewer = Viewer(gateway)
-        eventually(lambda: names(gateway) == dict.fromkeys(addresses, "up"))
-        for member, address in zip(members, addresses):
-            own_sample = member.fetch("/stats").json()
-            through = gateway.fetch(f"/fleet/{address}/stats").json()
-            assert through["instance"] == own_sample["instance"]
-        assert gateway.fetch(f"/fleet/{addresses[0]}/metrics").status == 404
-        assert gateway.fetch("/fleet/nothing/stats").status == 404
-        viewer.close()
-
-
 def test_figures_come_from_their_member_and_keep_its_time(pytestconfig):
     with fleet(pytestconfig) as (gateway, members, addresses):
         instances = {address: member.fetch("/stats").json()["instance"] for member, address in zip(members, addresses)}
@@ -103,34 +93,6 @@ def test_figures_come_from_their_member_and_keep_its_time(pytestconfig):
             assert data["time_unix_ms"] > newest.get(member, (0, 0))[1]
             newest[member] = (data["sequence"], data["time_unix_ms"])
         assert set(newest) == set(addresses)
-
-
-def test_a_killed_and_a_frozen_member_are_marked_and_come_back(pytestconfig):
-    with fleet(pytestconfig) as (gateway, members, addresses):
-        viewer = Viewer(gateway)
-        eventually(lambda: names(gateway) == dict.fromkeys(addresses, "up"))
-        begun = time.monotonic()
-        members[1].process.kill()
-        assert viewer.state_after(begun, addresses[1], "gone", 2) < 2 + SLACK_SECONDS
-        begun = time.monotonic()
-        os.kill(members[2].process.pid, signal.SIGSTOP)
-        try:
-            assert viewer.state_after(begun, addresses[2], "silent", 5) < 5 + SLACK_SECONDS
-        finally:
-            begun = time.monotonic()
-            os.kill(members[2].process.pid, signal.SIGCONT)
-        assert viewer.state_after(begun, addresses[2], "up", 2) < 2 + SLACK_SECONDS
-        # The first member went on all the time.
-        assert gateway.fetch(f"/fleet/{addresses[0]}/stats").status == 200
-        assert gateway.fetch(f"/fleet/{addresses[1]}/stats").status == 503
-        viewer.close()
-
-
-def test_it_can_be_switched_off(pytestconfig):
-    with services.stats(pytestconfig) as stats:
-        address = stats.address
-        with services.gateway(pytestconfig, address, address, GATEWAY_FLEET="off") as gateway:
-            assert gateway.fetch("/fleet").status == 404
 
 
 def by_gateway(gateway, addresses):
@@ -249,3 +211,44 @@ def test_a_gateway_names_itself_to_gateways_and_refuses_what_leads_back(pytestco
             assert via.startswith("1.1 gateway-0123abcd, 1.1 gateway-")
             assert gateway.fetch("/fleet/stream", headers={"Via": via}).status == 508
             assert gateway.fetch("/fleet/10.0.0.1:1_10.0.0.2:1/stats", headers={"Via": via}).status == 508
+
+
+def gateway_at(config, port=None):
+    """A gateway whose only members are those that announce themselves, at this port if one is given."""
+    nowhere = "127.0.0.1:1"
+    return services.gateway(config, nowhere, nowhere, port=port, GATEWAY_ANNOUNCE_SECRET=SECRET)
+
+
+def instance(config, *gateways, **settings):
+    addresses = ",".join(it.url for it in gateways)
+    return services.stats(config, STATS_ANNOUNCE=addresses, STATS_ANNOUNCE_SECRET=SECRET, **settings)
+
+
+def announced(gateway):
+    listed = gateway.fetch("/fleet").json()["members"]
+    return {member["member"]: member for member in listed if member["state"] == "up"}
+
+
+def test_instances_are_members_of_every_gateway_and_leave_when_they_end(pytestconfig):
+    with gateway_at(pytestconfig) as one, gateway_at(pytestconfig) as two:
+        with instance(pytestconfig, one, two) as first, instance(pytestconfig, one, two) as second:
+            for gateway in (one, two):
+                eventually(lambda gateway=gateway: announced(gateway).keys() == {first.address, second.address})
+                through = gateway.fetch(f"/fleet/{second.address}/stats").json()
+                assert through["instance"] == announced(gateway)[second.address]["instance"]
+            before = announced(one)[first.address]["instance"]
+        for gateway in (one, two):
+            eventually(lambda gateway=gateway: not announced(gateway))
+        # A new identity at the same address.
+        with instance(pytestconfig, one, port=first.port):
+            eventually(lambda: first.address in announced(one), INTERVAL_SECONDS)
+            eventually(lambda: announced(one)[first.address]["instance"] != before, INTERVAL_SECONDS)
+
+
+def test_members_return_after_a_restart_of_the_gateway(pytestconfig):
+    with ExitStack() as stack:
+        with gateway_at(pytestconfig) as gateway:
+            own = stack.enter_context(instance(pytestconfig, gateway))
+            eventually(lambda: own.address in announced(gateway), INTERVAL_SECONDS)
+        with gateway_at(pytestconfig, gateway.port) as again:
+            eventually(lambda: own.address in announced(again), INTERVAL_SECONDS)

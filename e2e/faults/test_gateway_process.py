@@ -190,33 +190,17 @@ def test_a_full_disk_costs_the_log_and_nothing_else(pytestconfig, upstreams, lev
 
 @pytest.mark.parametrize("level", ["info", "warn"])
 def test_a_log_reader_that_has_stopped_delays_neither_requests_nor_the_end(pytestconfig, level):
-    """As a container runtime on a disk that hangs: the pipe is full, and writes to it block."""
     with contextlib.ExitStack() as stack:
-        reader, writer = os.pipe()
-        stack.callback(os.close, reader)
-        stack.callback(os.close, writer)
         stats = stack.enter_context(Upstream("stats"))
         frontend = stack.enter_context(Upstream("frontend"))
-        settings = {"LOG_LEVEL": level, "streams": {"stdout": writer}}
+        settings = {"LOG_LEVEL": level, "streams": stack.enter_context(services.full_pipe())}
         gateway = stack.enter_context(services.gateway(pytestconfig, stats.address, frontend.address, **settings))
-        fill(writer)
         stats.kill()
         # The address is ejected, which is an event of the log.
         assert {gateway.fetch("/stats").status for _ in range(30)} <= {502, 503}
         assert {gateway.fetch("/").status for _ in range(10)} == {200}
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.process.wait(timeout=END_SECONDS) == 0
-
-
-def fill(pipe):
-    """Writes to a pipe until it is full, by a descriptor of its own that does not block."""
-    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
-    try:
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(own, bytes(4096))
-    finally:
-        os.close(own)
 
 
 def test_a_process_that_was_suspended_goes_on(pytestconfig, upstreams):

@@ -1,16 +1,24 @@
-"""The metrics, as Prometheus and its own tools read them."""
+"""The metrics as Prometheus and its own tools read them, and the rules and the dashboard of docs/prometheus."""
 
+import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from conftest import eventually
+from conftest import eventually, request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as text_format
 
 import services
 
+RULES = Path(__file__).resolve().parent.parent / "docs" / "prometheus"
+METRIC = re.compile(r"\b((?:stats|gateway|node)_[a-z0-9_]+)\b")
+# Present only while there is something to report.
+ONLY_SOMETIMES = {"stats_alert_state"}
+# Of kernels without pressure stall information, and of machines without disks.
+OF_THE_MACHINE = ("node_pressure_", "node_disk_")
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 # The kernel's names of fields and counters, and node_exporter's unit of entropy, stay as they are:
@@ -39,17 +47,27 @@ def families(answer):
     return {family.name: family for family in parse(answer.body.decode())}
 
 
-def test_promtool_accepts_the_metrics(service):
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*arguments, metrics=None):
+    """The exit code, and the lines of the output."""
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is missing; `make tools` reports why")
-    metrics = service.fetch("/metrics").body
+    done = subprocess.run([program, *arguments], input=metrics, capture_output=True, timeout=60, cwd=RULES)
+    return done.returncode, (done.stdout + done.stderr).decode().splitlines()
+
+
+def test_promtool_accepts_the_metrics(service):
     # It reports errors, and also style warnings; with warnings only, the exit code is 3.
-    done = subprocess.run([promtool, "check", "metrics"], input=metrics, capture_output=True, timeout=30)
-    lines = (done.stdout + done.stderr).decode().splitlines()
+    code, lines = promtool("check", "metrics", metrics=service.fetch("/metrics").body)
     objections = [line for line in lines if not KERNEL_NAME.search(line)]
     assert not objections
-    assert done.returncode == (3 if lines else 0), metrics.decode()
+    assert code == (3 if lines else 0), lines
+
+
+@pytest.mark.parametrize("what", [("check", "rules", "rules.yaml"), ("test", "rules", "rules_test.yaml")])
+def test_the_rules_are_valid_and_fire_when_they_should_and_only_then(what):
+    code, lines = promtool(*what)
+    assert code == 0, lines
 
 
 @pytest.mark.parametrize(
@@ -123,3 +141,29 @@ def test_counters_never_fall(service):
 
 def label_values(key):
     return {value for _, value in key[1:]}
+
+
+@pytest.fixture(scope="module")
+def known(pytestconfig):
+    """Names of all series of a stats and a gateway."""
+    port = services.free_port()
+    with services.stats(pytestconfig, STATS_EXPOSE="mounts") as stats:
+        admin = f"127.0.0.1:{port}"
+        with services.gateway(pytestconfig, stats.address, stats.address, GATEWAY_ADMIN_LISTEN=admin) as gateway:
+            eventually(lambda: gateway.fetch("/stats").status == 200)
+            texts = [stats.fetch("/metrics").body, request(f"http://{admin}/metrics").body]
+    return {sample.name for text in texts for family in text_format(text.decode()) for sample in family.samples}
+
+
+@pytest.mark.parametrize("file", ["rules.yaml", "dashboard.json"])
+def test_every_metric_that_is_used_exists(known, file):
+    text = (RULES / file).read_text(encoding="utf-8")
+    if file == "dashboard.json":
+        panels = json.loads(text)["panels"]
+        text = "\n".join(target["expr"] for panel in panels for target in panel["targets"])
+    else:
+        text = re.sub(r"#.*", "", text)
+    used = set(METRIC.findall(text)) - ONLY_SOMETIMES
+    assert used, "nothing was found to check"
+    missing = {name for name in used - known if not name.startswith(OF_THE_MACHINE)}
+    assert not missing

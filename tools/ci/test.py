@@ -49,7 +49,7 @@ FIREFOX_TESTS = (
 )
 
 # Tests that start services of their own, so the form in which the system runs does not matter to them.
-OWN_PROCESSES = ("api", "fleet", "metrics", "prometheus", "psutil", "stream", "supply")
+OWN_PROCESSES = ("api", "fleet", "metrics", "psutil", "stream", "supply")
 OWN_FOLDERS = ("adversarial", "faults")
 PAGE_FOLDER = "page"
 # Tests of the page, which have a made-up service behind it, by part. Each part takes about five minutes.

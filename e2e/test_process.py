@@ -1,5 +1,6 @@
 """The release binaries as processes: how soon they answer and how they end."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -28,10 +29,16 @@ def service(request, binaries):
     return binaries / request.param, SERVICES[request.param], free_port()
 
 
-def start(service):
+@contextlib.contextmanager
+def started(service):
     program, listen, port = service
     environment = {listen: f"127.0.0.1:{port}", "LOG_LEVEL": "warn", **services.without_upstreams(program.name)}
-    return subprocess.Popen([program], env=environment)
+    process = subprocess.Popen([program], env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def seconds_until_first_200(port, begun):
@@ -50,29 +57,21 @@ def test_the_first_answer_comes_at_once_and_the_end_is_clean(service):
     starts = []
     for _ in range(5):
         begun = time.monotonic()
-        process = start(service)
-        try:
+        with started(service) as process:
             starts.append(seconds_until_first_200(service[2], begun))
             begun = time.monotonic()
             os.kill(process.pid, signal.SIGTERM)
             assert process.wait(timeout=10) == 0
             assert time.monotonic() - begun < STOP_SECONDS
-        finally:
-            process.kill()
-            process.wait()
     # The best of five: the others measure what else the machine was doing.
     print(f"{service[0].name}: exec to first 200 in {min(starts) * 1000:.1f} ms")
     assert min(starts) < START_SECONDS, starts
 
 
 def test_an_idle_service_takes_little_memory(service):
-    process = start(service)
-    try:
+    with started(service) as process:
         seconds_until_first_200(service[2], time.monotonic())
         resident = psutil.Process(process.pid).memory_info().rss
-    finally:
-        process.kill()
-        process.wait()
     print(f"{service[0].name}: {resident / 1e6:.1f} MB resident")
     assert resident < RESIDENT_BYTES[service[0].name]
 

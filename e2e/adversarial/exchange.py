@@ -30,7 +30,6 @@ class Outcome(NamedTuple):
     in_step: bool | None
     # Bytes that are no answer.
     garbage: bytes
-    seconds: float
 
 
 class Result(NamedTuple):
@@ -69,11 +68,8 @@ def run(
     return [Result(CASES[number], number, outcomes[number], tuple(seen.get(tag(number), ()))) for number in numbers]
 
 
-def attempt(
-    host: str, port: int, number: int, pieces: int | None = None, seconds: float = ANSWER_SECONDS
-) -> tuple[int, Outcome]:
+def attempt(host: str, port: int, number: int, pieces: int | None, seconds: float) -> tuple[int, Outcome]:
     """One case; `pieces` is how many bytes go out at once, all where it is None."""
-    begun = time.monotonic()
     case = CASES[number]
     # A client of its own, so that what is allowed to one client does not matter here.
     source = f"127.77.{number // 250}.{number % 250 + 1}"
@@ -81,10 +77,9 @@ def attempt(
         with socket.create_connection((host, port), seconds, (source, 0)) as stream:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             reader = Reader(stream, STALL_SECONDS if case.stalls else seconds)
-            outcome = _converse(stream, reader, case, number, pieces)
+            return number, _converse(stream, reader, case, number, pieces)
     except OSError as error:
-        outcome = Outcome((), True, None, repr(error).encode(), 0)
-    return number, outcome._replace(seconds=time.monotonic() - begun)
+        return number, Outcome((), True, None, repr(error).encode())
 
 
 def _converse(stream: socket.socket, reader: Reader, case: Case, number: int, pieces: int | None) -> Outcome:
@@ -101,18 +96,18 @@ def _converse(stream: socket.socket, reader: Reader, case: Case, number: int, pi
             answer = reader.answer(bodiless=case.head and not answers)
             answers.append(answer)
             if answer.status == CLOSED:
-                return Outcome(tuple(answers), True, None, b"", 0)
+                return Outcome(tuple(answers), True, None, b"")
         if case.closes or reader.says_close:
             closed = reader.ends()
-            return Outcome(tuple(answers), closed, None, reader.rest, 0)
+            return Outcome(tuple(answers), closed, None, reader.rest)
         stream.sendall(b"GET /after-%03d HTTP/1.1\r\nHost: gateway.test\r\n\r\n" % number)
         after = reader.answer()
     except (Unreadable, OSError) as error:
-        return Outcome(tuple(answers), False, False, reader.rest or repr(error).encode(), 0)
+        return Outcome(tuple(answers), False, False, reader.rest or repr(error).encode())
     if after.status == CLOSED:
-        return Outcome(tuple(answers), True, None, reader.rest, 0)
+        return Outcome(tuple(answers), True, None, reader.rest)
     in_step = after.status == 200 and b"after-%03d" % number in after.body
-    return Outcome(tuple(answers), False, in_step, reader.rest, 0)
+    return Outcome(tuple(answers), False, in_step, reader.rest)
 
 
 def _send(stream: socket.socket, sent: bytes, pieces: int | None) -> None:

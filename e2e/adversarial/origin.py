@@ -34,8 +34,6 @@ class Seen(NamedTuple):
     body: bytes
     # The case that it is of, or nothing.
     tag: bytes
-    # The connection that it came on, counted from one.
-    connection: int
     # The body came to its end.
     complete: bool
 
@@ -47,7 +45,6 @@ class Origin:
         self.name = name
         self.seen: list[Seen] = []
         self._prefers = prefers
-        self._connections = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -76,10 +73,8 @@ class Origin:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader, writer) -> None:
-        self._connections += 1
-        connection = self._connections
         try:
-            while seen := await self._read(reader, connection):
+            while seen := await self._read(reader):
                 self.seen.append(seen)
                 if not seen.complete:
                     return
@@ -90,7 +85,7 @@ class Origin:
         finally:
             writer.close()
 
-    async def _read(self, reader, connection: int) -> Seen | None:
+    async def _read(self, reader) -> Seen | None:
         lines = [await reader.readline()]
         while lines[-1] in (b"\n", b"\r\n"):
             lines.append(await reader.readline())
@@ -114,7 +109,6 @@ class Origin:
             target=words[1] if len(words) > 1 else b"",
             body=body,
             tag=tag.group() if tag else b"",
-            connection=connection,
             complete=complete,
         )
 

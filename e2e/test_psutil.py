@@ -1,7 +1,10 @@
 """The figures beside those of psutil, on the same machine over the same time."""
 
+import multiprocessing
+import time
+from contextlib import contextmanager
+
 import psutil
-from test_stats import one_core_busy
 from test_stream import stream
 
 import services
@@ -13,7 +16,23 @@ CPU_POINTS = 2
 RAM_POINTS = 1
 
 
-def test_processor_and_memory_agree_with_psutil_under_changing_load(request, local):
+def burn(until):
+    while time.monotonic() < until:
+        pass
+
+
+@contextmanager
+def one_core_busy(seconds):
+    process = multiprocessing.Process(target=burn, args=(time.monotonic() + seconds,))
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_processor_and_memory_agree_with_psutil_under_changing_load(request):
     taken, memory = [], []
     with services.stats(request.config, STATS_SCOPE="host") as service, stream(service) as coming:
         samples = (event.data for event in coming if event.name == "sample")

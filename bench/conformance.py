@@ -145,20 +145,15 @@ def below_budget(outcome: Outcome) -> list[str]:
 
 def document(outcome: Outcome) -> str:
     """docs/conformance.md."""
-    rows = []
+    rows, failed = [], []
     for suite in suites.ALL:
-        for kind in outcome.figures[suite.name, OURS]:
-            cells = []
-            for name in PROXIES:
-                figure = outcome.figures.get((suite.name, name), {}).get(kind)
-                cells.append(f"{figure.passed} of {figure.total}" if figure else "-")
-            title = suite.title if kind == "tests" else f"{suite.title}, {kind}"
-            rows.append(f"| {title} | {' | '.join(cells)} |")
-    failed = []
-    for suite in suites.ALL:
-        for kind, figure in outcome.figures[suite.name, OURS].items():
-            names = ", ".join(f"`{name}`" for name in figure.failed) or "none"
-            failed.append(f"- **{suite.name}{'' if kind == 'tests' else ', ' + kind}**: {names}")
+        for kind, own in outcome.figures[suite.name, OURS].items():
+            figures = (outcome.figures.get((suite.name, name), {}).get(kind) for name in PROXIES)
+            cells = [f"{figure.passed} of {figure.total}" if figure else "-" for figure in figures]
+            kinds = "" if kind == "tests" else f", {kind}"
+            rows.append(f"| {suite.title}{kinds} | {' | '.join(cells)} |")
+            names = ", ".join(f"`{name}`" for name in own.failed) or "none"
+            failed.append(f"- **{suite.name}{kinds}**: {names}")
     heads = " | ".join(f"{name} {outcome.versions[name]}" if name in outcome.versions else name for name in PROXIES)
     pins = "\n".join(f"- {suite.name}: `{suite.commit}`" for suite in suites.ALL)
     return TEMPLATE.read_text(encoding="utf-8").format(

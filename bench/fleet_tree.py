@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -25,7 +26,7 @@ import urllib.request
 from pathlib import Path
 
 import proc_stats
-from processes import raise_file_limit
+from processes import raise_file_limit, started
 
 PORT = 19_300  # of all members; the gateways have the ports behind it
 SETTLE_SECONDS = 90
@@ -102,7 +103,7 @@ class Level:
     def __init__(self, name):
         self.name, self.processes, self.ports = name, [], []
 
-    def start(self, binary, port, fleet):
+    def start(self, stack, binary, port, fleet):
         settings = {
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
             "GATEWAY_STATS": "127.0.0.1:1",
@@ -112,7 +113,7 @@ class Level:
             "GATEWAY_THREADS": "1",
             "LOG_LEVEL": "error",
         }
-        self.processes.append(subprocess.Popen([binary], env=settings))
+        self.processes.append(stack.enter_context(started([binary], variables=settings)))
         self.ports.append(port)
 
     def cpu(self):
@@ -173,9 +174,9 @@ def ages(stream, seconds):
 
 def measure(binary, fan, seconds):
     top, middle, lowest = levels = [Level(name) for name in ("top", "middle", "lowest")]
-    generator = subprocess.Popen([sys.executable, __file__, "--members"], stdout=subprocess.PIPE)
-    try:
-        generator.stdout.readline()
+    with contextlib.ExitStack() as stack:
+        members = [sys.executable, __file__, "--members"]
+        stack.enter_context(started(members, output=subprocess.PIPE)).stdout.readline()
         port = PORT
         below_top = []
         for one in range(fan[0]):
@@ -183,12 +184,12 @@ def measure(binary, fan, seconds):
             for other in range(fan[1]):
                 port += 1
                 addresses = (f"127.{one + 1}.{other + 1}.{last + 1}:{PORT}" for last in range(fan[2]))
-                lowest.start(binary, port, ",".join(addresses))
+                lowest.start(stack, binary, port, ",".join(addresses))
                 below.append(f"127.0.0.1:{port}/fleet")
             port += 1
-            middle.start(binary, port, ",".join(below))
+            middle.start(stack, binary, port, ",".join(below))
             below_top.append(f"127.0.0.1:{port}/fleet")
-        top.start(binary, port + 1, ",".join(below_top))
+        top.start(stack, binary, port + 1, ",".join(below_top))
         time.sleep(2)
         count = fan[0] * fan[1] * fan[2]
         viewer = Stream(port + 1)
@@ -216,11 +217,6 @@ def measure(binary, fan, seconds):
             f"values   {len(delays) / seconds:.0f} a second, age "
             + ", ".join(f"{part:.0%} {delays[int(part * (len(delays) - 1))]:.2f} s" for part in (0.5, 0.95, 0.99, 1))
         )
-    finally:
-        for process in [generator, *(gateway for level in levels for gateway in level.processes)]:
-            process.terminate()
-        for process in [generator, *(gateway for level in levels for gateway in level.processes)]:
-            process.wait(20)
 
 
 def steady(port, coding="identity"):

@@ -1,106 +1,46 @@
 """Samples and histories in the wire format of stats, from waves that can be recomputed."""
 
+import json
 import math
+from pathlib import Path
 
+# The fields by their scope, without those that are computed here.
+SHAPES = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 PERCENTS = ("user", "nice", "system", "irq", "steal", "iowait", "idle")
 # Containers of the task.
 TASK = ("stats", "frontend", "gateway", "log-router")
+
+
+def alert(subject="filesystem", target="", state="critical", value=99.3, unit="percent", **fields):
+    return {"subject": subject, "target": target, "state": state, "value": value, "unit": unit, **fields}
 
 
 def sample(scene, sequence, time_unix_ms):
     """A sample with all fields of the wire format, from waves that can be recomputed."""
     seconds = time_unix_ms / 1000
     cores = [{"id": core, **shares(seconds, core)} for core in range(scene.cores)]
-    total = {name: round(sum(core[name] for core in cores) / len(cores), 2) for name in cores[0]}
-    del total["id"]
-    gib = 1 << 30
-    used = int(wave(seconds, 60, 4 * gib, 9 * gib))
+    total = {name: mean_of(cores, name) for name in cores[0] if name != "id"}
+    still = filled(SHAPES["sample"], seconds)
+    used, size = used_bytes(seconds), still["memory"]["total_bytes"]
     fields = {
         "cpu": total["busy"],
-        "ram": round(used / (16 * gib) * 100, 2),
+        "ram": round(used / size * 100, 2),
         "time_unix_ms": time_unix_ms,
         "interval_ms": scene.interval_ms,
         "instance": scene.instance,
         "sequence": sequence,
         "scope": {"kind": scene.scope, "reason": f"the test says {scene.scope}"},
         "uptime_seconds": 90_061.5 + sequence,
-        "load": [round(wave(seconds, 90, 0.2, 5.0), 2), 1.5, 0.75],
         "processors": {"online": scene.cores, "total": total, "cores": cores},
-        "memory": {
-            "total_bytes": 16 * gib,
-            "available_bytes": 16 * gib - used,
-            "used_bytes": used,
-            "free_bytes": 3 * gib,
-            "buffers_bytes": gib // 8,
-            "cached_bytes": 2 * gib,
-            "slab_reclaimable_bytes": gib // 4,
-            "swap_total_bytes": 2 * gib,
-            "swap_used_bytes": gib // 2,
-        },
-        "pressure": {
-            name: {
-                "some": {"avg10": round(wave(seconds, 40, 0, top), 2), "avg60": 1.0, "avg300": 0.5},
-                "full": {"avg10": 0.1, "avg60": 0.0, "avg300": 0.0},
-            }
-            for name, top in (("cpu", 30), ("memory", 3), ("io", 12))
-        },
-        "disks": [
-            {
-                "name": "nvme0n1",
-                "read_bytes_per_second": round(wave(seconds, 30, 0, 4e7), 2),
-                "write_bytes_per_second": round(wave(seconds, 20, 0, 9e7), 2),
-                "reads_per_second": 120.5,
-                "writes_per_second": 80.25,
-                "utilisation": round(wave(seconds, 25, 0, 60), 2),
-            }
-        ],
-        "networks": [
-            {
-                "name": "eth0",
-                "receive": traffic(wave(seconds, 35, 1e4, 2e7)),
-                "transmit": traffic(wave(seconds, 45, 1e4, 6e6)),
-            }
-        ],
-        "filesystems": [
-            {
-                "mount": "/",
-                "kind": "ext4",
-                "total_bytes": 100 * gib,
-                "available_bytes": 20 * gib,
-                "used_bytes": 75 * gib,
-            }
-        ],
-        "processes": {
-            "running": 3,
-            "blocked": 0,
-            "total": 321,
-            "context_switches_per_second": 12_345.6,
-            "forks_per_second": 7.0,
-        },
+        **still,
+        "memory": {**still["memory"], "available_bytes": size - used, "used_bytes": used},
     }
-    if scene.scope == "container":
-        fields["container"] = {
-            "cgroup_version": 2,
-            "cpu_limit_cores": 0.5,
-            "cpu_used_cores": round(wave(seconds, 30, 0.05, 0.5), 4),
-            "throttled": round(wave(seconds, 50, 0, 40), 2),
-            "memory_limit_bytes": 512 << 20,
-            "memory_used_bytes": int(wave(seconds, 60, 100 << 20, 480 << 20)),
-            "oom_kills": 2,
-            "pids": 12,
-            "pids_limit": 100,
-        }
+    directions = {"receive": wave(seconds, 35, 1e4, 2e7), "transmit": wave(seconds, 45, 1e4, 6e6)}
+    fields["networks"] = [{"name": "eth0", **{name: traffic(speed) for name, speed in directions.items()}}]
+    if scene.scope != "host":
+        fields[scene.scope] = filled(SHAPES[scene.scope], seconds)
     if scene.scope == "task":
-        fields["task"] = {
-            "family": "system-stats",
-            "revision": "7",
-            "cpu_limit_cores": 1.0,
-            "cpu_used_cores": 0.4,
-            "memory_limit_bytes": 2 * gib,
-            "memory_used_bytes": gib // 2,
-            "age_ms": 800,
-            "containers": [task_container(name, place) for place, name in enumerate(TASK)],
-        }
+        fields["task"]["containers"] = [task_container(name, place) for place, name in enumerate(TASK)]
     return fields
 
 
@@ -172,34 +112,31 @@ def core_history(scene, times):
 def figures(scene, time_unix_ms):
     """A sample's figures that have a history, by the names that the service gives them."""
     seconds = time_unix_ms / 1000
-    gib = 1 << 30
     # The mean of a few cores is that of many: the waves repeat.
     some = [shares(seconds, core) for core in range(min(scene.cores, 4))]
-    fields = {f"cpu_{name}": mean_of(some, name) for name in PERCENTS if name != "idle"}
-    used = wave(seconds, 60, 4 * gib, 9 * gib)
-    fields.update(
-        {
-            "cpu": mean_of(some, "busy"),
-            "ram": round(used / (16 * gib) * 100, 2),
-            "memory_used_bytes": used,
-            "memory_cached_bytes": 2.375 * gib,
-            "memory_free_bytes": 3 * gib,
-            "swap_used_bytes": gib / 2,
-            "load_1": round(wave(seconds, 90, 0.2, 5.0), 2),
-            "network_receive_bytes_per_second": wave(seconds, 35, 1e4, 2e7),
-            "network_transmit_bytes_per_second": wave(seconds, 45, 1e4, 6e6),
-            "disk_read_bytes_per_second": wave(seconds, 30, 0, 4e7),
-            "disk_write_bytes_per_second": wave(seconds, 20, 0, 9e7),
-            "pressure_cpu": round(wave(seconds, 40, 0, 30), 2),
-            "pressure_memory": round(wave(seconds, 40, 0, 3), 2),
-            "pressure_io": round(wave(seconds, 40, 0, 12), 2),
-        }
-    )
-    if scene.scope == "container":
-        fields["container_cpu_cores"] = round(wave(seconds, 30, 0.05, 0.5), 4)
-        fields["container_memory_bytes"] = wave(seconds, 60, 100 << 20, 480 << 20)
-        fields["throttled"] = round(wave(seconds, 50, 0, 40), 2)
-    return fields
+    return {
+        **{f"cpu_{name}": mean_of(some, name) for name in PERCENTS if name != "idle"},
+        "cpu": mean_of(some, "busy"),
+        "ram": round(used_bytes(seconds) / SHAPES["sample"]["memory"]["total_bytes"] * 100, 2),
+        **filled(SHAPES["history"], seconds),
+        **(filled(SHAPES["history_of_container"], seconds) if scene.scope == "container" else {}),
+    }
+
+
+def used_bytes(seconds):
+    return int(wave(seconds, 60, 4 << 30, 9 << 30))
+
+
+def filled(shape, seconds):
+    """The shape with a number in the place of each wave: its period, least, most, and digits if they are not two."""
+    if isinstance(shape, list):
+        return [filled(one, seconds) for one in shape]
+    if not isinstance(shape, dict):
+        return shape
+    if "wave" in shape:
+        period, least, most, *digits = shape["wave"]
+        return round(wave(seconds, period, least, most), *(digits or [2]))
+    return {name: filled(one, seconds) for name, one in shape.items()}
 
 
 def mean_of(some, name):

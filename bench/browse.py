@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 
 from conftest import CHROMIUM_FLAGS
-from dashboard import WATCH, drag, wait_for_sequence, wait_until_live
+from dashboard import PAINT, PROGRAM, WATCH, frame_ms, wait_for_sequence, wait_until_live
 from fake_backend import FakeBackend
 from playwright.sync_api import sync_playwright
 
@@ -26,16 +26,6 @@ METRICS = {
     "LayoutDuration": "tick_layout_ms",
     "RecalcStyleDuration": "tick_style_ms",
 }
-FRAMES = """() => {
-  window.frames = [];
-  let before = performance.now();
-  (function frame(now) {
-    if (now) { frames.push(now - before); before = now; }
-    requestAnimationFrame(frame);
-  })();
-}"""
-PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
-PROGRAM = "performance.getEntriesByType('resource').find((one) => one.name.endsWith('.wasm')).responseEnd"
 
 
 def main(arguments: list[str]) -> int:
@@ -114,9 +104,7 @@ def ticks(browser, backend, seconds: float) -> dict[str, float]:
 
 def dragged(browser, backend) -> dict[str, float]:
     page = opened(browser, backend)
-    page.evaluate(FRAMES)
-    drag(page, "cpu", 0.2, 0.8, steps=40)
-    frame = statistics.median(page.evaluate("frames.slice(2)"))
+    frame = frame_ms(page)
     page.context.close()
     return {"frame_ms": frame}
 

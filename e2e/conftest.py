@@ -51,7 +51,6 @@ class Answer(NamedTuple):
 def pytest_addoption(parser):
     parser.addoption("--base-url", default="http://localhost:3050", help="where the gateway is")
     parser.addoption("--local", action="store_true", help="the gateway is on this machine")
-    parser.addoption("--quiet-machine", dest="quiet_machine", action="store_true", help="nothing else runs here")
     parser.addoption("--browser", default="", help="path of a Chromium or a Firefox")
     parser.addoption("--binaries", default="", help="folder of the release binaries to test")
     parser.addoption("--images", default="", help="tag of the images to test, such as latest")
@@ -119,12 +118,6 @@ def is_firefox(config):
 
 
 @pytest.fixture
-def quiet(request):
-    if not request.config.getoption("quiet_machine"):
-        pytest.skip("needs --quiet-machine: times are compared, and nothing else may run beside it")
-
-
-@pytest.fixture
 def local(request):
     if not request.config.getoption("local"):
         pytest.skip("needs --local: the service must sample this machine")
@@ -169,3 +162,7 @@ def eventually(condition, seconds=ANSWER_SECONDS, every=0.05):
             last = error
         assert time.monotonic() < deadline, f"not within {seconds} s: {last!r}"
         time.sleep(every)
+
+
+# Fixtures of pages, whose modules import from this one.
+from dashboard import backend, frontend, new_context, opened, visit  # noqa: E402

@@ -1,6 +1,8 @@
 """The page in a browser, on a backend that says what a test wants: fixtures and helpers."""
 
 import re
+import statistics
+from contextlib import ExitStack
 
 import pytest
 from conftest import ARTIFACTS
@@ -44,6 +46,25 @@ for (const name of ["instantiate", "instantiateStreaming"]) {
 })();
 """
 
+# The document of a newer version.
+NEW_VERSION = '<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
+PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+PROGRAM = "performance.getEntriesByType('resource').find((one) => one.name.endsWith('.wasm')).responseEnd"
+FRAMES = """() => {
+  window.frames = [];
+  let before = performance.now();
+  (function frame(now) {
+    if (now) { frames.push(now - before); before = now; }
+    requestAnimationFrame(frame);
+  })();
+}"""
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+  Object.defineProperty(document, "visibilityState",
+    { configurable: true, get: () => (hidden ? "hidden" : "visible") });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
 # What must never be read or drawn.
 NONSENSE = r"""() => {
   const wrong = /NaN|undefined|Infinity|\bnull\b|\[object|\d[eE]\+?\d/;
@@ -81,46 +102,57 @@ def backend(frontend):
 
 
 @pytest.fixture
-def opened(browser, backend):
-    """`opened(path)` is a page; at the end its console and its policy must have been silent.
+def new_context(browser):
+    """`new_context(…)` is a context of the browser until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(browser.new_context(**options))
+
+
+@pytest.fixture
+def visit(new_context):
+    """`visit(url)` is a page; at the end its console and its policy must have been silent.
 
     With `trouble` the browser may complain of answers that the test has spoilt.
     """
-    contexts, pages, complaints = [], [], []
+    pages, complaints = [], []
 
-    def opened(path="/", trouble=False, live=True, watch=WATCH, throttle=1, wait_until="load", **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
+    def visit(url, trouble=False, watch=WATCH, context=None, wait_until="load", **options):
+        page = (context or new_context(**options)).new_page()
         page.add_init_script(watch)
 
-        collect_complaints(page, complaints, trouble)
-        if throttle > 1:
-            session = context.new_cdp_session(page)
-            session.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
-        page.goto(backend.url + path, wait_until=wait_until)
-        if live:
-            wait_until_live(page)
+        def complain(text):
+            if not (trouble and re.search(r"Failed to load resource|net::ERR", text)):
+                complaints.append(text)
+
+        page.on("console", lambda message: message.type in ("error", "warning") and complain(message.text))
+        page.on("pageerror", lambda error: complain(str(error)))
         pages.append(page)
+        page.goto(url, wait_until=wait_until)
         return page
 
-    yield opened
-    violations = [page.evaluate("window.seen?.violations ?? []") for page in pages]
-    for context in contexts:
-        context.close()
+    yield visit
+    violations = [page.evaluate("window.seen?.violations ?? []") for page in pages if not page.is_closed()]
+    for page in pages:
+        page.close()
     assert complaints == [], complaints
     assert not any(violations), violations
 
 
-def collect_complaints(page, complaints, trouble):
-    """Adds the errors and warnings of a page; with `trouble` those of failed requests are expected."""
+@pytest.fixture
+def opened(backend, visit):
+    """`opened(path)` is a page of the backend, with live figures unless `live` is false; `change` is the scene's."""
 
-    def complain(text):
-        if not (trouble and re.search(r"Failed to load resource|net::ERR", text)):
-            complaints.append(text)
+    def opened(path="/", live=True, change=None, **options):
+        if change:
+            backend.scene.change = change
+        page = visit(backend.url + path, **options)
+        if live:
+            wait_until_live(page)
+        if live and change:
+            backend.show(page)
+        return page
 
-    page.on("console", lambda message: message.type in ("error", "warning") and complain(message.text))
-    page.on("pageerror", lambda error: complain(str(error)))
+    return opened
 
 
 def wait_until_live(page):
@@ -181,6 +213,46 @@ def drag(page, name, begin, end, steps=8):
         hover(page, name, begin + (end - begin) * step / steps)
     page.mouse.up()
     settled(page)
+
+
+def frame_ms(page):
+    """The median time of a frame during a drag."""
+    page.evaluate(FRAMES)
+    drag(page, "cpu", 0.2, 0.8, steps=40)
+    return statistics.median(page.evaluate("frames.slice(2)"))
+
+
+def hide(page, hidden=True):
+    """Moves the page to a tab in the background, or back."""
+    page.evaluate(HIDE, hidden)
+
+
+def metrics_of(page, **options):
+    """A function that returns Chromium's metrics of the page, without garbage."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", options)
+
+    def metrics():
+        session.send("HeapProfiler.collectGarbage")
+        return {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+
+    return metrics
+
+
+def schemes(page):
+    """The page in light and in dark colors, one after the other."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        settled(page)
+        yield scheme
+
+
+def assert_accessible(page):
+    """Without a fault in light and in dark colors."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    for scheme in schemes(page):
+        result = axe.Axe().run(page)
+        assert result.violations_count == 0, f"{scheme}: {result.generate_report()}"
 
 
 def picture(page, name, view="dashboard"):

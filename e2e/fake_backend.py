@@ -19,6 +19,8 @@ import fake_samples
 READY_SECONDS = 600
 # What another replica has counted more than this one.
 OTHER_AHEAD = 5000
+# From a sample to its figures on a slow machine.
+SHOWN_MS = 15_000
 
 
 @contextmanager
@@ -81,19 +83,14 @@ class Scene:
         self.delays = {}
 
 
-class FakeBackend:
-    """The server; `url` is where the page is."""
+class Served:
+    """A server on a free port, where `url` is, and the viewers of its streams."""
 
-    def __init__(self, frontend_port):
-        self.scene = Scene()
-        self.sequence = 0
-        self.frontend_port = frontend_port
+    def __init__(self, handler, **attributes):
         self.asked = []
-        self._time_unix_ms = int(time.time() * 1000)
         self._viewers = {}
         self._lock = threading.Lock()
-        handler = type("Handler", (Handler,), {"backend": self})
-        self._server = Server(("127.0.0.1", 0), handler)
+        self._server = Server(("127.0.0.1", 0), type("Handler", (handler,), attributes))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -101,6 +98,45 @@ class FakeBackend:
         self.cut()
         self._server.shutdown()
         self._server.server_close()
+
+    def send(self, event):
+        """Send the text to every open stream; `None` ends it."""
+        with self._lock:
+            viewers = list(self._viewers)
+        for viewer in viewers:
+            viewer.put(event)
+
+    def cut(self):
+        """End every open stream, as a restarted proxy does."""
+        self.send(None)
+
+    @property
+    def viewers(self):
+        return len(self._viewers)
+
+    def subscribe(self, *events, instance=None):
+        """The queue of a new viewer, which gets these events first."""
+        viewer = queue.Queue()
+        for event in events:
+            viewer.put(event)
+        with self._lock:
+            self._viewers[viewer] = instance
+        return viewer
+
+    def unsubscribe(self, viewer):
+        with self._lock:
+            self._viewers.pop(viewer, None)
+
+
+class FakeBackend(Served):
+    """The stats service of one instance; the page is the frontend's."""
+
+    def __init__(self, frontend_port):
+        self.scene = Scene()
+        self.sequence = 0
+        self.frontend_port = frontend_port
+        self._time_unix_ms = int(time.time() * 1000)
+        super().__init__(Handler, backend=self)
 
     def tick(self, count=1):
         """Take samples and send them to every open stream."""
@@ -113,6 +149,11 @@ class FakeBackend:
             for viewer, instance in viewers:
                 viewer.put(events[instance])
 
+    def show(self, page, count=1):
+        """Take samples, and wait until the page has the last one."""
+        self.tick(count)
+        page.wait_for_selector(f'.page[data-sequence="{self.sequence}"]', timeout=SHOWN_MS)
+
     def ticking(self, every=0.2):
         """Ticks by the clock while the block runs."""
         return repeating(self.tick, every)
@@ -122,28 +163,12 @@ class FakeBackend:
         self._time_unix_ms = int(moment.timestamp() * 1000)
         self.tick()
 
-    def cut(self):
-        """End every open stream, as a restarted proxy does."""
-        with self._lock:
-            viewers = list(self._viewers)
-        for viewer in viewers:
-            viewer.put(None)
-
-    def replace(self, instance):
-        """Another process answers, without a word to the open streams."""
-        self.scene.instance = instance
-        self.sequence = 0
-
     def restart(self, instance):
         """Another process answers from now on, and counts from the beginning."""
         self.scene.instance = instance
         self.sequence = 0
         self.cut()
         self.tick()
-
-    @property
-    def viewers(self):
-        return len(self._viewers)
 
     def sample(self, instance=None):
         """The body of `/stats`."""
@@ -164,20 +189,14 @@ class FakeBackend:
         said = scene.change_history({**told, "instance": instance or scene.instance})
         return said if isinstance(said, str) else json.dumps(said)
 
-    def subscribe(self, instance=None):
-        viewer = queue.Queue()
+    def follow(self, instance=None):
+        """A viewer of the stream: the past comes first."""
         past = self.history(READY_SECONDS, 1, instance)
         name = f"{instance or self.scene.instance}-{self.sequence}"
-        viewer.put(f"retry: 300\n\nid: {name}\nevent: history\ndata: {past}\n\n")
+        events = [f"retry: 300\n\nid: {name}\nevent: history\ndata: {past}\n\n"]
         if self.sequence:
-            viewer.put(self.event(instance))
-        with self._lock:
-            self._viewers[viewer] = instance
-        return viewer
-
-    def unsubscribe(self, viewer):
-        with self._lock:
-            self._viewers.pop(viewer, None)
+            events.append(self.event(instance))
+        return self.subscribe(*events, instance=instance)
 
 
 class Server(ThreadingHTTPServer):
@@ -224,7 +243,7 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/stats":
             self.json(self.backend.sample(self.instance))
         elif url.path == "/stats/stream":
-            self.stream()
+            self.stream(self.backend, scene.stream_status, self.instance)
         elif url.path == "/stats/history" and scene.history_status != 200:
             self.answer(scene.history_status, "text/plain", b"no history\n")
         elif url.path == "/stats/history":
@@ -237,13 +256,18 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, "text/plain", b"there is nothing here\n")
 
-    def stream(self):
-        status = self.backend.scene.stream_status
+    def stream(self, source, status, *who):
+        """Sends what a viewer of the source gets, or a refusal."""
         if status != 200:
             self.answer(status, "text/plain", b"no stream\n")
             return
-        self.begin_stream()
-        viewer = self.backend.subscribe(self.instance)
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("cache-control", "no-store")
+        self.send_header("connection", "close")
+        self.end_headers()
+        viewer = source.follow(*who)
         try:
             held = b""
             while (text := viewer.get()) is not None:
@@ -255,15 +279,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
         finally:
-            self.backend.unsubscribe(viewer)
-
-    def begin_stream(self):
-        self.close_connection = True
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("cache-control", "no-store")
-        self.send_header("connection", "close")
-        self.end_headers()
+            source.unsubscribe(viewer)
 
     def write_slowly(self, text):
         speed = self.backend.scene.bytes_per_second
@@ -292,13 +308,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(503, "application/problem+json", b'{"status":503}')
 
-    def answer(self, status, content_type, body, more=None):
+    def answer(self, status, content_type, body):
         self.send_response(status)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.send_header("cache-control", "no-store")
-        for name, value in (more or {}).items():
-            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

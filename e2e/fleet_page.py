@@ -5,22 +5,16 @@ from contextlib import ExitStack
 import dashboard
 import pytest
 from conftest import eventually
-from dashboard import collect_complaints, settled
-from fake_fleet import DIST, FakeFleet, Member
+from dashboard import settled, wait_until_live
+from fake_fleet import FakeFleet, Member
+from fake_samples import alert
 
 # From navigation to the first rows on a slow machine.
 ROWS_MS = 15_000
 # When a change must be seen.
 CHANGE_MS = 8_000
 
-WATCH = """
-window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) =>
-  violations.push(`${event.violatedDirective} ${event.sample}`));
-"""
-
-DISK_FULL = {"subject": "filesystem", "target": "/var/log", "state": "critical", "value": 99.3}
-DISK_FULL |= {"unit": "percent", "threshold": 95, "since_unix_ms": 1}
+DISK_FULL = alert(target="/var/log", threshold=95, since_unix_ms=1)
 
 
 def host(number, **block):
@@ -30,14 +24,12 @@ def host(number, **block):
 
 
 @pytest.fixture
-def fleets():
+def fleets(frontend):
     """`fleets(member, …)` is a gateway with these members that ticks, by itself unless `still`."""
-    if not (DIST / "index.html").exists():
-        pytest.skip("needs the built page: make build")
     with ExitStack() as stack:
 
         def fleets(*members, still=False):
-            fleet = FakeFleet(members)
+            fleet = FakeFleet(frontend.port, members)
             stack.callback(fleet.close)
             fleet.tick()
             if not still:
@@ -48,34 +40,17 @@ def fleets():
 
 
 @pytest.fixture
-def opened(browser):
-    """`opened(fleet, path)` is a page; at the end its console and its policy must have been silent.
+def opened(visit):
+    """`opened(fleet, path)` is a page of the fleet, with its table unless `rows` is false."""
 
-    With `trouble` the browser may complain of answers that the test has spoilt.
-    """
-    contexts, pages, complaints = [], [], []
-
-    def opened(fleet, path="/", trouble=False, context=None, rows=True, **options):
-        if context is None:
-            context = browser.new_context(**options)
-            contexts.append(context)
-        page = context.new_page()
-        page.add_init_script(WATCH)
-
-        collect_complaints(page, complaints, trouble)
-        page.goto(fleet.url + path)
+    def opened(fleet, path="/", rows=True, **options):
+        page = visit(fleet.url + path, **options)
         if rows:
             page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
-            page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
-        pages.append(page)
+            wait_until_live(page)
         return page
 
-    yield opened
-    violations = [page.evaluate("window.violations ?? []") for page in pages if not page.is_closed()]
-    for context in contexts:
-        context.close()
-    assert complaints == [], complaints
-    assert [one for of_page in violations for one in of_page] == []
+    return opened
 
 
 def names(page):
@@ -119,8 +94,7 @@ def mixed():
     for number in (4, 9, 17):
         members[number].block.update(state="critical", alert=DISK_FULL)
     for number in (7, 8, 22, 30, 31):
-        cpu = {"subject": "cpu", "state": "warning", "value": 93.4, "unit": "percent"}
-        members[number].block.update(state="warning", cpu=93.4, alert=cpu)
+        members[number].block.update(state="warning", cpu=93.4, alert=alert("cpu", state="warning", value=93.4))
     members[11].become("gone", 240_000)
     members[12].become("silent", 12_000)
     return members

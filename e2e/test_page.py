@@ -4,7 +4,7 @@ import re
 
 import pytest
 from conftest import ARTIFACTS
-from dashboard import LIVE_MS, collect_complaints, wait_until_live
+from dashboard import LIVE_MS, schemes, wait_until_live
 
 SIZES = {"desktop": (1280, 800), "phone": (375, 740), "narrow": (320, 640)}
 # What is wider than it may be, with letters of a given size; what scrolls by itself may be.
@@ -22,27 +22,19 @@ FITS = """(size) => {
 
 
 @pytest.fixture
-def page_at(browser, base_url):
-    """`page_at(path, **context)` opens a page; at the end its console must have been silent."""
-    complaints, contexts = [], []
+def page_at(new_context, visit, base_url):
+    """`page_at(path, **context)` opens a page; at the end no request had failed, and its console was silent."""
+    failed = []
 
     def page_at(path="/", **options):
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        collect_complaints(page, complaints, trouble=False)
+        context = new_context(**options)
         # Leaving the page ends its event stream, and a browser without JavaScript drops scripts.
         if options.get("java_script_enabled", True):
-            page.on(
-                "requestfailed", lambda request: "stream" in request.url or complaints.append(f"failed: {request.url}")
-            )
-        page.goto(base_url + path)
-        return page
+            context.on("requestfailed", lambda request: "stream" in request.url or failed.append(request.url))
+        return visit(base_url + path, context=context)
 
     yield page_at
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    assert failed == []
 
 
 def figure(page, name):
@@ -51,9 +43,10 @@ def figure(page, name):
     return float(number.group(0)) if number else None
 
 
-def test_the_figures_appear_and_move(page_at):
+def test_the_figures_and_the_state_in_the_title_appear_and_move(page_at):
     page = page_at()
     wait_until_live(page)
+    assert re.search(r"\d", page.title()), page.title()
     for name in ("cpu", "ram"):
         assert 0 <= figure(page, name) <= 100
     before = page.locator(".page").get_attribute("data-sequence")
@@ -66,24 +59,18 @@ def test_the_figures_are_those_of_the_service(page_at, fetch):
     assert abs(figure(page, "ram") - fetch("/stats").json()["ram"]) <= 2
 
 
-def test_the_title_shows_the_state_from_another_tab(page_at):
-    page = page_at()
-    wait_until_live(page)
-    assert re.search(r"\d", page.title()), page.title()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
-def test_it_fits_and_leaves_a_picture(page_at, scheme, size):
+def test_it_fits_and_leaves_a_picture(page_at, size):
     width, height = size
-    page = page_at(color_scheme=scheme, viewport={"width": width, "height": height})
+    page = page_at(viewport={"width": width, "height": height})
     wait_until_live(page)
     for letters in ("100%", "200%"):
         assert page.evaluate(FITS, letters) == [], letters
     # Some seconds of history in the picture.
     page.wait_for_timeout(3000)
     ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"page-{scheme}-{width}.png")
+    for scheme in schemes(page):
+        page.screenshot(path=ARTIFACTS / f"page-{scheme}-{width}.png")
 
 
 def test_without_javascript_it_says_where_the_numbers_are(page_at):

@@ -3,18 +3,7 @@
 import re
 
 import pytest
-from dashboard import (
-    NONSENSE,
-    NOTICE_MS,
-    TOO_WIDE,
-    backend,
-    frontend,
-    opened,
-    panel,
-    settled,
-    wait_for_sequence,
-    wait_until_live,
-)
+from dashboard import NONSENSE, NOTICE_MS, TOO_WIDE, panel, settled, wait_for_sequence, wait_until_live
 
 MISSING = {
     "pressure": ("pressure", "pressure_"),
@@ -40,8 +29,7 @@ def test_a_panel_without_figures_says_why(opened, backend, field):
     backend.scene.change = without
     backend.scene.change_history = past_without
     page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     said = panel(page, name).inner_text()
     assert re.search(r"\b(no|not|without|older|unknown|does)\b", said, re.IGNORECASE), said
     assert page.evaluate(NONSENSE) == []
@@ -138,18 +126,15 @@ def test_absurd_samples_never_break_the_page(opened, backend):
 def test_absurd_histories_never_break_the_page(opened, backend, change):
     backend.scene.change_history = change
     page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     assert page.evaluate(NONSENSE) == []
     assert page.evaluate(TOO_WIDE) == []
 
 
-def test_without_webassembly_it_says_where_the_numbers_are(browser, backend):
-    context = browser.new_context()
-    page = context.new_page()
+def test_without_webassembly_it_says_where_the_numbers_are(new_context, backend):
+    page = new_context().new_page()
     page.add_init_script("delete window.WebAssembly")
     page.goto(backend.url)
     words = page.get_by_text("WebAssembly").filter(visible=True).first
     words.wait_for(state="visible", timeout=NOTICE_MS)
     assert page.locator('a[href="/stats"]').filter(visible=True).count() > 0
-    context.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually
-from dashboard import backend, button, frontend, opened, panel, plot, settled, wait_for_sequence
+from dashboard import CHARTS, button, panel, plot, settled
 from dashboard import hover as hover_in_view
 
 
@@ -21,11 +21,7 @@ def highest(path):
 
 
 def labels(page, name, kind):
-    return plot_or_panel(page, name, kind).evaluate_all("(all) => all.map((one) => one.textContent)")
-
-
-def plot_or_panel(page, name, kind):
-    return panel(page, name).locator(f"svg.{kind} text")
+    return panel(page, name).locator(f"svg.{kind} text").all_text_contents()
 
 
 def test_a_short_peak_is_seen_in_an_hour(opened, backend):
@@ -48,42 +44,12 @@ def test_a_short_peak_is_seen_in_an_hour(opened, backend):
     assert any("GiB/s" in label for label in labels(page, "network", "scale"))
 
 
-def test_a_peak_of_a_stack_is_seen(opened, backend):
-    def peak(told):
-        if told["step_seconds"] > 1:
-            told["series"]["cpu_user"]["maximum"][30] = 100.0
-        return told
-
-    backend.scene.change_history = peak
-    page = opened("/#range=1h")
-    line = plot(page, "cpu").locator("path.peak")
-    eventually(lambda: line.count() and line.get_attribute("d"))
-    heights = plot(page, "cpu").evaluate(
-        """(box) => { const line = box.querySelector("path.peak"), all = [];
-          for (let at = 0; at <= line.getTotalLength(); at += 5) all.push(line.getPointAtLength(at).y);
-          return Math.min(...all); }"""
-    )
-    assert heights < 20
-
-
-def test_rounding_does_not_lift_a_stack_above_its_limit(opened, backend):
-    def rounded(told):
-        for name in ("user", "system", "nice", "irq", "steal", "iowait"):
-            series = told["series"][f"cpu_{name}"]
-            series["mean"] = [16.67] * len(series["mean"])
-        return told
-
-    backend.scene.change_history = rounded
+def test_scales_have_three_to_five_round_values(opened):
     page = opened()
-    assert labels(page, "cpu", "scale")[-1].replace("\u00a0", " ") == "100 %"
-
-
-@pytest.mark.parametrize("name", ["cpu", "memory", "load", "network", "disk", "pressure"])
-def test_scales_have_three_to_five_round_values(opened, name):
-    page = opened()
-    found = labels(page, name, "scale")
-    assert 3 <= len(found) <= 5, found
-    assert found[0].startswith("0")
+    for name in CHARTS:
+        found = labels(page, name, "scale")
+        assert 3 <= len(found) <= 5, (name, found)
+        assert found[0].startswith("0"), (name, found)
 
 
 def test_decimal_units_have_round_tops(opened):
@@ -170,19 +136,16 @@ def test_the_crosshair_leaves_with_the_pointer(opened):
     assert not cross.get_attribute("d")
 
 
-@pytest.mark.parametrize("modifier", ["Alt", "Control", "Shift", "Meta"])
-def test_keys_with_a_modifier_are_the_browsers(opened, modifier):
+def test_keys_with_a_modifier_are_the_browsers(opened):
     page = opened()
     plot(page, "load").focus()
-    is_taken = page.evaluate(
-        """(modifier) => !document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {
-          key: "ArrowLeft", bubbles: true, cancelable: true, altKey: modifier === "Alt",
-          ctrlKey: modifier === "Control", shiftKey: modifier === "Shift", metaKey: modifier === "Meta" }))""",
-        modifier,
-    )
-    settled(page)
-    assert not is_taken
-    assert not plot(page, "load").locator(".cross").get_attribute("d")
+    press = """(modifier) => !document.activeElement.dispatchEvent(new KeyboardEvent("keydown",
+      { key: "ArrowLeft", bubbles: true, cancelable: true, [modifier]: true }))"""
+    for modifier in ("altKey", "ctrlKey", "shiftKey", "metaKey"):
+        is_taken = page.evaluate(press, modifier)
+        settled(page)
+        assert not is_taken, modifier
+        assert not plot(page, "load").locator(".cross").get_attribute("d"), modifier
 
 
 def test_zoom_ends_at_seconds_and_leads_back(opened):
@@ -203,8 +166,7 @@ def test_a_focused_chart_does_not_speak_every_second(opened, backend):
     page = opened()
     plot(page, "load").focus()
     before = plot(page, "load").get_attribute("aria-valuetext")
-    backend.tick(5)
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page, 5)
     settled(page)
     assert plot(page, "load").get_attribute("aria-valuetext") == before
     page.keyboard.press("ArrowLeft")
@@ -212,7 +174,7 @@ def test_a_focused_chart_does_not_speak_every_second(opened, backend):
     assert re.search(r"\d", plot(page, "load").get_attribute("aria-valuetext"))
 
 
-def test_memory_adds_up_to_the_total(opened, backend):
+def test_memory_adds_up_to_the_total(opened):
     """The kernel counts shared memory as cache and as used."""
     gib = 1 << 30
 
@@ -229,10 +191,7 @@ def test_memory_adds_up_to_the_total(opened, backend):
         }
         return {**sample, "memory": memory}
 
-    backend.scene.change = shared
-    page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    page = opened(change=shared)
     words = panel(page, "memory").locator(".legend").inner_text().replace("\u00a0", " ")
     assert sum(float(number) for number in re.findall(r"([\d.]+) GiB", words)) == 24.0, words
     assert "swap" not in words
@@ -249,8 +208,7 @@ def test_events_are_marks_in_every_chart(opened, backend):
         return {**sample, "state": "normal", "since_unix_ms": at - 9_000, "alerts": [], "events": [event]}
 
     backend.scene.change = killed
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     for name in ("cpu", "load", "memory"):
         assert plot(page, name).locator("path.event").get_attribute("d"), name
     assert "db was killed" in panel(page, "events").inner_text()
@@ -273,17 +231,6 @@ def test_a_picture_of_a_chart_is_named_and_stands_alone(chromium, opened):
     assert "var(" not in text and "NaN" not in text
 
 
-def test_a_crosshair_that_left_the_window_hides_no_value(opened, backend):
-    """The pointer rests at the left edge, and the chart moves on."""
-    page = opened()
-    hover(page, "cpu", 0.005)
-    assert page.locator(".hovered").count()
-    backend.tick(20)
-    wait_for_sequence(page, backend.sequence)
-    assert "\u2013" not in panel(page, "cpu").locator(".legend").inner_text()
-    assert not page.locator(".hovered").count()
-
-
 def test_a_screen_reader_reads_the_busiest_core_under_the_crosshair(opened):
     page = opened()
     hover(page, "cores", 0.5)
@@ -292,7 +239,7 @@ def test_a_screen_reader_reads_the_busiest_core_under_the_crosshair(opened):
     assert told.endswith(busiest) and "core" in busiest, (told, busiest)
 
 
-def test_a_core_has_its_own_number_where_others_are_offline(opened, backend):
+def test_a_core_has_its_own_number_where_others_are_offline(opened):
     def offline(sample):
         cores = sample["processors"]["cores"]
         for place, core in enumerate(cores):
@@ -300,10 +247,7 @@ def test_a_core_has_its_own_number_where_others_are_offline(opened, backend):
         cores[-1]["busy"] = 100.0
         return sample
 
-    backend.scene.change = offline
-    page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    page = opened(change=offline)
     assert "core 6" in panel(page, "cores").locator(".legend").inner_text()
 
 

@@ -5,25 +5,7 @@ import time
 
 import pytest
 from conftest import eventually
-from dashboard import (
-    LIVE_MS,
-    NOTICE_MS,
-    backend,
-    button,
-    frontend,
-    opened,
-    plot,
-    settled,
-    wait_for_sequence,
-    wait_until_live,
-)
-
-HIDE = """(hidden) => {
-  Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-  Object.defineProperty(document, "visibilityState",
-    { configurable: true, get: () => (hidden ? "hidden" : "visible") });
-  document.dispatchEvent(new Event("visibilitychange"));
-}"""
+from dashboard import LIVE_MS, NEW_VERSION, NOTICE_MS, button, hide, plot, wait_for_sequence, wait_until_live
 
 
 def strokes(page, name):
@@ -59,6 +41,7 @@ def test_a_refused_stream_leaves_charts_with_history_and_without_gaps(opened, ba
     )
     assert max(lengths) > 500, "the history is not drawn"
     assert strokes(page, "load") == [1]
+    assert page.locator(".page").get_attribute("data-state") == "live"
 
 
 @pytest.mark.parametrize("how", ["redirect", "html", "401"])
@@ -78,7 +61,7 @@ def test_an_ended_session_is_shown_and_a_new_one_is_found(opened, backend, how):
 def test_hidden_tabs_release_their_streams(opened, backend):
     page = opened()
     assert backend.viewers == 1
-    page.evaluate(HIDE, True)
+    hide(page)
     backend.scene.change = lambda sample: {**sample, "cpu": 91.0}
 
     def is_released():
@@ -88,7 +71,7 @@ def test_hidden_tabs_release_their_streams(opened, backend):
 
     eventually(is_released, seconds=20, every=0.5)
     eventually(lambda: "91" in page.title(), seconds=20)
-    page.evaluate(HIDE, False)
+    hide(page, False)
     eventually(lambda: backend.viewers == 1)
 
 
@@ -99,7 +82,7 @@ def test_a_tab_that_opens_in_the_background_releases_its_stream(opened, backend)
     page = opened(live=False, watch=hidden)
     eventually(lambda: backend.viewers == 1)
     eventually(lambda: backend.tick() or backend.viewers == 0, seconds=20, every=0.5)
-    page.evaluate(HIDE, False)
+    hide(page, False)
     eventually(lambda: backend.viewers == 1)
     wait_until_live(page)
 
@@ -107,14 +90,10 @@ def test_a_tab_that_opens_in_the_background_releases_its_stream(opened, backend)
 def test_eight_tabs_load_when_the_others_are_hidden(opened, backend):
     """A browser opens six connections to an origin."""
     pages = [opened()]
-    context = pages[0].context
     for _ in range(7):
-        page = context.new_page()
-        page.goto(backend.url)
-        wait_until_live(page)
-        pages.append(page)
+        pages.append(opened(context=pages[0].context))
         for other in pages[:-1]:
-            other.evaluate(HIDE, True)
+            hide(other)
         if len(pages) == 5:
             # Longer than a hidden tab keeps its stream.
             eventually(lambda: backend.tick() or backend.viewers <= 1, seconds=20, every=0.5)
@@ -145,29 +124,6 @@ def test_a_proxy_that_holds_the_stream_back_ends_in_polling(opened, backend):
     assert backend.asked.count("/stats/stream") == streams <= 3
 
 
-def test_two_replicas_never_mix(opened, backend):
-    """Polls are answered by both in turns."""
-    backend.scene.stream_status = 404
-    turn = {"count": 0}
-
-    def either(sample):
-        turn["count"] += 1
-        if turn["count"] % 2:
-            return sample
-        return {**sample, "instance": "fedcba9876543210", "sequence": sample["sequence"] + 5000}
-
-    page = opened(trouble=True)
-    own = button(page, "instance").inner_text()
-    backend.scene.change = either
-    seen = set()
-    with backend.ticking(1):
-        for _ in range(24):
-            page.wait_for_timeout(500)
-            seen.add(button(page, "instance").inner_text())
-    assert seen == {own}
-    assert "another instance" not in page.locator(".status").inner_text()
-
-
 def test_a_history_of_another_replica_is_not_drawn(opened, backend):
     page = opened()
     backend.scene.change_history = lambda told: {**told, "instance": "fedcba9876543210"}
@@ -189,21 +145,6 @@ def test_a_failed_history_is_shown_and_tried_again_within_seconds(opened, backen
     assert time.monotonic() - begun < 6
 
 
-def test_a_paused_view_survives_a_restart(opened, backend):
-    page = opened()
-    button(page, "pause").click()
-    settled(page)
-    drawn = plot(page, "load").locator("path.line").get_attribute("d")
-    assert len(drawn) > 500
-    backend.restart("fedcba9876543210")
-    backend.tick(3)
-    wait_for_sequence(page, 4)
-    assert plot(page, "load").locator("path.line").get_attribute("d") == drawn
-    button(page, "pause").click()
-    settled(page)
-    assert plot(page, "load").locator("path.line").get_attribute("d") != drawn
-
-
 def test_a_day_is_fetched_again_after_a_restart(opened, backend):
     page = opened("/#range=24h")
     eventually(lambda: plot(page, "load").locator("path.line[d^=M]").count() == 1)
@@ -222,22 +163,19 @@ def test_a_corrected_clock_brings_the_history_again(opened, backend):
 
 
 @pytest.mark.parametrize("end", ["_bg.wasm", ".js"])
-def test_a_program_that_is_gone_reloads_the_page_once(browser, backend, end):
+def test_a_program_that_is_gone_reloads_the_page_once(new_context, backend, end):
     """During a rolling deployment the old page asks the new server, or the other way round."""
     backend.scene.missing = (end,)
-    context = browser.new_context()
-    page = context.new_page()
+    page = new_context().new_page()
     page.goto(backend.url)
     page.get_by_text("there may be a new version").wait_for()
     page.wait_for_timeout(1000)
     assert backend.asked.count("/") == 2
     assert page.get_by_role("link", name="Reload").is_visible()
-    context.close()
 
 
-def test_a_program_that_is_back_starts_after_the_reload(browser, backend):
-    context = browser.new_context()
-    page = context.new_page()
+def test_a_program_that_is_back_starts_after_the_reload(new_context, backend):
+    page = new_context().new_page()
 
     def program(route):
         """It is back when the page is asked for again."""
@@ -250,29 +188,18 @@ def test_a_program_that_is_back_starts_after_the_reload(browser, backend):
     page.goto(backend.url)
     wait_until_live(page)
     assert backend.asked.count("/") == 2
-    context.close()
 
 
 def test_an_open_page_notices_a_new_version(opened, backend):
     page = opened()
-    page.route(
-        re.compile(r"/$"),
-        lambda route: route.fulfill(
-            body='<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
-        ),
-    )
+    page.route(re.compile(r"/$"), lambda route: route.fulfill(body=NEW_VERSION))
     backend.restart("fedcba9876543210")
     page.get_by_role("button", name="New version").wait_for()
 
 
 def test_a_wall_display_reloads_itself_for_a_new_version(opened, backend):
     page = opened("/?kiosk")
-    page.route(
-        re.compile(r"/$"),
-        lambda route: route.fulfill(
-            body='<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
-        ),
-    )
+    page.route(re.compile(r"/$"), lambda route: route.fulfill(body=NEW_VERSION))
     with page.expect_navigation():
         backend.restart("fedcba9876543210")
     wait_until_live(page)

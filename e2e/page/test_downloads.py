@@ -6,7 +6,7 @@ import json
 import re
 import xml.etree.ElementTree
 
-from dashboard import backend, button, frontend, opened
+from dashboard import button
 
 
 def test_what_is_shown_can_be_taken_away(chromium, opened):

@@ -4,9 +4,12 @@ import re
 
 import pytest
 from conftest import eventually
-from dashboard import settled
+from dashboard import WATCH, settled, wait_until_live
 from fake_fleet import Member
 from fleet_page import CHANGE_MS, ROWS_MS, choose, five, fleets, host, names, opened, sort_by, until
+
+# The clock of a page, ahead by `skip`.
+SKIP = "window.skip = 0; const now = performance.now.bind(performance); performance.now = () => now() + window.skip;"
 
 # One member, or none
 
@@ -16,7 +19,7 @@ def test_one_member_or_no_fleet_is_the_page_of_one_service(fleets, opened, statu
     fleet = fleets(host(0))
     fleet.status = status
     page = opened(fleet, rows=False, trouble=status != 200)
-    page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
+    wait_until_live(page)
     assert page.locator(".members").count() == 0
     assert page.locator("[data-place]").count() == 0
     assert fleet.asked.count("/fleet") == 1
@@ -25,40 +28,27 @@ def test_one_member_or_no_fleet_is_the_page_of_one_service(fleets, opened, statu
     assert not [path for path in fleet.asked if path.startswith("/fleet-")], "the table's program was loaded"
 
 
-def test_a_table_whose_program_does_not_come_is_offered_by_a_link(fleets, opened, browser):
-    fleet = fleets(host(0), host(1))
-    context = browser.new_context()
+def test_a_table_whose_program_does_not_come_is_offered_by_a_link(fleets, opened, new_context):
+    context = new_context()
     context.route("**/fleet-*", lambda route: route.abort())
-    try:
-        page = opened(fleet, rows=False, trouble=True, context=context)
-        page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
-        link = page.get_by_role("link", name="Fleet of 2 members")
-        link.wait_for(timeout=CHANGE_MS)
-        context.unroute("**/fleet-*")
-        link.click()
-        page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
-    finally:
-        context.close()
+    page = opened(fleets(host(0), host(1)), rows=False, trouble=True, context=context)
+    wait_until_live(page)
+    link = page.get_by_role("link", name="Fleet of 2 members")
+    link.wait_for(timeout=CHANGE_MS)
+    context.unroute("**/fleet-*")
+    link.click()
+    page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
 
 
-def test_a_second_member_that_comes_later_is_offered_by_a_link(fleets, opened, browser):
+def test_a_second_member_that_comes_later_is_offered_by_a_link(fleets, opened):
     fleet = fleets(host(0))
-    context = browser.new_context()
-    context.add_init_script("""
-      window.skip = 0;
-      const now = performance.now.bind(performance);
-      performance.now = () => now() + window.skip;
-    """)
-    try:
-        page = opened(fleet, rows=False, context=context)
-        page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
-        fleet.members["10.9.9.9:8080"] = Member("10.9.9.9:8080")
-        # A minute later it asks again.
-        page.evaluate("window.skip = 61_000")
-        page.get_by_role("link", name="Fleet of 2 members").click(timeout=CHANGE_MS)
-        page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
-    finally:
-        context.close()
+    page = opened(fleet, rows=False, watch=f"{WATCH} {{ {SKIP} }}")
+    wait_until_live(page)
+    fleet.members["10.9.9.9:8080"] = Member("10.9.9.9:8080")
+    # A minute later it asks again.
+    page.evaluate("window.skip = 61_000")
+    page.get_by_role("link", name="Fleet of 2 members").click(timeout=CHANGE_MS)
+    page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
 
 
 # The page of a member, and back
@@ -78,7 +68,7 @@ def test_a_member_opens_and_back_keeps_position_sort_and_filter(fleets, opened):
     name, shown = link.inner_text(), names(page)
     link.click()
     page.wait_for_selector('[data-tile="cpu"]', timeout=ROWS_MS)
-    page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
+    wait_until_live(page)
     assert re.search(r"\?member=10\.0\.0\.\d+:8080$", page.url)
     assert page.locator("header").get_by_text(name, exact=True).is_visible()
     address = page.url.rpartition("=")[2]
@@ -105,7 +95,7 @@ def test_a_member_opens_and_back_keeps_position_sort_and_filter(fleets, opened):
 def test_the_page_of_a_member_has_a_link_to_the_table(fleets, opened):
     fleet = fleets(*five())
     page = opened(fleet, "/?member=10.0.0.1:8080", rows=False)
-    page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
+    wait_until_live(page)
     assert "/fleet" not in fleet.asked and "/stats/stream" not in fleet.asked
     assert page.locator("footer a").get_attribute("href") == "/fleet/10.0.0.1:8080/stats"
     page.get_by_role("link", name="All members").click()
@@ -113,19 +103,15 @@ def test_the_page_of_a_member_has_a_link_to_the_table(fleets, opened):
     assert len(names(page)) == 5
 
 
-def test_a_page_that_is_left_leaves_no_attempt_behind(fleets, opened, browser):
-    fleet = fleets(*five())
-    context = browser.new_context()
+def test_a_page_that_is_left_leaves_no_attempt_behind(fleets, opened, new_context):
+    context = new_context()
     context.route("**/stats/stream", lambda route: route.abort())
-    try:
-        page = opened(fleet, "/?member=10.0.0.1:8080", rows=False, trouble=True, context=context)
-        page.wait_for_selector('.page[data-state="live"]', timeout=ROWS_MS)
-        page.get_by_role("link", name="All members").click()
-        page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
-        # A timer of the page that is gone would be an error in the console.
-        page.wait_for_timeout(5_000)
-    finally:
-        context.close()
+    page = opened(fleets(*five()), "/?member=10.0.0.1:8080", rows=False, trouble=True, context=context)
+    wait_until_live(page)
+    page.get_by_role("link", name="All members").click()
+    page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
+    # A timer of the page that is gone would be an error in the console.
+    page.wait_for_timeout(5_000)
 
 
 @pytest.mark.parametrize("member", ["..", "../../stats", "a/b", "<b>", "%2e%2e"])

@@ -1,11 +1,9 @@
 """The stream of the fleet page: its end, its tabs, and the cost of a tick."""
 
 import re
-from contextlib import contextmanager
 
-import pytest
 from conftest import eventually
-from dashboard import settled
+from dashboard import NEW_VERSION, WATCH, hide, metrics_of, settled
 from fleet_page import CHANGE_MS, ROWS_MS, five, fleets, host, opened, until
 
 # The main thread's own time for a tick of 1,000 members with 40 rows in the window: program,
@@ -27,29 +25,24 @@ def test_a_stream_that_ends_greys_everything_and_comes_back(fleets, opened):
     assert page.title().startswith("◆")
 
 
-NEW_VERSION = '<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
+# Pages look for a new version every second.
+WATCHFUL = (
+    WATCH
+    + """{ const original = setInterval;
+  window.setInterval = (action, ms) => original(action, ms === 600_000 ? 1_000 : ms); }"""
+)
 
 
-@pytest.fixture
-def watchful(browser):
-    """A context whose pages look for a new version every second."""
-    context = browser.new_context()
-    context.add_init_script("""const original = setInterval;
-      window.setInterval = (action, ms) => original(action, ms === 600_000 ? 1_000 : ms);""")
-    yield context
-    context.close()
-
-
-def test_a_table_on_a_wall_reloads_itself_for_a_new_version(fleets, opened, watchful):
-    page = opened(fleets(*five()), "/?kiosk", context=watchful)
+def test_a_table_on_a_wall_reloads_itself_for_a_new_version(fleets, opened):
+    page = opened(fleets(*five()), "/?kiosk", watch=WATCHFUL)
     with page.expect_navigation(timeout=CHANGE_MS):
         page.route(re.compile(r"/$"), lambda route: route.fulfill(body=NEW_VERSION))
     page.unroute(re.compile(r"/$"))
     page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
 
 
-def test_a_table_offers_a_new_version(fleets, opened, watchful):
-    page = opened(fleets(*five()), context=watchful)
+def test_a_table_offers_a_new_version(fleets, opened):
+    page = opened(fleets(*five()), watch=WATCHFUL)
     link = page.get_by_role("link", name="New version: reload")
     with page.expect_response(re.compile(r"/$")):
         pass
@@ -66,12 +59,7 @@ def test_a_tick_of_a_thousand_members_is_cheap_and_memory_flat(fleets, opened):
     fleet = fleets(*(host(number) for number in range(1000)), still=True)
     # 40 rows.
     page = opened(fleet, viewport={"width": 1280, "height": 2000})
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def metrics():
-        told = devtools.send("Performance.getMetrics")["metrics"]
-        return {one["name"]: one["value"] for one in told}
+    metrics = metrics_of(page, timeDomain="threadTicks")
 
     def ticks(count):
         for _ in range(count):
@@ -84,10 +72,8 @@ def test_a_tick_of_a_thousand_members_is_cheap_and_memory_flat(fleets, opened):
             settled(page)
 
     ticks(5)
-    devtools.send("HeapProfiler.collectGarbage")
     before = metrics()
     ticks(10)
-    devtools.send("HeapProfiler.collectGarbage")
     after = metrics()
     parts = ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration", "TaskDuration")
     used = {name: (after[name] - before[name]) * 100 for name in parts}
@@ -98,42 +84,29 @@ def test_a_tick_of_a_thousand_members_is_cheap_and_memory_flat(fleets, opened):
     assert after["Nodes"] - before["Nodes"] < 100
 
 
-@contextmanager
-def tabs(opened, browser, fleet, count):
-    context = browser.new_context()
-    try:
-        yield [opened(fleet, context=context) for _ in range(count)]
-    finally:
-        context.close()
-
-
-def test_seven_tabs_share_one_stream(fleets, opened, browser):
-    fleet = fleets(*five())
-    with tabs(opened, browser, fleet, 7) as pages:
-        eventually(lambda: fleet.viewers == 1)
-        fleet["10.0.0.0:8080"].block["cpu"] = 44
-        for page in pages:
-            page.get_by_text("44.0").first.wait_for(timeout=CHANGE_MS)
-        # The tab that holds the stream is closed: another takes over.
-        for page in pages[:3]:
-            page.close()
-        fleet["10.0.0.0:8080"].block["cpu"] = 45
-        for page in pages[3:]:
-            page.get_by_text("45.0").first.wait_for(timeout=CHANGE_MS)
-        eventually(lambda: fleet.viewers == 1)
+def test_seven_tabs_share_one_stream(fleets, opened, new_context):
+    fleet, context = fleets(*five()), new_context()
+    pages = [opened(fleet, context=context) for _ in range(7)]
+    eventually(lambda: fleet.viewers == 1)
+    fleet["10.0.0.0:8080"].block["cpu"] = 44
+    for page in pages:
+        page.get_by_text("44.0").first.wait_for(timeout=CHANGE_MS)
+    # The tab that holds the stream is closed: another takes over.
+    for page in pages[:3]:
+        page.close()
+    fleet["10.0.0.0:8080"].block["cpu"] = 45
+    for page in pages[3:]:
+        page.get_by_text("45.0").first.wait_for(timeout=CHANGE_MS)
+    eventually(lambda: fleet.viewers == 1)
 
 
 def test_a_hidden_tab_closes_its_stream(fleets, opened):
     fleet = fleets(*five())
     page = opened(fleet)
     eventually(lambda: fleet.viewers == 1)
-    hide = """(hidden) => {
-      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    page.evaluate(hide, True)
+    hide(page)
     eventually(lambda: fleet.viewers == 0)
     until(page, "document.title === 'Paused'")
-    page.evaluate(hide, False)
+    hide(page, False)
     eventually(lambda: fleet.viewers == 1)
     until(page, "document.title.startsWith('◆')")

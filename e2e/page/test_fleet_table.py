@@ -4,7 +4,7 @@ import csv
 import io
 import re
 
-from dashboard import settled
+from dashboard import WATCH, settled, wait_until_live
 from fake_fleet import Member, now_ms
 from fleet_page import CHANGE_MS, DISK_FULL, choose, five, fleets, host, names, opened, row, sort_by, until
 
@@ -98,8 +98,8 @@ def test_csv_has_the_rows_that_are_shown(chromium, fleets, opened):
 def test_gone_and_silent_members_stay_with_their_time(fleets, opened):
     fleet = fleets(*five())
     page = opened(fleet)
-    fleet.send(fleet["10.0.0.0:8080"].become("gone", 240_000))
-    fleet.send(fleet["10.0.0.4:8080"].become("silent", 12_000))
+    fleet.merge(fleet["10.0.0.0:8080"].become("gone", 240_000))
+    fleet.merge(fleet["10.0.0.4:8080"].become("silent", 12_000))
     page.wait_for_selector('tr[data-status="gone"]', timeout=CHANGE_MS)
     page.wait_for_selector('tr[data-status="silent"]', timeout=CHANGE_MS)
     gone, silent = row(page, "web-0"), row(page, "db-4")
@@ -116,7 +116,7 @@ def test_gone_and_silent_members_stay_with_their_time(fleets, opened):
     assert names(page) == ["web-0"]
     # One that returns is live at once.
     page.get_by_role("button", name="1 gone").click()
-    fleet.send(fleet["10.0.0.0:8080"].become("up"))
+    fleet.merge(fleet["10.0.0.0:8080"].become("up"))
     page.wait_for_selector('tr[data-status="gone"]', state="detached", timeout=CHANGE_MS)
 
 
@@ -129,18 +129,15 @@ def test_the_time_of_gone_members_is_the_viewers(fleets, opened):
     assert re.search(rf"since {told[:2]}:\d\d:\d\d", shown), (told, shown)
 
 
-def test_a_fast_clock_of_the_viewer_hides_no_gone_member_and_changes_no_age(fleets, opened, chromium):
+def test_a_fast_clock_of_the_viewer_hides_no_gone_member_and_changes_no_age(chromium, fleets, opened):
     fleet = fleets(*five())
-    context = chromium.new_context()
-    context.add_init_script("const now = Date.now; Date.now = () => now() + 7_200_000;")
-    page = opened(fleet, context=context)
-    fleet.send(fleet["10.0.0.0:8080"].become("gone", 5_000))
-    fleet.send(fleet["10.0.0.4:8080"].become("silent", 12_000))
+    page = opened(fleet, watch=WATCH + "{ const now = Date.now; Date.now = () => now() + 7_200_000; }")
+    fleet.merge(fleet["10.0.0.0:8080"].become("gone", 5_000))
+    fleet.merge(fleet["10.0.0.4:8080"].become("silent", 12_000))
     page.wait_for_selector('tr[data-status="gone"]', timeout=CHANGE_MS)
     page.wait_for_selector('tr[data-status="silent"]', timeout=CHANGE_MS)
     assert "web-0" in names(page)
     assert re.search(r"no data for 1\d\ss", row(page, "db-4").locator(".m-state").inner_text())
-    context.close()
 
 
 def test_only_rows_in_the_window_are_elements(fleets, opened):
@@ -180,7 +177,7 @@ def test_hostile_blocks_are_text_and_bounded(fleets, opened):
         Member("10.0.0.3:8080", name="x\u202ey" * 9_000, alert={"subject": evil, "value": 1e300, "unit": "percent"}),
     )
     page = opened(fleet)
-    fleet.send("garbage", "a b c", "10.0.0.1:8080 summary {", "\x00 member {}", "10.0.0.9:1 member []")
+    fleet.merge("garbage", "a b c", "10.0.0.1:8080 summary {", "\x00 member {}", "10.0.0.9:1 member []")
     fleet.tick()
     settled(page)
     assert page.evaluate("window.hit") is None
@@ -213,18 +210,16 @@ def test_paper_has_all_rows(fleets, opened):
     assert page.locator("tr[data-key]").count() < 60
 
 
-def test_settings_of_another_tab_stay(fleets, opened, chromium):
+def test_settings_of_another_tab_stay(chromium, fleets, opened):
     fleet = fleets(*five())
-    context = chromium.new_context()
-    table = opened(fleet, context=context)
-    member = opened(fleet, "/?member=10.0.0.0:8080", context=context, rows=False)
-    member.wait_for_selector('.page[data-state="live"]')
+    table = opened(fleet)
+    member = opened(fleet, "/?member=10.0.0.0:8080", context=table.context, rows=False)
+    wait_until_live(member)
     member.locator("details.settings summary").click()
     member.locator('[data-action="units"]').click()
     table.locator('[data-action="theme"]').click()
     settled(table)
     assert table.evaluate("localStorage['system-stats']").startswith("light decimal")
-    context.close()
 
 
 def test_texts_that_are_cut_have_a_title(fleets, opened):

@@ -3,11 +3,12 @@
 import re
 import subprocess
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from conftest import eventually
-from dashboard import TOO_WIDE, button, frontend, opened, panel, picture, settled, state
+from dashboard import TOO_WIDE, button, panel, picture, settled, state
 from staged_machine import Machine, Process
 
 import services
@@ -47,61 +48,35 @@ def backend(request, machine, frontend):
             yield SimpleNamespace(url=gateway.url, stats=stats)
 
 
-def hog(load):
-    load.user = 2.0
-    load.processes[812] = Process("xmrig", cores=1.9, state="R")
-
-
-def leak(load):
-    load.available_kib = 160_000
-    load.processes[900] = Process("leaky", resident_pages=1_800_000)
-
-
-def kill(load):
-    load.processes[900] = Process("leaky", resident_pages=1_500_000)
-    load.oom_kills = 1
-
-
-def stall(load):
-    load.io_stalled = 0.9
-
-
-def steal(load):
-    load.steal = 1.2
-
-
-def throttle(load):
-    load.throttled = 0.9
-
-
-def losses(load):
-    load.errors = 400.0
-
-
-def fork_storm(load):
-    load.forks = 3_000.0
-
-
-# The sentence, the cause where there is one, and the panel that a click opens.
+# The load, the sentence, the cause where there is one, and the panel that a click opens.
 INCIDENTS = {
-    "hog": (hog, r"CPU is (9\d|100)(\.\d+)? % busy", "xmrig (812)", "cpu"),
-    "leak": (leak, r"Memory is 98(\.\d+)? % used", "leaky (900)", "memory"),
-    "oom-kill": (kill, r"A process was killed: out of memory", "leaky (900)", "container"),
-    "io-stall": (stall, r"Disk pressure is [89]\d(\.\d+)? %", None, "pressure"),
-    "steal": (steal, r"CPU steal is [56]\d(\.\d+)? %", None, "cpu"),
-    "throttled": (throttle, r"Container is throttled (8|9|100)\d?(\.\d+)? % of the time", None, "container"),
-    "lossy-network": (losses, r"Interface eth0 has [34]\d\d(\.\d+)? faults/s", None, "network"),
-    "fork-storm": (fork_storm, r"[23],?\d\d\d(\.\d+)? processes start per second", None, "load"),
+    "hog": (
+        {"user": 2.0, "processes": {812: Process("xmrig", cores=1.9, state="R")}},
+        *(r"CPU is (9\d|100)(\.\d+)? % busy", "xmrig (812)", "cpu"),
+    ),
+    "leak": (
+        {"available_kib": 160_000, "processes": {900: Process("leaky", resident_pages=1_800_000)}},
+        *(r"Memory is 98(\.\d+)? % used", "leaky (900)", "memory"),
+    ),
+    "oom-kill": (
+        {"oom_kills": 1, "processes": {900: Process("leaky", resident_pages=1_500_000)}},
+        *(r"A process was killed: out of memory", "leaky (900)", "container"),
+    ),
+    "io-stall": ({"io_stalled": 0.9}, r"Disk pressure is [89]\d(\.\d+)? %", None, "pressure"),
+    "steal": ({"steal": 1.2}, r"CPU steal is [56]\d(\.\d+)? %", None, "cpu"),
+    "throttled": ({"throttled": 0.9}, r"Container is throttled (8|9|100)\d?(\.\d+)? % of the time", None, "container"),
+    "lossy-network": ({"errors": 400.0}, r"Interface eth0 has [34]\d\d(\.\d+)? faults/s", None, "network"),
+    "fork-storm": ({"forks": 3_000.0}, r"[23],?\d\d\d(\.\d+)? processes start per second", None, "load"),
 }
 
 
 @pytest.mark.parametrize("name", INCIDENTS)
 def test_an_incident_is_named_with_its_place_cause_and_beginning(opened, backend, machine, name):
-    stage, sentence, cause, place = INCIDENTS[name]
+    load, sentence, cause, place = INCIDENTS[name]
     page = opened()
     wait_until_shown(page, "^All normal")
     staged_ms = time.time() * 1000
-    stage(machine.load)
+    machine.load = replace(machine.load, **load)
     wait_until_shown(page, sentence)
     if cause:
         wait_until_shown(page, re.escape(cause))

@@ -2,7 +2,7 @@
 
 import re
 
-from dashboard import TILES, backend, button, frontend, opened, wait_for_sequence, wait_until_live
+from dashboard import TILES, button, wait_until_live
 
 
 def test_every_figure_has_its_level_in_words_too(opened, backend):
@@ -24,12 +24,10 @@ def test_title_and_icon_of_the_tab_show_the_state(opened, backend):
     page = opened()
     icon = "document.querySelector('link[rel~=icon]').href"
     backend.scene.change = lambda sample: {**sample, "cpu": 12.0, "ram": 12.0}
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     calm = page.evaluate(icon)
     backend.scene.change = lambda sample: {**sample, "cpu": 99.0}
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     assert "99" in page.title()
     assert page.evaluate(icon) != calm
     # A headless browser loads no icon. This image checks the policy instead.
@@ -41,8 +39,7 @@ def test_title_and_icon_of_the_tab_show_the_state(opened, backend):
 
 
 def test_thresholds_are_the_viewers_and_stay(opened, backend):
-    backend.scene.change = lambda sample: {**sample, "cpu": 50.0}
-    page = opened()
+    page = opened(change=lambda sample: {**sample, "cpu": 50.0})
     button(page, "settings").click()
     field = page.locator("[data-threshold]").first
     field.fill("40")

@@ -4,20 +4,19 @@ import re
 import time
 
 from conftest import eventually
-from dashboard import CHARTS, LIVE_MS, NOTICE_MS, backend, button, frontend, opened, panel, plot, wait_for_sequence
+from dashboard import CHARTS, LIVE_MS, NOTICE_MS, button, hide, panel, plot, wait_for_sequence
 
 
 def test_a_tick_is_seen_at_once(opened, backend):
     page = opened()
     backend.scene.change = lambda sample: {**sample, "cpu": 87.6}
     begun = time.monotonic()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     assert time.monotonic() - begun < 1
     assert re.search(r"8[78]", button(page, "cpu").inner_text())
 
 
-def test_the_history_is_there_with_the_first_figures(opened):
+def test_the_history_and_a_full_heat_map_are_there_with_the_first_figures(opened):
     page = opened()
     for name in CHARTS:
         lengths = (
@@ -26,10 +25,6 @@ def test_the_history_is_there_with_the_first_figures(opened):
             .evaluate_all("(paths) => paths.map((path) => (path.getAttribute('d') || '').length)")
         )
         assert max(lengths, default=0) > 500, name
-
-
-def test_the_heat_map_is_full_with_the_first_figures(opened):
-    page = opened()
     painted = """(canvas) => {
       const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, 1);
       let count = 0;
@@ -50,13 +45,7 @@ def test_ticks_ten_times_a_second_are_all_taken(opened, backend):
 
 def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened, backend):
     page = opened()
-    hide = """(hidden) => {
-      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-      Object.defineProperty(document, "visibilityState",
-        { configurable: true, get: () => (hidden ? "hidden" : "visible") });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }"""
-    page.evaluate(hide, True)
+    hide(page)
     page.evaluate("""() => {
       window.changes = 0;
       new MutationObserver((list) => (changes += list.length)).observe(
@@ -68,7 +57,7 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
     page.wait_for_timeout(700)
     assert page.evaluate("changes") == 0
     assert "91" in page.title()
-    page.evaluate(hide, False)
+    hide(page, False)
     page.wait_for_function("changes > 0", timeout=NOTICE_MS)
     wait_for_sequence(page, backend.sequence)
 

@@ -3,7 +3,7 @@
 import re
 
 from conftest import eventually
-from dashboard import backend, button, drag, frontend, opened, panel, settled, wait_for_sequence
+from dashboard import button, panel, settled
 from test_states import incident
 
 
@@ -23,14 +23,6 @@ def test_ranges_add_no_entries_to_the_history_of_the_browser(opened):
     assert page.evaluate("location.hash") == "#range=1h"
 
 
-def test_the_current_range_ends_a_zoom(opened):
-    page = opened()
-    drag(page, "cpu", 0.3, 0.6)
-    assert button(page, "pause").inner_text() == "Resume"
-    button(page, "range-10m").click()
-    eventually(lambda: button(page, "pause").inner_text() == "Pause")
-
-
 def test_a_range_opens_in_a_new_tab_with_a_modifier_key(opened):
     page = opened()
     with page.context.expect_page() as tab:
@@ -39,9 +31,8 @@ def test_a_range_opens_in_a_new_tab_with_a_modifier_key(opened):
     assert page.evaluate("location.hash") == ""
 
 
-def test_a_link_to_the_current_view_leads_to_its_panel_again(opened, backend):
-    backend.scene.change = incident
-    page = opened()
+def test_a_link_to_the_current_view_leads_to_its_panel_again(opened):
+    page = opened(change=incident)
     link = button(page, "state").get_by_role("link")
     for _ in range(2):
         page.evaluate("scrollTo(0, 0)")
@@ -64,10 +55,7 @@ def test_another_range_leaves_the_page_where_it_is(opened):
     assert page.evaluate("scrollY") == 0
 
 
-def test_a_wall_display_has_no_links_without_effect(opened, backend):
-    backend.scene.change = incident
-    page = opened("/?kiosk")
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+def test_a_wall_display_has_no_links_without_effect(opened):
+    page = opened("/?kiosk", change=incident)
     assert page.locator("main a[href]").count() == 0
     assert "/var/log" in button(page, "state").inner_text()

@@ -1,8 +1,8 @@
 """Alerts as notifications of the browser."""
 
 import pytest
-from dashboard import NOTICE_MS, WATCH, backend, button, frontend, opened, settled, wait_for_sequence, wait_until_live
-from test_states import calm, incident
+from dashboard import NOTICE_MS, WATCH, button, settled, wait_for_sequence, wait_until_live
+from fake_samples import alert
 
 # Records notifications instead of showing them, in a browser whose viewer looks elsewhere.
 RECORD = (
@@ -28,9 +28,8 @@ document.hasFocus = () => false;
 ASKS = RECORD + 'window.allowed = "default";'
 
 
-def alert(level, **fields):
-    found = {"subject": "memory", "target": "", "state": level, "value": 91.4, "unit": "percent", "threshold": 90}
-    return {**found, **fields}
+def memory(level, value=91.4):
+    return alert("memory", state=level, value=value, threshold=90)
 
 
 @pytest.fixture
@@ -44,8 +43,7 @@ def tell(backend):
             return {**sample, "hostname": "web-1", "state": "normal", "since_unix_ms": at, "alerts": told}
 
         backend.scene.change = change
-        backend.tick()
-        wait_for_sequence(page, backend.sequence)
+        backend.show(page)
         return page.evaluate("calls.splice(0)")
 
     return tell
@@ -65,39 +63,39 @@ def words(told):
     return [one["title"].replace("\u00a0", " ") for one in told if "title" in one]
 
 
-def test_an_alert_that_begins_is_one_notification(opened, backend, tell):
+def test_an_alert_that_begins_is_one_notification(opened, tell):
     page = allowed(opened)
     turn_on(page)
     assert tell(page) == []
-    told = tell(page, alert("warning"))
+    told = tell(page, memory("warning"))
     assert words(told) == ["Warning: Memory is 91.4 % used"]
     assert "web-1" in told[0]["body"]
     # It goes on, with another value.
-    assert tell(page, alert("warning", value=92.0)) == []
-    disk = alert("warning", subject="filesystem", target="/var", value=93.0)
-    assert words(tell(page, alert("warning"), disk)) == ["Warning: /var is 93.0 % full"]
+    assert tell(page, memory("warning", value=92.0)) == []
+    disk = alert(target="/var", state="warning", value=93.0)
+    assert words(tell(page, memory("warning"), disk)) == ["Warning: /var is 93.0 % full"]
 
 
 def test_a_name_with_a_tab_and_a_line_break_is_one_alert(opened, tell):
     page = allowed(opened)
     turn_on(page)
     tell(page)
-    disk = alert("warning", subject="filesystem", target="/mnt/a\tb\nc", value=93.0)
+    disk = alert(target="/mnt/a\tb\nc", state="warning", value=93.0)
     assert words(tell(page, disk)) == ["Warning: /mnt/a\tb\nc is 93.0 % full"]
 
 
-def test_a_worse_state_replaces_it_and_a_better_one_takes_it_back(opened, backend, tell):
+def test_a_worse_state_replaces_it_and_a_better_one_takes_it_back(opened, tell):
     page = allowed(opened)
     turn_on(page)
     tell(page)
-    first = tell(page, alert("warning"))[0]["tag"]
-    worse = tell(page, alert("critical", value=97.0))
+    first = tell(page, memory("warning"))[0]["tag"]
+    worse = tell(page, memory("critical", value=97.0))
     assert worse[0] == {"closed": first}
     assert words(worse) == ["Critical: Memory is 97.0 % used"]
     # A fall is no news.
-    assert tell(page, alert("warning")) == [{"closed": worse[1]["tag"]}]
+    assert tell(page, memory("warning")) == [{"closed": worse[1]["tag"]}]
     tell(page)
-    again = tell(page, alert("warning"))
+    again = tell(page, memory("warning"))
     assert [one["tag"] for one in again] == [first], "states that repeat pile up"
     assert tell(page) == [{"closed": first}]
 
@@ -105,20 +103,17 @@ def test_a_worse_state_replaces_it_and_a_better_one_takes_it_back(opened, backen
 def test_tabs_use_the_same_tag(opened, backend, tell):
     first = allowed(opened)
     turn_on(first)
-    second = first.context.new_page()
-    second.add_init_script(RECORD)
-    second.goto(backend.url)
-    wait_until_live(second)
+    second = opened(watch=RECORD, context=first.context)
     for page in (first, second):
         tell(page)
-    told = tell(first, alert("critical"))
+    told = tell(first, memory("critical"))
     wait_for_sequence(second, backend.sequence)
     assert [one["tag"] for one in second.evaluate("calls")] == [one["tag"] for one in told] != []
 
 
-def test_it_is_off_until_the_viewer_allows_it(opened, backend, tell):
+def test_it_is_off_until_the_viewer_allows_it(opened, tell):
     page = allowed(opened)
-    assert tell(page) == tell(page, alert("critical")) == []
+    assert tell(page) == tell(page, memory("critical")) == []
     found = button(page, "notify")
     assert found.inner_text() == "Notifications: off"
     # By the keyboard.
@@ -129,10 +124,10 @@ def test_it_is_off_until_the_viewer_allows_it(opened, backend, tell):
     wait_until_live(page)
     assert button(page, "mute").inner_text() == "Notifications: on"
     # An alert of before the page was opened is no news.
-    assert tell(page, alert("critical")) == []
+    assert tell(page, memory("critical")) == []
     button(page, "mute").click()
     tell(page)
-    assert tell(page, alert("warning")) == []
+    assert tell(page, memory("warning")) == []
 
 
 def test_the_viewer_is_asked_by_the_click_alone(opened, tell):
@@ -165,7 +160,7 @@ def test_a_viewer_who_looks_at_the_page_sees_no_notification(opened, tell):
     page = allowed(opened, RECORD + "document.hasFocus = () => true;")
     turn_on(page)
     tell(page)
-    assert tell(page, alert("critical")) == []
+    assert tell(page, memory("critical")) == []
 
 
 def test_a_click_leads_to_the_page(opened, tell):
@@ -175,6 +170,6 @@ def test_a_click_leads_to_the_page(opened, tell):
       window.Notification = class extends real { constructor(...given) { super(...given); window.last = this; } };
       Notification.allowed = true; window.focus = () => calls.push({ focused: true }); }""")
     tell(page)
-    tell(page, alert("warning"))
+    tell(page, memory("warning"))
     page.evaluate("last.onclick()")
     assert page.evaluate("calls") == [{"focused": True}]

@@ -3,17 +3,7 @@
 import re
 
 from conftest import eventually
-from dashboard import (
-    NONSENSE,
-    NOTICE_MS,
-    backend,
-    button,
-    frontend,
-    opened,
-    picture,
-    wait_for_sequence,
-    wait_until_live,
-)
+from dashboard import NONSENSE, NOTICE_MS, button, picture, wait_for_sequence, wait_until_live
 
 
 def test_before_the_first_sample_it_says_that_the_service_starts(opened, backend):
@@ -78,14 +68,3 @@ def test_another_instance_is_named_and_starts_again(opened, backend):
     pattern = r"(another|new|other|changed|restarted).{0,30}instance|instance.{0,30}(new|changed)"
     assert not re.search(pattern, before, re.IGNORECASE)
     assert re.search(pattern, page.locator("body").inner_text(), re.IGNORECASE)
-
-
-def test_where_no_stream_can_be_had_it_asks_again_and_again(opened, backend):
-    backend.scene.stream_status = 404
-    page = opened(trouble=True)
-    with backend.ticking(0.5):
-        before = backend.sequence
-        # Not by a function in the page: without a stream it would be watched and evaluated there.
-        shown = "() => Number(document.querySelector('.page').dataset.sequence)"
-        eventually(lambda: page.evaluate(shown) > before + 6, seconds=NOTICE_MS / 1000)
-    assert page.locator(".page").get_attribute("data-state") == "live"

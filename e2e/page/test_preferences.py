@@ -3,7 +3,7 @@
 import re
 
 from conftest import eventually
-from dashboard import backend, button, frontend, opened, settled, wait_until_live
+from dashboard import button, settled, wait_until_live
 
 
 def test_the_theme_is_the_viewers_and_survives_a_reload(opened):
@@ -50,7 +50,6 @@ def test_units_are_binary_or_decimal_by_choice(opened):
     assert not re.search(r"\d\s?[KMGT]iB", words)
 
 
-def test_numbers_are_written_as_the_viewer_writes_them(opened, backend):
-    backend.scene.change = lambda sample: {**sample, "cpu": 12.5, "load": [1.25, 1.5, 0.75]}
-    page = opened(locale="de-DE")
+def test_numbers_are_written_as_the_viewer_writes_them(opened):
+    page = opened(locale="de-DE", change=lambda sample: {**sample, "cpu": 12.5, "load": [1.25, 1.5, 0.75]})
     assert "1,25" in page.locator("main").inner_text()

@@ -1,7 +1,8 @@
 """The page of one instance where a load balancer has several, and the reasons where it must give up."""
 
+import pytest
 from conftest import eventually
-from dashboard import NOTICE_MS, backend, button, frontend, opened, plot, wait_for_sequence
+from dashboard import NOTICE_MS, button, plot
 
 OTHER = "fedcba9876543210"
 
@@ -38,8 +39,7 @@ def test_a_stream_that_was_cut_returns_to_its_instance(opened, backend):
     before = backend.asked.count("/stats/stream")
     backend.cut()
     eventually(lambda: backend.asked.count("/stats/stream") == before + 3)
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     assert button(page, "instance").inner_text() == own
     assert page.evaluate("heard") is False
 
@@ -54,17 +54,19 @@ def test_a_replica_that_is_gone_is_replaced_after_few_tries(opened, backend):
     assert backend.asked.count("/stats/stream") - before == 4
 
 
-def test_polls_that_another_replica_answers_most_of_the_time_stay_with_this_one(opened, backend):
+@pytest.mark.parametrize("period", [2, 8])
+def test_polls_that_another_replica_answers_stay_with_this_one(opened, backend, period):
     backend.scene.stream_status = 404
     page = opened(trouble=True)
     own = button(page, "instance").inner_text()
-    backend.scene.answered_by = mostly_other("/stats", 8)
+    backend.scene.answered_by = mostly_other("/stats", period)
     seen = set()
     with backend.ticking(1):
         for _ in range(36):
             page.wait_for_timeout(500)
             seen.add(button(page, "instance").inner_text())
     assert seen == {own}
+    assert "another instance" not in page.locator(".status").inner_text()
 
 
 def test_a_day_is_requested_until_its_instance_answers(opened, backend):

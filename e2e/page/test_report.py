@@ -3,21 +3,7 @@
 import re
 
 import pytest
-from dashboard import (
-    CHARTS,
-    NONSENSE,
-    TILES,
-    TOO_WIDE,
-    backend,
-    button,
-    frontend,
-    opened,
-    panel,
-    picture,
-    settled,
-    state,
-    wait_for_sequence,
-)
+from dashboard import CHARTS, NONSENSE, TILES, TOO_WIDE, button, panel, picture, settled, state
 from test_states import incident
 
 # Attributes that make a browser load something, or run it.
@@ -28,29 +14,26 @@ LOADS = """() => Array.from(document.querySelectorAll("*")).flatMap((box) =>
 
 
 @pytest.fixture
-def saved(browser, tmp_path):
+def saved(new_context, tmp_path):
     """`saved(page)` is the page's file, opened without a network; nothing was requested at the end."""
-    contexts, requests, complaints = [], [], []
+    files, requests, complaints = [], [], []
 
     def saved(page, **options):
         with page.expect_download() as download:
             button(page, "download-html").click()
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        opened = context.new_page()
+        opened = new_context(offline=True, **options).new_page()
         opened.on("console", lambda said: complaints.append(said.text))
         opened.on("pageerror", lambda error: complaints.append(str(error)))
         opened.on("request", lambda request: requests.append(request.url))
         opened.goto(path.as_uri())
+        files.append(path)
         return opened, path
 
     yield saved
-    for context in contexts:
-        context.close()
     others = [url for url in requests if not url.startswith(("file:", "data:"))]
-    assert others == [] and len([url for url in requests if url.startswith("file:")]) == len(contexts)
+    assert others == [] and len([url for url in requests if url.startswith("file:")]) == len(files)
     assert complaints == []
 
 
@@ -62,11 +45,8 @@ def words(page, selector):
     return page.locator(selector).evaluate_all("(all) => all.map((one) => one.textContent)")
 
 
-def test_the_file_shows_what_the_page_showed(opened, backend, saved):
-    backend.scene.change = named
-    page = opened(timezone_id="Europe/Berlin")
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+def test_the_file_shows_what_the_page_showed(opened, saved):
+    page = opened(timezone_id="Europe/Berlin", change=named)
     # Without samples the charts move on by the clock.
     button(page, "pause").click()
     file, path = saved(page, timezone_id="Asia/Tokyo")
@@ -85,7 +65,7 @@ def test_the_file_shows_what_the_page_showed(opened, backend, saved):
     assert file.title() == path.name
 
 
-def test_the_file_is_drawn_as_the_page(opened, backend, saved):
+def test_the_file_is_drawn_as_the_page(opened, saved):
     page = opened()
     file, _ = saved(page)
     shapes = "(all) => all.map((one) => { const { x, width } = one.getBoundingClientRect(); return [x, width]; })"
@@ -115,21 +95,21 @@ def test_the_file_loads_nothing_and_has_no_controls(opened, saved):
     assert {image.get_attribute("role") for image in file.locator(".plot").all()} == {"img"}
 
 
-@pytest.mark.parametrize("width", [320, 375, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_file_follows_the_readers_theme_and_screen(opened, backend, saved, scheme, width):
-    backend.scene.change = named
-    page = opened()
+def test_the_file_follows_the_readers_theme_and_screen(opened, saved, scheme):
+    page = opened(change=named)
     # The viewer's own theme is not the reader's.
     for _ in range(2 if scheme == "light" else 1):
         button(page, "theme").click()
-    file, _ = saved(page, color_scheme=scheme, viewport={"width": width, "height": 800})
+    file, _ = saved(page, color_scheme=scheme)
     ground = file.evaluate("getComputedStyle(document.body).backgroundColor")
     numbers = [float(number) for number in re.findall(r"[\d.]+", ground)]
     assert (min(numbers[:3]) > 200) == (scheme == "light"), ground
-    assert file.evaluate(TOO_WIDE) == []
     assert file.evaluate(NONSENSE) == []
-    picture(file, f"report-{scheme}-{width}")
+    for width in (320, 375, 1280):
+        file.set_viewport_size({"width": width, "height": 800})
+        assert file.evaluate(TOO_WIDE) == [], width
+        picture(file, f"report-{scheme}-{width}")
 
 
 def test_a_lost_connection_stays_in_the_file(opened, backend, saved):
@@ -143,15 +123,14 @@ def test_a_lost_connection_stays_in_the_file(opened, backend, saved):
     assert panel(file, "load").locator("path.line").count()
 
 
-def test_names_are_text_in_the_file(opened, backend, saved):
+def test_names_are_text_in_the_file(opened, saved):
     evil = '</title></style><img src="x" onerror="alert(1)"><script>alert(2)</script>'
 
     def change(sample):
         sample["filesystems"][0]["mount"] = f"/{evil}"
         return {**sample, "hostname": evil}
 
-    backend.scene.change = change
-    page = opened()
+    page = opened(change=change)
     file, path = saved(page)
     assert "<" not in path.name
     assert file.locator("script, [onerror]").count() == 0
@@ -172,7 +151,7 @@ def test_a_style_sheet_of_an_extension_does_not_hold_a_file_back(opened, saved):
     assert file.locator(".tiles").evaluate("(box) => getComputedStyle(box).display") == "grid"
 
 
-def test_range_tables_and_units_are_those_of_the_page(opened, backend, saved):
+def test_range_tables_and_units_are_those_of_the_page(opened, saved):
     page = opened("/#range=1h")
     page.wait_for_selector('[data-panel="load"] path.line[d^="M"]', state="attached")
     button(page, "units").click()

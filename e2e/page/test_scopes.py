@@ -2,7 +2,7 @@
 
 import re
 
-from dashboard import TOO_WIDE, backend, frontend, opened, panel, picture, wait_for_sequence
+from dashboard import TOO_WIDE, panel, picture
 from fake_samples import TASK
 
 
@@ -28,17 +28,14 @@ def test_a_task_lists_its_containers(opened, backend):
     picture(page, "task")
 
 
-def test_figures_of_the_container_are_labelled_on_a_page_of_the_host(opened, backend):
+def test_figures_of_the_container_are_labelled_on_a_page_of_the_host(opened):
     label = "Of the stats container, not of the host"
 
     def in_a_container(told):
         told["scope"] = {"kind": "host", "reason": "STATS_SCOPE is host"}
         return {**told, "network_scope": "container", "mounts_scope": "host"}
 
-    backend.scene.change = in_a_container
-    page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    page = opened(change=in_a_container)
     assert label in panel(page, "network").inner_text()
     assert label not in panel(page, "filesystems").inner_text()
     assert label not in panel(page, "disk").inner_text()

@@ -1,37 +1,26 @@
 """The page on phones, desktops, wall screens and paper."""
 
+import itertools
 import re
 
 import pytest
 from conftest import eventually
-from dashboard import (
-    SIZES,
-    TILES,
-    TOO_WIDE,
-    backend,
-    button,
-    frontend,
-    opened,
-    panel,
-    picture,
-    plot,
-    settled,
-    wait_for_sequence,
-)
+from dashboard import NOTICE_MS, SIZES, TILES, TOO_WIDE, button, panel, picture, plot, schemes, settled
+from fake_samples import alert
+from test_states import several
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES, ids=SIZES)
-def test_it_fits_every_screen(opened, backend, scheme, size):
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_every_screen(opened, backend, size):
     width, height = SIZES[size]
-    page = opened(color_scheme=scheme, viewport={"width": width, "height": height})
-    backend.tick(3)
-    wait_for_sequence(page, backend.sequence)
+    page = opened(viewport={"width": width, "height": height})
+    backend.show(page, 3)
     assert page.evaluate(TOO_WIDE) == []
     if size == "wall":
         # The page uses most of a wall screen.
         assert page.locator("main").bounding_box()["width"] > 0.6 * width
-    picture(page, f"{scheme}-{width}")
+    for scheme in schemes(page):
+        picture(page, f"{scheme}-{width}")
 
 
 def test_two_fingers_enlarge_a_chart(chromium, opened):
@@ -80,10 +69,11 @@ def full(sample):
 
 
 @pytest.mark.parametrize("media", ["print", "screen"])
-def test_names_are_whole_where_nothing_can_point_at_them(chromium, opened, backend, media):
+def test_names_are_whole_where_nothing_can_point_at_them(chromium, opened, media):
     """On paper and under a finger. The lists are whole on paper, which does not scroll."""
-    backend.scene.change = full
-    page = opened(viewport={"width": 390, "height": 844}, is_mobile=media == "screen", has_touch=media == "screen")
+    page = opened(
+        viewport={"width": 390, "height": 844}, is_mobile=media == "screen", has_touch=media == "screen", change=full
+    )
     page.emulate_media(media=media)
     settled(page)
     lists = panel(page, "filesystems")
@@ -94,7 +84,7 @@ def test_names_are_whole_where_nothing_can_point_at_them(chromium, opened, backe
     assert page.evaluate(TOO_WIDE) == []
 
 
-def test_a_wall_screen_has_figures_and_nothing_else(opened, backend):
+def test_a_wall_screen_has_figures_and_nothing_else(opened):
     page = opened("/?kiosk", viewport={"width": 1920, "height": 1080})
     for name in TILES:
         assert page.locator(f'[data-tile="{name}"]').is_visible(), name
@@ -104,14 +94,13 @@ def test_a_wall_screen_has_figures_and_nothing_else(opened, backend):
     picture(page, "kiosk")
 
 
-@pytest.mark.parametrize("name", ["server01.datacenter2.frankfurt.internal.example.com", "n" * 64])
-def test_a_long_host_name_fits_on_a_phone(opened, backend, name):
-    backend.scene.change = lambda sample: {**sample, "hostname": name}
+def test_a_long_host_name_fits_on_a_phone(opened, backend):
     page = opened(viewport={"width": 320, "height": 640})
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
-    assert name in page.locator(".scope").inner_text()
-    assert page.evaluate(TOO_WIDE) == []
+    for name in ("server01.datacenter2.frankfurt.internal.example.com", "n" * 64):
+        backend.scene.change = lambda sample, name=name: {**sample, "hostname": name}
+        backend.show(page)
+        assert name in page.locator(".scope").inner_text()
+        assert page.evaluate(TOO_WIDE) == []
 
 
 # Horizontal positions of parts of a text.
@@ -125,63 +114,44 @@ PLACES = """(box, parts) => {
 
 
 @pytest.mark.parametrize("name", ["\u062e\u0627\u062f\u0645", "/mnt/\u202eabc"])
-def test_a_name_from_right_to_left_leaves_the_text_around_it_alone(opened, backend, name):
-    def named(sample):
-        full = {"subject": "filesystem", "target": name, "state": "critical", "value": 99.3, "unit": "percent"}
-        return {**sample, "hostname": name, "state": "critical", "alerts": [{**full, "since_unix_ms": 1}]}
-
-    backend.scene.change = named
-    page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+def test_a_name_from_right_to_left_leaves_the_text_around_it_alone(opened, name):
+    alerts = [alert(target=name, since_unix_ms=1)]
+    page = opened(change=lambda sample: {**sample, "hostname": name, "state": "critical", "alerts": alerts})
     for place, parts in ((".scope", [" on ", name, "4", "GiB"]), (".state a", [name, "is", "99", "full"])):
         places = page.locator(place).first.evaluate(PLACES, parts)
         assert places == sorted(places), (place, places)
 
 
-def test_a_date_from_right_to_left_is_one_piece(opened, backend):
+def test_a_date_from_right_to_left_is_one_piece(opened):
     """In Hebrew, the day is to the right of the month and the time to its left."""
 
     def old(sample):
-        alert = {"subject": "readonly", "target": "/", "state": "critical", "value": 1, "unit": "boolean"}
-        alert["since_unix_ms"] = sample["time_unix_ms"] - 20 * 3_600_000
-        return {**sample, "state": "critical", "alerts": [alert]}
+        since = sample["time_unix_ms"] - 20 * 3_600_000
+        alerts = [alert("readonly", "/", value=1, unit="boolean", since_unix_ms=since)]
+        return {**sample, "state": "critical", "alerts": alerts}
 
-    backend.scene.change = old
-    page = opened(locale="he-IL", timezone_id="Europe/Berlin")
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    page = opened(locale="he-IL", timezone_id="Europe/Berlin", change=old)
     since = page.locator(".state .since")
     day, month, time = re.search(r"(\d+) ([\u05d0-\u05ea]+).*?(\d\d:\d\d:\d\d)", since.inner_text()).groups()
     places = since.evaluate(PLACES, ["since", time, month, day])
     assert places == sorted(places), places
 
 
-def test_events_and_thresholds_are_whole_on_a_phone(opened, backend):
+def test_events_and_thresholds_are_whole_on_a_phone(opened):
     text = "this service started again after 12 min; version 1.4.2 instead of 1.4.1"
 
     def started(sample):
         return {**sample, "events": [{"time_unix_ms": sample["time_unix_ms"], "kind": "restart", "text": text}]}
 
-    backend.scene.change = started
-    page = opened(viewport={"width": 320, "height": 640})
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    page = opened(viewport={"width": 320, "height": 640}, change=started)
     button(page, "settings").click()
     for box in (panel(page, "events").locator("td", has_text=text).first, page.locator("details.settings .sheet")):
         assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
 
 
-def test_a_long_alert_begins_beside_its_mark(opened, backend):
-    alert = {"subject": "filesystem", "target": "/var/lib/containers/storage/overlay", "unit": "percent"}
-
-    def full(sample):
-        return {**sample, "state": "critical", "alerts": [{**alert, "state": "critical", "value": 99.3}]}
-
-    backend.scene.change = full
-    page = opened(viewport={"width": 320, "height": 640})
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+def test_a_long_alert_begins_beside_its_mark(opened):
+    long = {"state": "critical", "alerts": [alert(target="/var/lib/containers/storage/overlay")]}
+    page = opened(viewport={"width": 320, "height": 640}, change=lambda sample: {**sample, **long})
     mark, text = page.locator(".state .mark").bounding_box(), page.locator(".state strong").bounding_box()
     assert mark["x"] + mark["width"] < text["x"]
     assert text["y"] < mark["y"] + mark["height"]
@@ -195,11 +165,8 @@ def test_paper_has_the_colors_of_the_legend(opened):
     assert set(keys) == {"exact"}
 
 
-def test_paper_has_all_alerts_and_covers_no_value(chromium, opened, backend):
-    alert = {"subject": "filesystem", "state": "warning", "value": 91.0, "unit": "percent"}
-    alerts = [{**alert, "target": mount} for mount in ("/a", "/b", "/c")]
-    backend.scene.change = lambda sample: {**sample, "state": "warning", "alerts": alerts}
-    page = opened(viewport={"width": 794, "height": 1123})
+def test_paper_has_all_alerts_and_covers_no_value(chromium, opened):
+    page = opened(viewport={"width": 794, "height": 1123}, change=several)
     page.emulate_media(media="print")
     settled(page)
     others = page.locator(".others li")
@@ -210,7 +177,7 @@ def test_paper_has_all_alerts_and_covers_no_value(chromium, opened, backend):
     assert end < page.locator(".tiles").bounding_box()["y"]
 
 
-def test_an_upright_wall_breaks_no_value(opened, backend):
+def test_an_upright_wall_breaks_no_value(opened):
     page = opened("/?kiosk", viewport={"width": 1080, "height": 1920})
     lines = page.locator(".words .part").evaluate_all(
         "(all) => all.map((one) => one.offsetHeight / parseFloat(getComputedStyle(one).lineHeight))"
@@ -223,15 +190,46 @@ def test_an_upright_wall_breaks_no_value(opened, backend):
     picture(page, "kiosk-upright")
 
 
-@pytest.mark.parametrize("size", ["desktop", "wall"])
-def test_labels_of_a_chart_are_whole(opened, size):
-    width, height = SIZES[size]
-    page = opened(viewport={"width": width, "height": height})
-    for box in (plot(page, "cpu"), panel(page, "cpu").locator(".axis")):
-        edges = box.evaluate("""(box) => { const { top, bottom } = box.getBoundingClientRect();
+def test_labels_of_a_chart_are_whole(opened):
+    page = opened()
+    for size, kind in itertools.product(("desktop", "wall"), (".plot", ".axis")):
+        width, height = SIZES[size]
+        page.set_viewport_size({"width": width, "height": height})
+        settled(page)
+        edges = (
+            panel(page, "cpu")
+            .locator(kind)
+            .first.evaluate("""(box) => {
+          const { top, bottom } = box.getBoundingClientRect();
           return Array.from(box.querySelectorAll("text"), (label) => {
             const edges = label.getBoundingClientRect();
             return Math.min(edges.top - top, bottom - edges.bottom); }); }""")
+        )
         assert len(edges) > 2
         # The box of a text has room above and below its letters.
         assert min(edges) > -3, edges
+
+
+def test_a_long_status_wraps_beside_its_lamp(opened, backend):
+    """The text and its lamp are one line of the header; below the lamp the text looks like another."""
+    backend.scene.history_status = 503
+    backend.scene.stream_status = 404
+    page = opened(trouble=True)
+    status = page.locator('[data-testid="status"]')
+    page.wait_for_function(
+        """() => /earlier minutes/.test(document.querySelector('[data-testid="status"]').textContent)""",
+        timeout=NOTICE_MS,
+    )
+    for width in (320, 375, 1280):
+        page.set_viewport_size({"width": width, "height": 640})
+        status.evaluate(
+            "(box, text) => { box.firstChild.data = text }",
+            "Live, earlier minutes are missing: another instance answered",
+        )
+        settled(page)
+        text, lamp = status.bounding_box(), page.locator(".lamp").bounding_box()
+        assert text["x"] >= lamp["x"] + lamp["width"], (text, lamp)
+        middle = lamp["y"] + lamp["height"] / 2
+        assert text["y"] < middle < text["y"] + text["height"], (text, lamp)
+        assert page.evaluate(TOO_WIDE) == []
+        picture(page, f"status-{width}")

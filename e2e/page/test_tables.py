@@ -6,20 +6,9 @@ import re
 
 import pytest
 from conftest import eventually
-from dashboard import (
-    TOO_WIDE,
-    backend,
-    button,
-    drawn,
-    frontend,
-    opened,
-    panel,
-    plot,
-    settled,
-    wait_for_sequence,
-    wait_until_live,
-)
+from dashboard import TOO_WIDE, button, drawn, panel, plot, settled, wait_for_sequence
 from fake_samples import traffic
+from test_states import several
 
 
 def many_interfaces(sample):
@@ -34,11 +23,8 @@ def names(page, name):
     return panel(page, name).locator(".things tbody th:first-child").all_inner_texts()
 
 
-def test_the_busiest_of_300_interfaces_is_first_and_the_others_are_searched(opened, backend):
-    backend.scene.change = many_interfaces
-    page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+def test_the_busiest_of_300_interfaces_is_first_and_the_others_are_searched(opened):
+    page = opened(change=many_interfaces)
     assert "veth212" in panel(page, "network").locator(".aside").inner_text()
     button(page, "table-network").click()
     settled(page)
@@ -50,22 +36,21 @@ def test_the_busiest_of_300_interfaces_is_first_and_the_others_are_searched(open
     assert "10 of 300" in panel(page, "network").inner_text()
 
 
-@pytest.mark.parametrize("width", [320, 375, 768])
-def test_a_long_mount_hides_no_column(opened, backend, width):
+def test_a_long_mount_hides_no_column(opened, backend):
     long = "/var/lib/containers/storage/overlay/" + "0123456789abcdef" * 8 + "/merged"
 
     def overlay(sample):
         sample["filesystems"].append({**sample["filesystems"][0], "mount": long})
         return sample
 
-    backend.scene.change = overlay
-    page = opened(viewport={"width": width, "height": 800})
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
-    table = panel(page, "filesystems").locator(".scroll")
-    assert table.evaluate("(box) => box.scrollWidth <= box.clientWidth + 1"), "columns are cut"
-    assert table.get_by_title(long).count() == 1
-    assert page.evaluate(TOO_WIDE) == []
+    page = opened(change=overlay)
+    for width in (320, 375, 768):
+        page.set_viewport_size({"width": width, "height": 800})
+        backend.show(page)
+        table = panel(page, "filesystems").locator(".scroll")
+        assert table.evaluate("(box) => box.scrollWidth <= box.clientWidth + 1"), f"columns are cut at {width}"
+        assert table.get_by_title(long).count() == 1
+        assert page.evaluate(TOO_WIDE) == [], width
 
 
 def test_a_table_in_use_stands_still(opened, backend):
@@ -84,8 +69,7 @@ def test_a_table_in_use_stands_still(opened, backend):
         ]
         return sample
 
-    backend.scene.change = moving
-    page = opened()
+    page = opened(change=moving)
     button(page, "table-disk").click()
     settled(page)
     table = panel(page, "disk").locator(".things")
@@ -94,8 +78,7 @@ def test_a_table_in_use_stands_still(opened, backend):
     settled(page)
     before = table.inner_text()
     for _ in range(3):
-        backend.tick()
-    wait_for_sequence(page, backend.sequence)
+        backend.show(page)
     settled(page)
     assert table.inner_text() == before
     page.mouse.move(1, 1)
@@ -139,16 +122,13 @@ def test_scroll_positions_survive_updates(opened, backend):
     button(page, "table-load").click()
     box = panel(page, "load").locator(".scroll").first
     box.evaluate("(box) => { box.scrollTop = 50 }")
-    backend.tick(3)
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page, 3)
     assert box.evaluate("(box) => box.scrollTop") == 50
 
 
-def test_two_tabs_share_their_settings(opened, backend):
+def test_two_tabs_share_their_settings(opened):
     first = opened()
-    second = first.context.new_page()
-    second.goto(backend.url)
-    wait_until_live(second)
+    second = opened(context=first.context)
     # A field of a tab without the focus cannot lose it, which reports the change.
     first.bring_to_front()
     button(first, "settings").click()
@@ -204,11 +184,8 @@ def test_escape_and_a_click_elsewhere_close_the_settings(opened):
     assert page.locator("details[open]").count() == 0
 
 
-def test_one_sheet_is_open_and_escape_closes_it(opened, backend):
-    alert = {"subject": "filesystem", "state": "warning", "value": 91.0, "unit": "percent"}
-    alerts = [{**alert, "target": mount} for mount in ("/a", "/b", "/c")]
-    backend.scene.change = lambda sample: {**sample, "state": "warning", "alerts": alerts}
-    page = opened()
+def test_one_sheet_is_open_and_escape_closes_it(opened):
+    page = opened(change=several)
     for name in ("others", "settings"):
         page.locator(f"details.{name} summary").click()
         assert page.locator("details[open]").count() == 1, name
@@ -249,22 +226,18 @@ def lab(color, vision):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("vision", VISIONS)
-def test_series_are_distinct_for_every_kind_of_vision(chromium, opened, scheme, vision):
+def test_series_are_distinct_for_every_kind_of_vision(chromium, opened, scheme):
     page = opened(color_scheme=scheme)
     colors = page.evaluate("""() => ["--s0", "--s1", "--s2", "--s3", "--s4", "--s5", "--surface"].map(
       (name) => getComputedStyle(document.documentElement).getPropertyValue(name))""")
     colors = [[int(part) for part in re.findall(r"\d+", color)[:3]] for color in colors]
     assert all(len(color) == 3 for color in colors), colors
-    for one, other in itertools.combinations(colors, 2):
-        assert math.dist(lab(one, vision), lab(other, vision)) > APART, (one, other)
+    for vision, (one, other) in itertools.product(VISIONS, itertools.combinations(colors, 2)):
+        assert math.dist(lab(one, vision), lab(other, vision)) > APART, (vision, one, other)
 
 
-def test_the_icon_and_the_cores_have_the_colors_of_the_page(opened, backend):
-    backend.scene.change = lambda sample: {**sample, "cpu": 99.0}
-    page = opened(color_scheme="dark")
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+def test_the_icon_and_the_cores_have_the_colors_of_the_page(opened):
+    page = opened(color_scheme="dark", change=lambda sample: {**sample, "cpu": 99.0})
     color = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--critical')").replace(" ", "")
     icon = page.evaluate("decodeURIComponent(document.querySelector('link[rel=icon]').href)")
     assert color in icon.replace(" ", "")
@@ -283,10 +256,7 @@ def test_forced_colors_show_the_range_and_the_series(chromium, opened):
 
 
 def test_a_search_that_filters_is_visible(opened, backend):
-    backend.scene.change = many_interfaces
-    page = opened()
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    page = opened(change=many_interfaces)
     button(page, "table-network").click()
     search = panel(page, "network").get_by_role("searchbox")
     search.fill("veth29")
@@ -297,8 +267,7 @@ def test_a_search_that_filters_is_visible(opened, backend):
     # The search stays where so few interfaces are left that the list has no search of its own.
     page.mouse.move(1, 1)
     backend.scene.change = lambda sample: {**sample, "networks": many_interfaces(sample)["networks"][285:]}
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     assert len(names(page, "network")) == 10
     search.fill("")
     settled(page)

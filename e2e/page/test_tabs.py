@@ -1,23 +1,13 @@
 """Several visible tabs of one browser: it opens six connections to an origin."""
 
 from conftest import eventually
-from dashboard import LIVE_MS, backend, frontend, opened, wait_for_sequence, wait_until_live
+from dashboard import wait_for_sequence
 
 
-def tabs(opened, backend, count, script=""):
-    pages = [opened()]
-    pages[0].context.add_init_script(script)
-    for _ in range(count - 1):
-        page = pages[0].context.new_page()
-        page.goto(backend.url, timeout=LIVE_MS)
-        wait_until_live(page)
-        pages.append(page)
-    return pages
-
-
-def test_seven_visible_tabs_share_one_stream(opened, backend):
+def test_seven_visible_tabs_share_one_stream(new_context, opened, backend):
     with backend.ticking(1):
-        pages = tabs(opened, backend, 7)
+        context = new_context()
+        pages = [opened(context=context) for _ in range(7)]
         # Each has the minutes before, and what comes.
         for page in pages:
             wait_for_sequence(page, backend.sequence + 1)
@@ -32,11 +22,13 @@ def test_seven_visible_tabs_share_one_stream(opened, backend):
     assert backend.asked.count("/stats") == polls, "a tab polls beside the stream"
 
 
-def test_a_closed_tab_hands_its_stream_over(opened, backend):
+def test_a_closed_tab_hands_its_stream_over(new_context, opened, backend):
     # The newest has the smallest number, and so the stream.
     newest = "Math.random = () => 1 / performance.timeOrigin;"
+    context = new_context()
+    context.add_init_script(newest)
     with backend.ticking(1):
-        pages = tabs(opened, backend, 3, newest)
+        pages = [opened(context=context) for _ in range(3)]
         while len(pages) > 1:
             eventually(lambda: backend.viewers == 1)
             pages.pop().close()
@@ -47,17 +39,14 @@ def test_a_closed_tab_hands_its_stream_over(opened, backend):
 
 def test_without_messages_between_tabs_each_has_its_stream(opened, backend):
     page = opened(watch="delete window.BroadcastChannel;")
-    backend.tick()
-    wait_for_sequence(page, backend.sequence)
+    backend.show(page)
     assert backend.viewers == 1
 
 
 def test_tabs_of_two_instances_do_not_mix(opened, backend):
     first = opened()
     backend.scene.answered_by = lambda path: "fedcba9876543210" if path == "/stats/stream" else None
-    second = first.context.new_page()
-    second.goto(backend.url)
-    wait_until_live(second)
+    second = opened(context=first.context)
     with backend.ticking(0.3):
         first.wait_for_timeout(2_000)
     names = [page.locator('[data-testid="instance"]').inner_text() for page in (first, second)]

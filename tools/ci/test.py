@@ -44,7 +44,7 @@ MOST_REPEATED = 5
 
 # Those that run in Firefox too, where browsers differ: focus, pointer, layout, storage and connections.
 FIREFOX_TESTS = (
-    *("accessibility", "charts", "chart_views", "fleet_table", "preferences", "reload", "screens", "status"),
+    *("accessibility", "charts", "chart_views", "fleet_table", "preferences", "reload", "screens"),
     *("tables", "tabs"),
 )
 
@@ -56,7 +56,7 @@ PAGE_FOLDER = "page"
 PAGE_TESTS = {
     "page": (
         *("absurd", "connection", "live", "navigation", "notifications"),
-        *("outages", "reload", "replicas", "speed", "status", "tabs"),
+        *("outages", "reload", "replicas", "speed", "tabs"),
     ),
     "panels": (
         *("accessibility", "chart_views", "charts", "downloads", "incidents", "levels", "preferences", "report"),

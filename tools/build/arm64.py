@@ -6,8 +6,6 @@ run there; how fast or small they are is measured elsewhere. `release` as an arg
 binaries of `ARCHITECTURE=aarch64 make build` as they are shipped.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -6,8 +6,6 @@ so what is not committed is not built. What is compared are the page's files, th
 their bills of materials and the images' digests.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -4,8 +4,6 @@
 file does, so an edit of a source file leaves that layer as it is.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 `make audit` checks the crates of Cargo.lock against RustSec's database.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -14,8 +14,6 @@ codeowners     .github/CODEOWNERS, from which GitHub requests reviews
 stale-previews previews whose pull request is closed
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -13,8 +13,6 @@ socket of this machine). Steps: `dev` (time to the first page), `check`, `fast`,
 the toolchains of this machine are copied, because a bare machine would download the same files.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -3,8 +3,6 @@
 `make check` runs this, and `typos` beside it for the spelling (`typos.toml`). STYLE.md has the rules in words.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -9,8 +9,6 @@ run kept in target/fuzz. It fails on a panic; the input that caused it is named.
 code for a sanitizer to watch.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

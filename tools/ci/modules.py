@@ -4,8 +4,6 @@ Modules with the same parent must not form a cycle; what is below a module count
 the items of its parents: they are its scope.
 """
 
-from __future__ import annotations
-
 import graphlib
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """The report of `make test`, for the summary of a workflow and the comment of a pull request."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ differences. `python3 -m tools.ci.tf_docs plan FILE...` writes docs/plan.md from
 -json`, named ENVIRONMENT.json.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """Sections of a 64-bit little-endian ELF file (elf(5))."""
 
-from __future__ import annotations
-
 import struct
 from typing import NamedTuple
 

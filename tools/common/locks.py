@@ -1,7 +1,5 @@
 """Locks of files between processes."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 from typing import IO

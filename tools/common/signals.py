@@ -1,7 +1,5 @@
 """Ctrl-C, `kill` and a closed terminal, for a command that has something to stop or to undo."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -6,8 +6,6 @@ nothing to do starts no program and opens no connection. An interrupted run goes
 on where it stopped. Versions are in versions.py, locations in toolchain.py.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

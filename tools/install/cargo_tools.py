@@ -1,7 +1,5 @@
 """Programs that Cargo compiles, unless their release can be downloaded: Trunk, wasm-bindgen, cargo-deny and so on."""
 
-from __future__ import annotations
-
 import shutil
 
 from tools.common import toolchain, versions

@@ -4,8 +4,6 @@ They save the first start three minutes of compiling. Where a version has no pin
 or the download fails, the caller compiles the same version from source.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -3,8 +3,6 @@
 Debian has neither a musl nor (of the same version) a wasm std: it is compiled from its sources.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Steps of the installer: their actions, and the detection of completed ones."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import time

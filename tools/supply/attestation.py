@@ -7,8 +7,6 @@ a question in JSON on standard input, the answer in JSON on standard output. ver
      "trusted_root": "" or a file}
 """
 
-from __future__ import annotations
-
 import json
 import sys
 

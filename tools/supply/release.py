@@ -4,8 +4,6 @@
 the workspace's version and has a section in CHANGELOG.md.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import os

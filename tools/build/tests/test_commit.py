@@ -1,7 +1,5 @@
 """The commit of a binary: the last one that changed any of its inputs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The Dockerfile is the only description of the images' configuration."""
 
-from __future__ import annotations
-
 import ast
 import io
 import json

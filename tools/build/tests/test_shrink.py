@@ -1,7 +1,5 @@
 """Parts of the page that are removed, and parts that are kept."""
 
-from __future__ import annotations
-
 import unittest
 
 from tools.build import shrink

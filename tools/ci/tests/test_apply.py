@@ -1,7 +1,5 @@
 """A plan that waits for days: `make apply` uses it, or refuses it with the next step."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from unittest import mock
 

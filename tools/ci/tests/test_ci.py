@@ -1,7 +1,5 @@
 """Decisions of the workflows' make targets; runner.py in e2e/deploy/ runs them completely."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

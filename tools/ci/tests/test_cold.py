@@ -1,7 +1,5 @@
 """Where `make cold` gets debootstrap and the keys of Debian's archive from."""
 
-from __future__ import annotations
-
 import tempfile
 import unittest
 from pathlib import Path

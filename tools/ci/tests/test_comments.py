@@ -1,7 +1,5 @@
 """The checks of comments must be able to fail."""
 
-from __future__ import annotations
-
 import subprocess
 import unittest
 

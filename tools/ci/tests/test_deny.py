@@ -1,7 +1,5 @@
 """Rules of deny.toml: each one is violated once, in a copy of the workspace."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import unittest

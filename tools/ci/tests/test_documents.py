@@ -1,7 +1,5 @@
 """The checks of the documents must be able to fail."""
 
-from __future__ import annotations
-
 import subprocess
 import tempfile
 import unittest

@@ -1,7 +1,5 @@
 """Which tests of tf/ run with which provider, with a Terraform that only records what it is asked."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """`make` lists the most important commands, `make help-all` every command."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """How the policies of tf/preconfigured are judged; infrastructure.py judges the real ones."""
 
-from __future__ import annotations
-
 import importlib.util
 import unittest
 

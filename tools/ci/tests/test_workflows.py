@@ -1,7 +1,5 @@
 """The rules for workflows must be able to fail, and those of the repository must keep them."""
 
-from __future__ import annotations
-
 import unittest
 
 try:

@@ -4,8 +4,6 @@ What cannot be known beforehand is UNKNOWN; an expression that depends on it is 
 FALSE means never. Another word than those below is an error: it is better to refuse than to guess.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any, Callable

@@ -3,8 +3,6 @@
 Each function gives a sentence for whatever breaks its rule.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import re
 import sys

@@ -1,7 +1,5 @@
 """A test case with temporary folders, contexts that end with the test, and a web server."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import tempfile

@@ -1,7 +1,5 @@
 """The environment of a caller: a hook of git, a proxy, an old Python."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

@@ -1,7 +1,5 @@
 """Nothing that is compiled depends on where this machine keeps sources."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Versions are read and compared as they are written in their files."""
 
-from __future__ import annotations
-
 import unittest
 
 from tools.common import versions

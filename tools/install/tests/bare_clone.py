@@ -1,7 +1,5 @@
 """The place where the installer's tests run: they touch no network and compile nothing."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

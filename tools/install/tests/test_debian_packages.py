@@ -1,7 +1,5 @@
 """Where promtool comes from, with programs that only pretend to be apt and dpkg."""
 
-from __future__ import annotations
-
 from tools.common import toolchain
 from tools.install import debian_packages
 from tools.install.tests.bare_clone import BareClone

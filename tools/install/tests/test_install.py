@@ -1,7 +1,5 @@
 """The installer as a whole: what runs again, and when."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """The choice of the route to Rust, with programs that only pretend to be rustup and apt."""
 
-from __future__ import annotations
-
 import os
 import time
 import unittest

@@ -7,8 +7,6 @@ As a program: `[{"digest", "type", "predicate", "repository", "commit"}, ...]` o
 `{"trusted_root", "bundles"}` on standard output.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime
 import hashlib

@@ -1,7 +1,5 @@
 """Verification of attestations. Runs with the Python of .tools/sigstore; elsewhere it is skipped."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import json

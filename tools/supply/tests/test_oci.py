@@ -1,7 +1,5 @@
 """Images without an engine: what is in them, and what goes to a registry that stumbles."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Which pins are behind, with programs that only pretend to be Cargo and uv."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """The list of crates in a binary, and the bill of materials made of it."""
 
-from __future__ import annotations
-
 import json
 import struct
 import unittest

@@ -1,8 +1,6 @@
 """Verification of images. The signatures are real, of a fake Sigstore that is created for the
 test; runs with the Python of .tools/sigstore, elsewhere it is skipped."""
 
-from __future__ import annotations
-
 import json
 import os
 import unittest

@@ -4,14 +4,18 @@ What cannot be known beforehand is UNKNOWN; an expression that depends on it is 
 FALSE means never. Another word than those below is an error: it is better to refuse than to guess.
 """
 
+import ast
+import functools
 import json
 import re
 from typing import Any, Callable
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?[0-9]+(?:\.[0-9]+)?)"
-    r"|(?P<word>[A-Za-z_][\w-]*)|(?P<sign>&&|\|\||[=!<>]=|[().,\[\]!<>*]))"
+    r"(?P<text>'(?:[^']|'')*')|\.(?P<member>[A-Za-z_][\w-]*)|(?P<word>\w[\w-]*|&&|\|\||[=!]=|!)"
+    r"|(?P<other>[^\s.(),\[\]])"
 )
+# In Python; `~` binds as strongly as GitHub's `!`, and `not` does not.
+WORDS = {"true": "True", "false": "False", "null": "None", "&&": " and ", "||": " or ", "!": "~"}
 EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 STATUS = ("always", "cancelled", "failure", "success")
 
@@ -59,11 +63,20 @@ def inside(text: str) -> list[str]:
 
 
 def evaluate(text: str, context: dict) -> Any:
-    parser = _Parser(text, context)
-    value = parser.disjunction()
-    if parser.ahead is not None:
-        raise ExpressionError(f"{text!r}: {parser.ahead[1]!r} is too much")
-    return value
+    """The value of an expression, which Python's own parser reads."""
+
+    def in_python(token: re.Match) -> str:
+        if token["other"]:
+            raise ExpressionError(f"{text!r}: {token['other']!r} is not understood")
+        if token["word"]:
+            return WORDS.get(token["word"], token["word"])
+        return f"[{token['member']!r}]" if token["member"] else repr(token["text"][1:-1].replace("''", "'"))
+
+    try:
+        tree = ast.parse(TOKEN.sub(in_python, text).replace("\n", " ").strip(), mode="eval")
+    except SyntaxError as error:
+        raise ExpressionError(f"{text!r}: {error}") from None
+    return _value(tree.body, context)
 
 
 def truth(value: Any) -> Any:
@@ -78,113 +91,37 @@ def written(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (list, dict)) else str(value)
 
 
-class _Parser:
-    """Recursive descent, in GitHub's order: `||`, `&&`, comparisons, `!`, values."""
+def _value(node: ast.expr, context: dict) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name) and node.id in context:
+        return context[node.id]
+    if isinstance(node, ast.BoolOp):
+        decisive = isinstance(node.op, ast.Or)
+        values = (_value(one, context) for one in node.values)
+        return functools.reduce(lambda first, second: _choose(first, second, decisive), values)
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
+        first, second = (_value(one, context) for one in (node.left, *node.comparators))
+        same = _plain(first) == _plain(second)
+        return UNKNOWN if UNKNOWN in (first, second) else same is isinstance(node.ops[0], ast.Eq)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
+        value = truth(_value(node.operand, context))
+        return UNKNOWN if value is UNKNOWN else not value
+    if isinstance(node, ast.Subscript):
+        value, key = _value(node.value, context), _value(node.slice, context)
+        return value if value is UNKNOWN else value.get(written(key)) if isinstance(value, dict) else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in (*STATUS, *FUNCTIONS):
+        arguments = [_value(one, context) for one in node.args]
+        if node.func.id in STATUS:
+            return context["status"][node.func.id]
+        return UNKNOWN if UNKNOWN in arguments else FUNCTIONS[node.func.id](*arguments)
+    raise ExpressionError(f"{ast.unparse(node)} is not understood here")
 
-    def __init__(self, text: str, context: dict) -> None:
-        self.text, self.place, self.context = text, 0, context
-        self.ahead: Any = None
-        self.step()
 
-    def step(self) -> Any:
-        taken = self.ahead
-        rest = self.text[self.place :]
-        if not rest.strip():
-            self.ahead = None
-            return taken
-        found = TOKEN.match(self.text, self.place)
-        if found is None:
-            raise ExpressionError(f"{self.text!r}: {rest.strip()[:20]!r} is not understood")
-        self.place = found.end()
-        self.ahead = (found.lastgroup, found[found.lastgroup or 0])
-        return taken
-
-    def sign(self, *signs: str) -> str:
-        if self.ahead and self.ahead[0] == "sign" and self.ahead[1] in signs:
-            return self.step()[1]
-        return ""
-
-    def expect(self, sign: str) -> None:
-        if not self.sign(sign):
-            raise ExpressionError(f"{self.text!r}: {sign!r} is missing")
-
-    def disjunction(self) -> Any:
-        value = self.conjunction()
-        while self.sign("||"):
-            value = self._choose(value, self.conjunction(), True)
-        return value
-
-    def conjunction(self) -> Any:
-        value = self.comparison()
-        while self.sign("&&"):
-            value = self._choose(value, self.comparison(), False)
-        return value
-
-    @staticmethod
-    def _choose(first: Any, second: Any, decisive: bool) -> Any:
-        if truth(first) is UNKNOWN:
-            return decisive if truth(second) is decisive else UNKNOWN
-        return first if truth(first) is decisive else second
-
-    def comparison(self) -> Any:
-        value = self.negation()
-        while sign := self.sign("==", "!="):
-            other = self.negation()
-            if UNKNOWN in (value, other):
-                value = UNKNOWN
-            else:
-                value = _plain(value) == _plain(other)
-                value = value if sign == "==" else not value
-        return value
-
-    def negation(self) -> Any:
-        if self.sign("!"):
-            value = truth(self.negation())
-            return UNKNOWN if value is UNKNOWN else not value
-        return self.value()
-
-    def value(self) -> Any:
-        if self.sign("("):
-            value = self.disjunction()
-            self.expect(")")
-            return value
-        if self.ahead is None:
-            raise ExpressionError(f"{self.text!r} ends too early")
-        kind, text = self.step()
-        if kind == "text":
-            return text[1:-1].replace("''", "'")
-        if kind == "number":
-            return float(text)
-        if kind != "word":
-            raise ExpressionError(f"{self.text!r}: {text!r} is not expected")
-        if text in ("true", "false", "null"):
-            return {"true": True, "false": False, "null": None}[text]
-        return self.function_call(text) if self.sign("(") else self.lookup(text)
-
-    def function_call(self, name: str) -> Any:
-        arguments = []
-        while not self.sign(")"):
-            arguments.append(self.disjunction())
-            self.sign(",")
-        if name in STATUS:
-            return self.context["status"][name]
-        if name not in FUNCTIONS:
-            raise ExpressionError(f"{self.text!r}: there is no function {name}")
-        return UNKNOWN if UNKNOWN in arguments else FUNCTIONS[name](*arguments)
-
-    def lookup(self, name: str) -> Any:
-        if name not in self.context:
-            raise ExpressionError(f"{self.text!r}: {name} is not known here")
-        value = self.context[name]
-        while sign := self.sign(".", "["):
-            if sign == ".":
-                key = self.step()[1]
-            else:
-                key = self.disjunction()
-                self.expect("]")
-            if value is not UNKNOWN:
-                value = value.get(written(key)) if isinstance(value, dict) else None
-        return value
+def _choose(first: Any, second: Any, decisive: bool) -> Any:
+    if truth(first) is UNKNOWN:
+        return decisive if truth(second) is decisive else UNKNOWN
+    return first if truth(first) is decisive else second
 
 
 def _plain(value: Any) -> Any:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tools.build import commit, dockerfile, shrink
-from tools.common import catalog, toolchain
-from tools.common.progress import TargetError, exit_code
+from tools.common import catalog, progress, toolchain
+from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.supply import oci
 
@@ -39,7 +39,7 @@ PACK_SECONDS = 120
 LABEL = "system-stats.image=true"
 
 
-class BuildError(TargetError):
+class BuildError(progress.Failed):
     """A build step failed; its own output has said why."""
 
 
@@ -241,16 +241,8 @@ def run(
     """Run one build command with its own progress on the terminal, or quietly unless it fails."""
     begun = time.monotonic()
     print(f"build: {title}", flush=True)
-    output = subprocess.PIPE if quiet else None
     environment = {**toolchain.environment(), **toolchain.cargo_folders(TARGET), **(variables or {})}
-    try:
-        done = subprocess.run(command, cwd=cwd, env=environment, stdout=output, stderr=output, timeout=bound)
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"{title}: not done after {bound} s") from None
-    if done.returncode:
-        for text in filter(None, (done.stdout, done.stderr)):
-            sys.stderr.write(text.decode("utf-8", "replace"))
-        raise BuildError(f"{title}: {command[0]} ended with exit code {done.returncode}")
+    progress.run(f"{title}: {command[0]}", command, bound, quiet=quiet, failure=BuildError, cwd=cwd, env=environment)
     print(f"build: {title} done in {time.monotonic() - begun:.1f} s", flush=True)
 
 

@@ -7,14 +7,13 @@ their bills of materials and the images' digests.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from tools.build import build, commit
-from tools.common import catalog, toolchain
+from tools.common import catalog, progress, toolchain
 from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 
@@ -140,12 +139,7 @@ def difference(name: str, first: bytes, second: bytes) -> str:
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     variables = {name: value for name, value in environment.items() if value}
-    try:
-        code = subprocess.run(command, cwd=folder, env=variables, timeout=BUILD_SECONDS).returncode
-    except subprocess.TimeoutExpired:
-        raise Failed(f"a build was not done after {BUILD_SECONDS} s") from None
-    if code:
-        raise Failed(f"a build in {folder} ended with exit code {code}")
+    progress.run(f"a build in {folder}", command, BUILD_SECONDS, cwd=folder, env=variables)
 
 
 if __name__ == "__main__":

@@ -199,10 +199,7 @@ def do_run() -> None:
 def do_plan_offline() -> None:
     environment = environments.named(os.environ.get("ENV", ""))
     terraform.check()
-    try:
-        infrastructure.plan_offline(environment.variables)
-    except infrastructure.Broken as error:
-        raise Failed(str(error)) from None
+    infrastructure.plan_offline(environment.variables)
 
 
 def do_screenshot() -> None:

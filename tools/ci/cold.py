@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable
 
-from tools.common import debian_program, toolchain
+from tools.common import debian_program, progress, toolchain
 from tools.common.progress import Failed, TargetError
 from tools.common.toolchain import ROOT
 
@@ -173,10 +173,7 @@ def bare_machine(variant: str, debootstrap: list[str]) -> Iterator[Machine]:
 def bootstrap(debootstrap: list[str], root: Path, variant: str) -> None:
     engine = ENGINE_PACKAGES if "engine" in variant else ()
     include = ",".join((*PACKAGES, *engine))
-    command = [*debootstrap, "--variant=minbase", f"--include={include}", SUITE, str(root)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BOOTSTRAP_SECONDS)
-    if done.returncode:
-        raise Failed(f"debootstrap failed:\n{done.stdout.decode('utf-8', 'replace')[-2000:]}")
+    run([*debootstrap, "--variant=minbase", f"--include={include}", SUITE, str(root)])
     # Security updates are part of every Debian, and have the compilers of the `debian` route.
     archive = (root / "etc/apt/sources.list").read_text(encoding="utf-8").split()[1]
     (root / "etc/apt/sources.list").write_text(
@@ -322,10 +319,8 @@ def print_table(variants: list[str], steps: list[str], times: dict[tuple[str, st
         print(f"| {variant} | " + " | ".join(times.get((variant, step), "") for step in steps) + " |")
 
 
-def run(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
-    if done.returncode:
-        raise Failed(f"{' '.join(command[:3])}: {done.stdout.decode('utf-8', 'replace').strip()}")
+def run(command: list[str]) -> str:
+    return progress.run(" ".join(command[:3]), command, BOOTSTRAP_SECONDS, quiet=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ registry has it.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,9 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tools.cloud import bootstrap, terraform
-from tools.common import toolchain
+from tools.common import progress, toolchain
 from tools.common.environments import PATTERN, TF, Refused
 from tools.common.files import write
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 
 PROVIDER = ROOT / "e2e" / "deploy" / "aws_provider"
@@ -46,25 +46,13 @@ REHEARSAL_SECONDS = 1800
 CHECKOV_SECONDS = 300
 
 
-class Broken(Exception):
-    """A test failed; its own output has said which."""
-
-
 def main(arguments: list[str]) -> int:
-    try:
-        if arguments == ["check"]:
-            check()
-        elif len(arguments) == 2 and arguments[0] in REHEARSALS:
-            rehearse(arguments[0], Path(arguments[1]))
-        else:
-            print("usage: python3 -m tools.ci.infrastructure check|deployments|workflows BINARIES", file=sys.stderr)
-            return 64
-    except Broken as error:
-        print(f"infrastructure: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    if arguments == ["check"]:
+        return exit_code("infrastructure", check)
+    if len(arguments) == 2 and arguments[0] in REHEARSALS:
+        return exit_code("infrastructure", lambda: rehearse(arguments[0], Path(arguments[1])))
+    print("usage: python3 -m tools.ci.infrastructure check|deployments|workflows BINARIES", file=sys.stderr)
+    return 64
 
 
 def check() -> None:
@@ -77,33 +65,33 @@ def check() -> None:
     prefix = fake()
     tests = ["-m", "unittest", "discover", "-s", str(PROVIDER), "-p", "test_*.py"]
     run("provider: its own tests", [prefix[0], *tests])
-    for name, folder in FOLDERS.items():
-        init(prefix, name, folder, INIT_SECONDS)
-        validate(prefix, name, folder)
+    for name in FOLDERS:
+        run_terraform(prefix, name, "init", "-backend=false", bound=INIT_SECONDS, quiet=True)
+        run_terraform(prefix, name, "validate")
     for name in ("module", "preconfigured", "sidecar", "previews"):
-        test(prefix, name, FOLDERS[name])
+        run_terraform(prefix, name, "test")
     roles(prefix)
-    test(prefix, "root", TF, "-filter=tests/refusals.tftest.hcl", "-filter=tests/emf.tftest.hcl")
+    run_terraform(prefix, "root", "test", "-filter=tests/refusals.tftest.hcl", "-filter=tests/emf.tftest.hcl")
     for variables_file in environments():
         for name in ("environment", "plan_offline"):
             options = (f"-filter=tests/{name}.tftest.hcl", f"-var-file={variables_file}")
-            test(prefix, "root", TF, *options)
+            run_terraform(prefix, "root", "test", *options)
     pattern = TF / "environments" / PATTERN / "terraform.tfvars"
-    test(prefix, "root", TF, "-filter=tests/previews.tftest.hcl", f"-var-file={pattern}")
+    run_terraform(prefix, "root", "test", "-filter=tests/previews.tftest.hcl", f"-var-file={pattern}")
     check_with_the_real_provider()
 
 
 def check_with_the_real_provider() -> None:
     """Checks that need no account. Mocks replace AWS, and the provider validates the configuration."""
-    for name, folder in FOLDERS.items():
+    for name in FOLDERS:
         try:
-            init([], name, folder, DOWNLOAD_SECONDS)
-        except Broken as error:
-            skip(f"{error}: the AWS provider cannot be downloaded here; tf/ is tested with the fake alone")
+            run_terraform([], name, "init", "-backend=false", bound=DOWNLOAD_SECONDS, quiet=True)
+        except Failed as error:
+            skip(f"{error}\nThe AWS provider cannot be downloaded here; tf/ is tested with the fake alone")
             return
-        validate([], name, folder)
+        run_terraform([], name, "validate")
     for variables_file in environments():
-        test([], "root", TF, "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}")
+        run_terraform([], "root", "test", "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}")
 
 
 def roles(prefix: list[str]) -> None:
@@ -127,9 +115,9 @@ def roles(prefix: list[str]) -> None:
 def plan_offline(variables_file: Path) -> None:
     """A plan of an environment with Terraform's own mocks in place of AWS."""
     prefix = fake() if SCHEMA.exists() else []
-    init(prefix, "root", TF, DOWNLOAD_SECONDS)
+    run_terraform(prefix, "root", "init", "-backend=false", bound=DOWNLOAD_SECONDS, quiet=True)
     options = ["-verbose", "-filter=tests/plan_offline.tftest.hcl", f"-var-file={variables_file}"]
-    run("plan", [*prefix, "terraform", f"-chdir={TF}", "test", "-no-color", *options], variables=data(prefix, "root"))
+    run_terraform(prefix, "root", "test", *options)
 
 
 def environments() -> list[Path]:
@@ -137,24 +125,14 @@ def environments() -> list[Path]:
     return sorted((TF / "environments").glob("*/terraform.tfvars"))
 
 
-def init(prefix: list[str], name: str, folder: Path, bound: int) -> None:
-    command = ["terraform", f"-chdir={folder}", "init", "-backend=false", "-no-color"]
-    run(label(prefix, name, "init"), [*prefix, *command], bound, quiet=True, variables=data(prefix, name))
-
-
-def validate(prefix: list[str], name: str, folder: Path) -> None:
-    command = ["terraform", f"-chdir={folder}", "validate", "-no-color"]
-    run(label(prefix, name, "validate"), [*prefix, *command], variables=data(prefix, name))
-
-
-def test(prefix: list[str], name: str, folder: Path, *options: str) -> None:
-    environment = next((Path(option).parent.name for option in options if "var-file" in option), "")
-    command = ["terraform", f"-chdir={folder}", "test", "-no-color", *options]
-    run(label(prefix, name, f"test {environment}".strip()), [*prefix, *command], variables=data(prefix, name))
-
-
-def label(prefix: list[str], name: str, what: str) -> str:
-    return f"{name}: {what}" if prefix else f"{name} with the real provider: {what}"
+def run_terraform(
+    prefix: list[str], name: str, subcommand: str, *options: str, bound: int = TEST_SECONDS, quiet: bool = False
+) -> None:
+    """A command of Terraform in one of the folders, with the fake provider that the prefix starts, or the real one."""
+    environment = [Path(option).parent.name for option in options if "var-file" in option]
+    title = " ".join([f"{name}:" if prefix else f"{name} with the real provider:", subcommand, *environment])
+    command = [*prefix, "terraform", f"-chdir={FOLDERS[name]}", subcommand, "-no-color", *options]
+    run(title, command, bound, quiet, data(prefix, name))
 
 
 def data(prefix: list[str], name: str) -> dict[str, str]:
@@ -209,7 +187,7 @@ def installed() -> bool:
 def fake() -> list[str]:
     """The beginning of a command that runs with the fake provider, with the types that tf/ names."""
     if not SCHEMA.exists():
-        raise Broken("the fake of the AWS provider is not installed: run `make tools`")
+        raise Failed("the fake of the AWS provider is not installed: run `make tools`")
     return [str(toolchain.TOOLS / "provider" / "bin" / "python"), str(PROVIDER), "--types-of", str(TF)]
 
 
@@ -225,22 +203,7 @@ def run(
     variables: Mapping[str, str] | None = None,
 ) -> None:
     begun = time.monotonic()
-    output = subprocess.PIPE if quiet else None
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**terraform.environment(), **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if quiet else None,
-            timeout=bound,
-        )
-    except subprocess.TimeoutExpired:
-        raise Broken(f"{what}: not done after {bound} s") from None
-    if done.returncode:
-        print((done.stdout or b"").decode("utf-8", "replace")[-2000:], end="", flush=True)
-        raise Broken(f"{what}: failed with exit code {done.returncode}")
+    progress.run(what, command, bound, quiet=quiet, env={**terraform.environment(), **(variables or {})})
     print(f"infrastructure: {what} done in {time.monotonic() - begun:.1f} s", flush=True)
 
 

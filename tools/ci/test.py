@@ -24,9 +24,9 @@ from typing import Callable
 
 from tools.build import build
 from tools.ci import report
-from tools.common import signals, toolchain
+from tools.common import progress, signals, toolchain
 from tools.common.environments import Refused
-from tools.common.progress import TargetError, exit_code
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 from tools.local import run_local, stack
 
@@ -64,14 +64,6 @@ PAGE_TESTS = {
         *("fleet_looks", "fleet_members", "fleet_stream", "fleet_table"),
     ),
 }
-
-
-class TestsFailed(TargetError):
-    """A test failed; its output has said which. Without an exit code, the command did not end by itself."""
-
-    def __init__(self, text: str, code: int | None = None) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 @dataclass(frozen=True)
@@ -291,7 +283,7 @@ def run_with_system(name: str, profile: str, selection: list[str]) -> None:
         running.start()
         running.wait_until_ready()
         pytest(name, ["--base-url", stack.url(), "--local", *selection], profile)
-    except TestsFailed:
+    except Failed:
         running.print_logs()
         raise
     finally:
@@ -307,7 +299,7 @@ def pytest(name: str, arguments: list[str], profile: str = build.RELEASE) -> Non
     shutil.rmtree(cache, ignore_errors=True)
     try:
         run([*command, "--junitxml", str(junit(name))], bound=E2E_SECONDS)
-    except TestsFailed as error:
+    except Failed as error:
         failed = last_failed(cache)
         # 1 means that every test has run.
         if error.code != 1 or not 0 < len(failed) <= MOST_REPEATED:
@@ -337,19 +329,13 @@ def binaries(profile: str = build.RELEASE) -> Path:
 def browser() -> str:
     path = toolchain.browser()
     if path is None:
-        raise TestsFailed("Chromium is missing; `make tools` reports how to install it")
+        raise Failed("Chromium is missing; `make tools` reports how to install it")
     return path
 
 
-def run(command: list[str], bound: int = 300, **variables: str) -> None:
-    environment = {**toolchain.environment(), **variables}
+def run(command: list[str], bound: int = 300) -> None:
     print(f"test: $ {' '.join(command[:6])}", flush=True)
-    try:
-        code = subprocess.run(command, cwd=ROOT, env=environment, timeout=bound).returncode
-    except subprocess.TimeoutExpired:
-        raise TestsFailed(f"{' '.join(command[:3])}: not done after {bound} s") from None
-    if code:
-        raise TestsFailed(f"{' '.join(command[:3])}: failed with exit code {code}", code)
+    progress.run(" ".join(command[:3]), command, bound, env=toolchain.environment())
 
 
 # In the order in which they start where nothing else decides: first what most others need, then what

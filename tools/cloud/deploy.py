@@ -35,14 +35,13 @@ from tools.cloud.terraform import Terraform, TerraformError
 from tools.common import environments
 from tools.common.environments import TF, Refused
 from tools.common.progress import Failed, say, step
-from tools.local import screenshot
 from tools.supply import sbom, verify
 from tools.supply.images import Images, credentials, registry_of
 from tools.supply.oci import ImageError, Registry
 
 FAILURES = (
     *(Failed, RolledBack, AwsError, TerraformError, ImageError),
-    *(build.BuildError, github.GitHubError, screenshot.NoScreenshot, sbom.NoList, verify.NotVerified),
+    *(build.BuildError, github.GitHubError, sbom.NoList, verify.NotVerified),
 )
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.common import toolchain
+from tools.common import progress, toolchain
 from tools.common.files import write
 from tools.common.locks import locked
-from tools.common.progress import TargetError
 
 # Some megabytes over a slow line.
 DOWNLOAD_SECONDS = 600
 
 
-class NotToBeHad(TargetError):
+class NotToBeHad(progress.Failed):
     """The program is not there and cannot be fetched; the message has the reason."""
 
 
@@ -90,16 +88,4 @@ def _unpack(name: str, folder: Path, packages: tuple[str, ...]) -> None:
 
 
 def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=DOWNLOAD_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotToBeHad(f"{command[0]} was not done after {DOWNLOAD_SECONDS} s") from None
-    if done.returncode:
-        printed = done.stdout.decode("utf-8", "replace")[-2000:]
-        raise NotToBeHad(f"{command[0]} ended with exit code {done.returncode}:\n{printed}")
+    progress.run(command[0], command, DOWNLOAD_SECONDS, quiet=True, failure=NotToBeHad)

@@ -22,9 +22,9 @@ def script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def explained(error: OSError) -> str:
+def explained(error: Exception) -> str:
     """The text of an error with the next step, where the file system is the reason."""
-    step = next_step(error)
+    step = next_step(error) if isinstance(error, OSError) else ""
     return f"{error}; {step}" if step else str(error)
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
@@ -18,47 +19,54 @@ class TargetError(Exception):
 
 
 class Failed(TargetError):
-    """The target failed; the message has the reason and the current state."""
+    """The target failed; the message has the reason and the current state, `code` the exit code of a command."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def exit_code(name: str, target: Callable[[], int | None]) -> int:
     """Runs a target. A refused setting is exit code 64, a failure 1 and Ctrl-C 130, with one line on standard error."""
     try:
         return target() or 0
-    except Refused as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 64
-    except OSError as error:
+    except (Refused, TargetError, OSError, subprocess.TimeoutExpired) as error:
         print(f"{name}: {explained(error)}", file=sys.stderr)
-        return 1
-    except (TargetError, subprocess.TimeoutExpired) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
+        return 64 if isinstance(error, Refused) else 1
     except KeyboardInterrupt:
         return 130
+
+
+def run(
+    name: str,
+    command: list[str],
+    seconds: float,
+    *,
+    quiet: bool = False,
+    failure: type[Failed] = Failed,
+    **options: Any,
+) -> str:
+    """Runs a command to its end, in the repository; a quiet one's output is returned, and is part of its failure."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
+    options = {"cwd": toolchain.ROOT, "stdin": subprocess.DEVNULL, **pipes, **options}
+    try:
+        done = subprocess.run(command, timeout=seconds, **options)
+    except subprocess.TimeoutExpired:
+        raise failure(f"{name}: not done after {seconds} s") from None
+    printed = (done.stdout or b"").decode("utf-8", "replace")
+    if done.returncode:
+        said = f": {printed.strip()[-2000:]}" if printed.strip() else ""
+        raise failure(f"{name}: exit code {done.returncode}{said}", done.returncode)
+    return printed
 
 
 def output(
     command: list[str], seconds: int, *, with_errors: bool = False, variables: Mapping[str, str] | None = None
 ) -> str:
     """The output of a command with the tools' environment, in the repository."""
-    name = " ".join(command[:3])
-    try:
-        done = subprocess.run(
-            command,
-            cwd=toolchain.ROOT,
-            env={**toolchain.environment(), **(variables or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if with_errors else None,
-            encoding="utf-8",
-            errors="replace",
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"{name}: not done after {seconds} s") from None
-    if done.returncode:
-        raise Failed(f"{name}: exit code {done.returncode}: {done.stdout.strip()[-500:]}")
-    return done.stdout
+    environment = {**toolchain.environment(), **(variables or {})}
+    errors = subprocess.STDOUT if with_errors else None
+    return run(" ".join(command[:3]), command, seconds, quiet=True, stderr=errors, env=environment)
 
 
 @contextmanager

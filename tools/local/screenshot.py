@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
-from tools.common import toolchain
-from tools.common.progress import TargetError
+from tools.common import progress, toolchain
 
 SIZE = {"width": 1280, "height": 1000}
 # The page has its first sample within a second; a small task far away takes longer.
@@ -15,21 +13,12 @@ PAGE_MILLISECONDS = 20_000
 SCREENSHOT_SECONDS = 120
 
 
-class NoScreenshot(TargetError):
-    """The page did not come up; the lines above have the reason."""
-
-
 def take(url: str, file: Path) -> None:
     """Write the screenshot of the page once it shows values."""
     file.parent.mkdir(parents=True, exist_ok=True)
     python = str(toolchain.PYTHON / "bin" / "python")
     command = [python, "-m", "tools.local.screenshot", url, str(file.resolve()), toolchain.browser() or ""]
-    try:
-        code = subprocess.run(command, cwd=toolchain.ROOT, timeout=SCREENSHOT_SECONDS).returncode
-    except subprocess.TimeoutExpired:
-        raise NoScreenshot(f"no screenshot of {url} after {SCREENSHOT_SECONDS} s") from None
-    if code:
-        raise NoScreenshot(f"there is no screenshot of {url}")
+    progress.run(f"screenshot of {url}", command, SCREENSHOT_SECONDS)
 
 
 def main(url: str, file: str, browser: str) -> int:

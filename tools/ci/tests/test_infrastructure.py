@@ -87,12 +87,12 @@ class TheProviders(BareClone):
         fails = 'case "$*" in *validate*) [ -n "$TF_REATTACH_PROVIDERS" ] ;; esac'
         self.provide("terraform", VERSION + fails)
         self.install_fake()
-        with self.assertRaisesRegex(infrastructure.Broken, "module with the real provider: validate"):
+        with self.assertRaisesRegex(infrastructure.Failed, "module with the real provider: validate"):
             infrastructure.check()
 
     def test_a_fake_that_is_not_installed_fails_the_check(self) -> None:
         self.provide("terraform", VERSION)
-        with self.assertRaisesRegex(infrastructure.Broken, "run `make tools`"):
+        with self.assertRaisesRegex(infrastructure.Failed, "run `make tools`"):
             infrastructure.check()
 
     def test_without_terraform_the_tests_are_skipped_with_a_message(self) -> None:

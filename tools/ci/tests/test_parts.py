@@ -148,7 +148,7 @@ class Repeated(unittest.TestCase):
         def run(command: list[str], bound: int = 0) -> None:
             commands.append(command)
             if failures[len(commands) - 1]:
-                raise parts.TestsFailed("failed", code)
+                raise parts.Failed("failed", code)
 
         def last_failed(_cache: Path) -> list[str]:
             return failures[len(commands) - 1]
@@ -166,7 +166,7 @@ class Repeated(unittest.TestCase):
         many = [str(number) for number in range(6)]
         # The run did not come to its end with exit codes other than 1.
         for failures, code in (([["a"], ["a"]], 1), ([many], 1), *(([["a"], []], code) for code in (None, 2, 3))):
-            with self.subTest(failures=failures, code=code), self.assertRaises(parts.TestsFailed):
+            with self.subTest(failures=failures, code=code), self.assertRaises(parts.Failed):
                 self.outcome(failures, code)
 
     def test_the_failures_are_those_of_the_last_run(self):

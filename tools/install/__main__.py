@@ -9,16 +9,19 @@ on where it stopped. Versions are in versions.py, locations in toolchain.py.
 import os
 import shutil
 import sys
+from functools import partial
 from typing import Callable
 
 from tools.common import toolchain, versions
-from tools.common.files import explained, identity
+from tools.common.environments import Refused
+from tools.common.files import identity
+from tools.common.progress import exit_code
 from tools.common.toolchain import CHANNEL, ROOT, ROUTES, forced_route
 from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
 from tools.install.cargo_tools import cargo_install, wasm_bindgen
-from tools.install.debian_packages import c_compiler, docker_registry, promtool
-from tools.install.progress import Failed, Job, end_on_signals, say
+from tools.install.debian_packages import c_compiler, provide
+from tools.install.progress import Job, end_on_signals, say
 from tools.install.rust import rust, rust_inputs
 from tools.install.small_std import SmallStd
 from tools.install.step import Step, installer_lock, perform
@@ -29,41 +32,30 @@ GROUPS = ("dev", "build", "check", "test", "deploy", "browser", "fuzz")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the steps of the wanted groups that are not done yet."""
-    groups = arguments or ["build"]
-    unknown = [group for group in groups if group not in GROUPS]
-    if unknown:
-        say(f"unknown group {unknown[0]}; the groups are {', '.join(GROUPS)}")
-        return 64
-    if forced_route() not in (None, *ROUTES):
-        say(f"RUST_ROUTE is {forced_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
-        return 64
-    if toolchain.musl_target() not in toolchain.MUSL_TARGETS and not {"deploy", "browser"}.issuperset(groups):
-        say(f"{toolchain.musl_target()} is not supported: there are {' and '.join(toolchain.MUSL_TARGETS)}")
-        return 64
-    if os.pathsep in str(toolchain.TOOLS):
-        say(f"{toolchain.TOOLS} would be two entries of PATH: clone into a folder without {os.pathsep!r}")
-        return 64
     end_on_signals()
-    try:
-        if pending(groups):
-            with installer_lock():
-                # First, because the other steps depend on what it writes.
-                perform([step for step in pending(groups) if step.name == LISTS])
-                perform(pending(groups))
-        compilers = {"dev", "build", "check", "test"} & set(groups)
-        say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
-        return 0
-    except Failed as failure:
-        say(str(failure))
-        return 1
-    except OSError as error:
-        # A full disk, or a folder that `sudo make` has left to root.
-        say(explained(error))
-        return 1
-    except KeyboardInterrupt:
+    code = exit_code("tools", lambda: install(arguments or ["build"]))
+    if code == 130:
         say("interrupted; the next run goes on where this one stopped")
-        return 130
+    return code
+
+
+def install(groups: list[str]) -> None:
+    """Run the steps of the wanted groups that are not done yet."""
+    if unknown := [group for group in groups if group not in GROUPS]:
+        raise Refused(f"unknown group {unknown[0]}; the groups are {', '.join(GROUPS)}")
+    if forced_route() not in (None, *ROUTES):
+        raise Refused(f"RUST_ROUTE is {forced_route()!r}; it must be {' or '.join(ROUTES)}, or not set")
+    if toolchain.musl_target() not in toolchain.MUSL_TARGETS and not {"deploy", "browser"}.issuperset(groups):
+        raise Refused(f"{toolchain.musl_target()} is not supported: there are {' and '.join(toolchain.MUSL_TARGETS)}")
+    if os.pathsep in str(toolchain.TOOLS):
+        raise Refused(f"{toolchain.TOOLS} would be two entries of PATH: clone into a folder without {os.pathsep!r}")
+    if pending(groups):
+        with installer_lock():
+            # First, because the other steps depend on what it writes.
+            perform([step for step in pending(groups) if step.name == LISTS])
+            perform(pending(groups))
+    compilers = {"dev", "build", "check", "test"} & set(groups)
+    say(f"ready (Rust from {toolchain.route()})" if compilers else "ready")
 
 
 def pending(groups: list[str]) -> list[Step]:
@@ -125,7 +117,7 @@ def steps(groups: list[str]) -> list[Step]:
             lambda: (identity(toolchain.browser("firefox")), existing("firefox-esr", "firefox")),
             firefox,
         ),
-        program("promtool", "promtool", f"of Debian's {versions.DEBIAN_PROMTOOL}", "seconds", promtool),
+        debian_program("promtool", "promtool", versions.DEBIAN_PROMTOOL, "it is part of Prometheus"),
     ]
     deploy = [
         venv("aws", "boto3, and pytest for smoke tests", group="deploy"),
@@ -133,7 +125,9 @@ def steps(groups: list[str]) -> list[Step]:
     ]
     rehearsal = [
         venv("rehearsal", "moto, for rehearsals of deployments", minimum=pypi.REHEARSAL_PYTHON),
-        program("registry", "docker-registry", f"of Debian's {versions.DEBIAN_REGISTRY}", "seconds", docker_registry),
+        debian_program(
+            "registry", "docker-registry", versions.DEBIAN_REGISTRY, "it is the Distribution project's registry"
+        ),
         Step("provider", "the fake of Terraform's AWS provider", "about 1 min", pypi.provider_inputs, pypi.provider),
         venv("checkov", "checkov", minimum=pypi.REHEARSAL_PYTHON),
     ]
@@ -159,6 +153,12 @@ def cargo_program(binary: str, version: str, duration: str, *options: str) -> St
     return program(
         binary, binary, version, duration, lambda job: cargo_install(job, binary, version, "--locked", *options)
     )
+
+
+def debian_program(name: str, binary: str, package: str, origin: str) -> Step:
+    """The step of a program from a Debian package."""
+    action = partial(provide, name=binary, package=package, origin=origin)
+    return program(name, binary, f"of Debian's {package}", "seconds", action)
 
 
 def small_std(target: str, what: str) -> Step:

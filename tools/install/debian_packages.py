@@ -45,17 +45,7 @@ def debian_install(job: Job, title: str, packages: tuple[str, ...]) -> None:
     job.run(command, DOWNLOAD, variables={"DEBIAN_FRONTEND": "noninteractive"})
 
 
-def promtool(job: Job) -> None:
-    """It checks what Prometheus reads."""
-    _provide(job, "promtool", versions.DEBIAN_PROMTOOL, "it is part of Prometheus")
-
-
-def docker_registry(job: Job) -> None:
-    """It stands in for AWS's registry when a deployment is rehearsed."""
-    _provide(job, "docker-registry", versions.DEBIAN_REGISTRY, "it is the Distribution project's registry")
-
-
-def _provide(job: Job, name: str, package: str, origin: str) -> None:
+def provide(job: Job, name: str, package: str, origin: str) -> None:
     """Find a program or unpack it. Where there is no apt, its tests are skipped: it is no reason to
     have no tests at all."""
     found = toolchain.program(name)

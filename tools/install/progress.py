@@ -18,11 +18,8 @@ from typing import NamedTuple
 
 from tools.common import signals, toolchain
 from tools.common.files import explained
+from tools.common.progress import Failed
 from tools.common.toolchain import ROOT
-
-
-class Failed(Exception):
-    """A step cannot be done; the message has the reason and the next step."""
 
 
 class Bound(NamedTuple):

@@ -75,17 +75,10 @@ def lists(job: Job) -> None:
 
 def build_packages(job: Job) -> None:
     """A virtual environment, zig, cargo-zigbuild and cmake in it, and zig's programs on PATH."""
-    if importlib.util.find_spec("ensurepip") is None:
-        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
     # Programs there name their Python by path: the real one, also when this folder is linked.
-    folder = str(toolchain.PYTHON.resolve())
-    python = toolchain.PYTHON.resolve() / "bin" / "python"
-    part(
-        job,
-        "venv",
-        lambda: (toolchain.TOOLS.resolve(), identity(python)),
-        lambda job: job.run([sys.executable, "-m", "venv", "--clear", folder], LOCAL),
-    )
+    folder = toolchain.PYTHON.resolve()
+    python = folder / "bin" / "python"
+    part(job, "venv", lambda: (toolchain.TOOLS.resolve(), identity(python)), lambda job: new_venv(job, folder))
     pip_install(job, "build")
     package = job.run([str(python), "-c", "import ziglang; print(ziglang.__path__[0])"], LOCAL)
     zig = shlex.quote(package.strip() + "/zig")
@@ -125,14 +118,18 @@ def own_venv(job: Job, name: str, group: str, minimum: tuple[int, int] = (3, 9))
     if sys.version_info < minimum:
         job.say(f"SKIPPED: {name} needs Python {minimum[0]}.{minimum[1]} or later")
         return
-    if importlib.util.find_spec("ensurepip") is None:
-        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
     folder = toolchain.TOOLS.resolve() / name
     if folder.is_symlink():
         # As in the clones of a rehearsal. To clear it would take it from the work tree that it belongs to.
         raise Failed(f"{folder} belongs to another work tree: run `make tools` there")
-    job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
+    new_venv(job, folder)
     pip_install(job, group, python=folder / "bin" / "python")
+
+
+def new_venv(job: Job, folder: Path) -> None:
+    if importlib.util.find_spec("ensurepip") is None:
+        debian_install(job, "Python's module venv", versions.DEBIAN_VENV)
+    job.run([sys.executable, "-m", "venv", "--clear", str(folder)], LOCAL)
 
 
 def compose(job: Job) -> None:

@@ -6,20 +6,33 @@ Debian has neither a musl nor (of the same version) a wasm std: it is compiled f
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from tools.common import debian_program, toolchain, versions
 from tools.common.files import script, write
 from tools.common.toolchain import CHANNEL, forced_route, targets_to_add
-from tools.install import debian_packages, std
-from tools.install.progress import DOWNLOAD, LOCAL, Bound, Failed, Job
+from tools.install import debian_packages
+from tools.install.progress import COMPILE, DOWNLOAD, LOCAL, Bound, Failed, Job
 from tools.install.step import part
 
 # rustup fetches 100 MB in a minute where it can; where it cannot, it may hang for ever.
 RUSTUP = Bound(total=300, silent=120)
 # Programs of Debian's packages; nothing else of them goes on PATH.
 RUST_PROGRAMS = ("cargo", "cargo-clippy", "cargo-fmt", "clippy-driver", "rustc", "rustdoc", "rustfmt")
+# Of an empty crate that has std as its dependency.
+MANIFEST = """\
+[package]
+name = "empty"
+version = "0.0.0"
+edition = "2021"
+
+[profile.release]
+{profile}
+# It lies inside the repository's workspace.
+[workspace]
+"""
 
 
 def rust(job: Job) -> None:
@@ -77,12 +90,6 @@ def rustup(job: Job) -> None:
         run("target", "add", "--toolchain", CHANNEL, *targets)
 
 
-def add_sources(job: Job) -> None:
-    """Add std's sources, for those who compile one of their own."""
-    command = ["rustup", "component", "add", "--toolchain", CHANNEL, "rust-src"]
-    job.run(command, RUSTUP, route="rustup")
-
-
 def rustup_sysroot() -> Path:
     """Where rustup keeps the toolchain; some folder without targets while there is none."""
     home = Path(os.environ.get("RUSTUP_HOME") or toolchain.home() / ".rustup")
@@ -103,11 +110,8 @@ def debian(job: Job) -> None:
     for target in targets_to_add():
         library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target
         # One by one, so that another processor's does not make this one's be compiled again.
-        part(job, f"debian-std-{target}", partial(std_inputs, library), partial(debian_std, target=target))
-
-
-def std_inputs(library: Path) -> object:
-    return versions.STD_CRATES, library, library.is_dir()
+        inputs = partial(lambda folder: (versions.STD_CRATES, folder, folder.is_dir()), library)
+        part(job, f"debian-std-{target}", inputs, partial(debian_std, target=target))
 
 
 def rust_packages(job: Job) -> None:
@@ -182,18 +186,47 @@ def debian_std(job: Job, target: str) -> None:
     script(wrapper, 'case " $* " in *" --crate-name panic_abort "*) set -- "$@" -C panic=abort ;; esac\nexec "$@"\n')
     library = toolchain.DEBIAN / "usr" / "lib" / "rustlib" / target / "lib"
     unfinished = library.with_name("lib.unfinished")
-    # It must not contain the paths of its sources either.
-    paths = toolchain.remap_path_flags(toolchain.environment_for("debian"))
-    std.compile_std(
-        job,
-        name,
-        target,
-        unfinished,
-        ["-Z", "build-std=" + ",".join(versions.STD_CRATES)],
-        route="debian",
-        flags=paths,
-        variables={"RUSTC_WRAPPER": str(wrapper)},
-    )
+    crates = ("-Z", "build-std=" + ",".join(versions.STD_CRATES))
+    compile_std(job, name, target, unfinished, crates, route="debian", RUSTC_WRAPPER=str(wrapper))
     shutil.rmtree(library, ignore_errors=True)
     unfinished.rename(library)
     wrapper.unlink()
+
+
+def compile_std(
+    job: Job,
+    name: str,
+    target: str,
+    library: Path,
+    options: Sequence[str],
+    *,
+    route: str,
+    flags: Sequence[str] = (),
+    profile: str = "",
+    **variables: str,
+) -> None:
+    """Compiles std as the dependency of an empty crate, and copies it into a new folder."""
+    folder = toolchain.TOOLS / "build" / name
+    write(folder / "Cargo.toml", MANIFEST.format(profile=profile))
+    write(folder / "src" / "lib.rs", "#![no_std]\n")
+    # It must not contain the paths of its sources.
+    paths = toolchain.remap_path_flags(toolchain.environment_for(route))
+    job.run(
+        ["cargo", "build", "--release", *options, "--target", target],
+        COMPILE,
+        route=route,
+        directory=folder,
+        variables={
+            # `-Z` requires a nightly or this; link-time optimization needs the bitcode.
+            "RUSTC_BOOTSTRAP": "1",
+            "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(("-Cembed-bitcode=yes", *flags, *paths)),
+            **toolchain.cargo_folders(folder / "target"),
+            **variables,
+        },
+    )
+    shutil.rmtree(library, ignore_errors=True)
+    library.mkdir(parents=True)
+    for rlib in (folder / "target" / target / "release" / "deps").glob("*.rlib"):
+        if not rlib.name.startswith("libempty-"):
+            shutil.copy2(rlib, library)
+    shutil.rmtree(folder)

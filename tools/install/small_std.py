@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.common import toolchain
 from tools.common.files import identity
 from tools.common.toolchain import NO_TABLES, PAGE_FLAGS, WASM_TARGET
-from tools.install import rust, std
+from tools.install import rust
 from tools.install.progress import Failed, Job
 
 # Also unstable in Cargo: a leaner core, chosen when std itself is compiled. No other feature is
@@ -63,7 +63,8 @@ class SmallStd:
         shutil.rmtree(self.root, ignore_errors=True)
         try:
             if toolchain.route() == "rustup":
-                rust.add_sources(job)
+                command = ["rustup", "component", "add", "--toolchain", toolchain.CHANNEL, "rust-src"]
+                job.run(command, rust.RUSTUP, route="rustup")
             self.compile(job)
         except Failed as failure:
             job.say(
@@ -74,11 +75,10 @@ class SmallStd:
         """Compile std and put it where `--sysroot` can point."""
         unfinished = self.root.with_name(f"{self.name}.unfinished")
         library = unfinished / "lib" / "rustlib" / self.target / "lib"
-        route = toolchain.route()
-        # It must not contain the paths of its sources.
-        flags = (*self.flags, *toolchain.remap_path_flags(toolchain.environment()))
-        profile = f"opt-level = {json.dumps(self.level)}\n"
-        std.compile_std(job, self.name, self.target, library, BUILD_STD, route=route, flags=flags, profile=profile)
+        route, profile = toolchain.route(), f"opt-level = {json.dumps(self.level)}\n"
+        rust.compile_std(
+            job, self.name, self.target, library, BUILD_STD, route=route, flags=self.flags, profile=profile
+        )
         unfinished.rename(self.root)
         # Cargo does not see that a std was replaced by another, and would mix the two.
         shutil.rmtree(self.outdated, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Where promtool comes from, with programs that only pretend to be apt and dpkg."""
 
 from tools.common import toolchain
-from tools.install import debian_packages
+from tools.install import __main__ as install
 from tools.install.tests.bare_clone import BareClone
 
 # Unpacks a promtool that answers with exit code 0, or the script given instead.
@@ -16,7 +16,8 @@ DOWNLOAD = 'case "$*" in *" download prometheus") echo > prometheus.deb ;; esac'
 
 class ThePromtool(BareClone):
     def install(self) -> str:
-        return self.failure_of(debian_packages.promtool)
+        (promtool,) = (step for step in install.steps(["test"]) if step.name == "promtool")
+        return self.failure_of(promtool.action)
 
     def provide_debian(self, script: str = "exit 0") -> None:
         self.provide("apt-get", DOWNLOAD)

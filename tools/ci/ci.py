@@ -28,7 +28,7 @@ from tools.cloud.releases import Release, with_newest
 from tools.cloud.rollout import Deployed
 from tools.cloud.session import Session, account_session, account_terraform, confirm, now, of_account, session, version
 from tools.common import environments, toolchain
-from tools.common.environments import PREVIEW, Refused, state_bucket
+from tools.common.environments import Refused
 from tools.common.files import write
 from tools.common.progress import Failed, say, step
 from tools.common.toolchain import ROOT
@@ -257,24 +257,13 @@ def code_owners() -> list[str]:
 
 
 def do_stale_previews() -> None:
-    """The states of previews in the bucket that no open pull request has."""
-    aws, account, required_variable = account_session()
-    bucket = state_bucket(account, required_variable["region"])
-    listed = aws.pages("s3", "list_objects_v2", Bucket=bucket, Prefix="environments/pr-")
-    keys = [entry["Key"] for page in listed for entry in page.get("Contents", [])]
-    stale = without_pull_request(keys, github.Repository().open_pull_requests())
+    """The previews with a state that no open pull request has."""
+    aws, account, _ = account_session()
+    previews = Session(environments.named(environments.PATTERN), aws, account, aws).previews()
+    there = github.Repository().open_pull_requests()
+    stale = [name for name in previews if int(name.removeprefix("pr-")) not in there]
     say(f"previews without an open pull request: {', '.join(stale) or 'none'}")
     github.output("stale-previews", previews=json.dumps(stale))
-
-
-def without_pull_request(keys: list[str], open_pull_requests: set[int]) -> list[str]:
-    found = set()
-    for key in keys:
-        name = key.split("/")[1]
-        match = PREVIEW.fullmatch(name)
-        if match and key == environments.state_key(name) and int(match[1]) not in open_pull_requests:
-            found.add(name)
-    return sorted(found)
 
 
 TARGETS = {name[3:].replace("_", "-"): function for name, function in list(globals().items()) if name.startswith("do_")}

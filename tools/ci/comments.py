@@ -1,7 +1,6 @@
 """Checks the wording of comments, docstrings, messages and test names.
 
-`make check` runs this beside documents.py, whose list of phrases applies here too. CLEAN lists the
-sources that follow STYLE.md; it may only grow.
+`make check` runs this beside documents.py, whose list of phrases applies here too.
 """
 
 from __future__ import annotations
@@ -17,10 +16,6 @@ from pathlib import Path
 from tools.ci import documents
 from tools.common.toolchain import ROOT
 
-CLEAN = (
-    *(".github/", "bench/", "crates/", "e2e/", "services/", "tf/", "tools/"),
-    *("Dockerfile", "Makefile", "docker-bake.hcl", "docker-compose"),
-)
 # These contain the phrases as data.
 EXCEPT = {
     "tools/ci/comments.py",
@@ -46,8 +41,8 @@ def main() -> int:
 
 
 def sources(root: Path) -> list[str]:
-    """The clean source files of the repository, as paths below its root."""
-    return [name for name in documents.listed(root) if name.startswith(CLEAN) and reader(name)]
+    """The source files of the repository, as paths below its root."""
+    return [name for name in documents.listed(root) if reader(name)]
 
 
 def check(root: Path, name: str) -> Iterator[str]:
@@ -57,9 +52,7 @@ def check(root: Path, name: str) -> Iterator[str]:
         return
     for number, begins, text in read((root / name).read_text(encoding="utf-8")):
         prose = documents.CODE.sub("", text)
-        for phrase, instead in BANNED.items():
-            if found := re.search(rf"\b({phrase})\b", prose, re.IGNORECASE):
-                yield f'{name}:{number}: "{found[0]}"; write instead: {instead}'
+        yield from documents.banned(f"{name}:{number}", prose, BANNED)
         if begins and (found := BEGINNING.match(prose)):
             yield f'{name}:{number}: begins with "{found[0]}"; use a noun or a verb'
 

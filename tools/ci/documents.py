@@ -178,12 +178,16 @@ def first_column(text: str) -> Iterator[str]:
 
 def banned_phrases(name: str, text: str) -> Iterator[str]:
     for number, line in prose(blanked(GENERATED_PART, text)):
-        for phrase, instead in BANNED.items():
-            if found := re.search(rf"\b({phrase})\b", line, re.IGNORECASE):
-                yield f'{name}:{number}: "{found.group(0)}"; write instead: {instead}'
+        yield from banned(f"{name}:{number}", line, BANNED)
         heading = HEADING.match(line)
         if heading and QUESTION.match(heading.group(1)):
             yield f'{name}:{number}: heading "{heading.group(1)}"; use a noun phrase'
+
+
+def banned(place: str, text: str, phrases: dict[str, str]) -> Iterator[str]:
+    for phrase, instead in phrases.items():
+        if found := re.search(rf"\b({phrase})\b", text, re.IGNORECASE):
+            yield f'{place}: "{found[0]}"; write instead: {instead}'
 
 
 def prose(text: str, *, keep_code: bool = False) -> Iterator[tuple[int, str]]:

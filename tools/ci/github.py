@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from tools.cloud.subjects import ORIGIN
 from tools.common import toolchain
 from tools.common.environments import Refused
 from tools.common.progress import TargetError, say
@@ -187,15 +188,15 @@ def required_variable(name: str, description: str | None = None) -> str:
 
 def repository_name() -> str:
     """OWNER/NAME of this repository: GITHUB_REPOSITORY, or the remote `origin`."""
-    given = os.environ.get("GITHUB_REPOSITORY", "")
     remote = toolchain.answer(["git", "-C", str(ROOT), "remote", "get-url", "origin"]) or ""
-    found = re.search(r"^(?:.*github\.com[:/])?([\w.-]+/[\w.-]+?)(?:\.git)?/?$", given or remote)
-    if found is None or not (given or "github.com" in remote):
+    found = ORIGIN.fullmatch(remote)
+    name = os.environ.get("GITHUB_REPOSITORY") or (f"{found[1]}/{found[2]}" if found else "")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise Refused(
             "the repository's name is not known: set GITHUB_REPOSITORY=owner/name, or the git remote"
             f" `origin` (it is {remote or 'not set'})"
         )
-    return found[1]
+    return name
 
 
 def pull_request() -> int:

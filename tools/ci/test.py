@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,8 +33,8 @@ CARGO_TEST_SECONDS = 1800
 E2E_SECONDS = 1800
 # The bounds of its own steps together.
 INFRASTRUCTURE_SECONDS = 3600
-# A line for each part that runs, as often.
-ALIVE_SECONDS = 30
+# The end of a part is noticed within this time, and a line says as often which parts run.
+LOOK_SECONDS, ALIVE_SECONDS = 0.2, 30
 # Parts that run at once. Two parts of these tests keep two cores busy; more would only distort each other's times.
 AT_ONCE = 2
 LOGS = ROOT / "target" / "test"
@@ -77,13 +76,12 @@ class Part:
 
 @dataclass
 class Run:
-    """The parts of one run: which are due, which are running, and how long they took."""
+    """The parts of one run: which are due, which are running since when, and how long they took."""
 
     due: dict[str, Part]
     seconds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    running: dict[str, float] = field(default_factory=dict)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    running: dict[str, tuple[float, subprocess.Popen]] = field(default_factory=dict)
 
 
 def main(arguments: list[str]) -> int:
@@ -132,24 +130,22 @@ def selected(default: tuple[str, ...]) -> list[str]:
 
 def perform(run: Run) -> None:
     """Run every part that is due, as many at once as may be; after a failure, start no other."""
-    children: dict[str, subprocess.Popen] = {}
     reported = time.monotonic()
     try:
-        with run.changed:
-            while run.due or run.running:
-                for name in startable(run):
-                    start(run, name, children)
-                if not run.running:
-                    break
-                run.changed.wait(timeout=1)
-                if time.monotonic() - reported > ALIVE_SECONDS:
-                    reported = time.monotonic()
-                    now = (f"{name} {reported - begun:.0f} s" for name, begun in run.running.items())
-                    print(f"test: running: {', '.join(now)}", flush=True)
+        while startable(run) or run.running:
+            for name in startable(run):
+                start(run, name)
+            time.sleep(LOOK_SECONDS)
+            for name, (begun, child) in list(run.running.items()):
+                if child.poll() is not None:
+                    finish(run, name, time.monotonic() - begun, child.returncode)
+            if time.monotonic() - reported > ALIVE_SECONDS:
+                reported = time.monotonic()
+                now = (f"{name} {reported - begun:.0f} s" for name, (begun, _) in run.running.items())
+                print(f"test: running: {', '.join(now)}", flush=True)
     finally:
-        for child in children.values():
-            if child.poll() is None:
-                child.terminate()
+        for _, child in run.running.values():
+            child.terminate()
 
 
 def startable(run: Run) -> list[str]:
@@ -167,17 +163,12 @@ def startable(run: Run) -> list[str]:
     return found
 
 
-def start(run: Run, name: str, children: dict[str, subprocess.Popen]) -> None:
+def start(run: Run, name: str) -> None:
     print(f"test: == {name}", flush=True)
     del run.due[name]
-    run.running[name] = time.monotonic()
-    log = LOGS / f"{name}.log"
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command(name), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-    children[name] = child
-    threading.Thread(target=follow, args=(run, name, child, log), daemon=True).start()
+    with (LOGS / f"{name}.log").open("wb") as log:
+        child = subprocess.Popen(command(name), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    run.running[name] = time.monotonic(), child
 
 
 def command(name: str) -> list[str]:
@@ -185,17 +176,14 @@ def command(name: str) -> list[str]:
     return [sys.executable, "-m", "tools.ci.test", "part", name]
 
 
-def follow(run: Run, name: str, child: subprocess.Popen, log: Path) -> None:
-    """Wait for a part and print what it said."""
-    code = child.wait()
-    with run.changed:
-        run.seconds[name] = time.monotonic() - run.running.pop(name)
-        print(f"\ntest: == {name}: {'FAILED' if code else 'passed'} after {run.seconds[name]:.0f} s", flush=True)
-        sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
-        sys.stdout.flush()
-        if code:
-            run.failed[name] = f"{name} failed: make test PARTS={name}"
-        run.changed.notify()
+def finish(run: Run, name: str, seconds: float, code: int) -> None:
+    """Print what a part said."""
+    del run.running[name]
+    run.seconds[name] = seconds
+    print(f"\ntest: == {name}: {'FAILED' if code else 'passed'} after {seconds:.0f} s", flush=True)
+    print((LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace"), end="", flush=True)
+    if code:
+        run.failed[name] = f"{name} failed: make test PARTS={name}"
 
 
 def scripts() -> None:
@@ -298,14 +286,14 @@ def pytest(name: str, arguments: list[str], profile: str = build.RELEASE) -> Non
     command = [str(toolchain.PYTHON / "bin" / "python"), "-m", "pytest", *options, *arguments]
     shutil.rmtree(cache, ignore_errors=True)
     try:
-        run([*command, "--junitxml", str(junit(name))], bound=E2E_SECONDS)
+        run([*command, "--junitxml", str(LOGS / f"junit-{name}.xml")], bound=E2E_SECONDS)
     except Failed as error:
         failed = last_failed(cache)
         # 1 means that every test has run.
         if error.code != 1 or not 0 < len(failed) <= MOST_REPEATED:
             raise
         print(f"test: repeating {len(failed)} failed tests", flush=True)
-        run([*command, "--last-failed", "--junitxml", str(junit(f"{name}-repeated"))], bound=E2E_SECONDS)
+        run([*command, "--last-failed", "--junitxml", str(LOGS / f"junit-{name}-repeated.xml")], bound=E2E_SECONDS)
         for test in failed:
             print(f"test: UNSTABLE: {test}: failed, and passed when repeated", flush=True)
 
@@ -316,10 +304,6 @@ def last_failed(cache: Path) -> list[str]:
         return sorted(json.loads((cache / "v" / "cache" / "lastfailed").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return []
-
-
-def junit(name: str) -> Path:
-    return LOGS / f"junit-{name}.xml"
 
 
 def binaries(profile: str = build.RELEASE) -> Path:

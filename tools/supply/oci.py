@@ -257,7 +257,7 @@ class Registry:
         parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         realm = parameters.pop("realm", "")
         # The password goes to no other host, and never over plain HTTP to another machine.
-        if not realm.startswith(f"{self.base}/"):
+        if self.basic and not realm.startswith(f"{self.base}/"):
             raise ImageError(f"{self.repository}: the registry sends to {realm} for a token")
         query = urllib.parse.urlencode({name: parameters[name] for name in ("service", "scope") if name in parameters})
         request = urllib.request.Request(f"{realm}?{query}", headers=self.basic)

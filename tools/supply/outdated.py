@@ -5,7 +5,6 @@ It changes nothing. What is behind is listed and is no failure; what cannot be a
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -17,6 +16,7 @@ from tools.ci import github
 from tools.common import toolchain
 from tools.common.progress import Failed, TargetError, exit_code, output
 from tools.common.toolchain import ROOT
+from tools.supply import oci
 
 QUERY_SECONDS = 300
 # The manifest of Rust's stable channel, below rustup's server or its mirror.
@@ -31,10 +31,6 @@ PLAIN = {
     "FORCE_COLOR": "",
     "CLICOLOR_FORCE": "",
 }
-# Docker Hub: an anonymous token, and what a tag means now.
-TOKEN = "https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/rust:pull"
-MANIFEST = "https://registry-1.docker.io/v2/library/rust/manifests/"
-INDEXES = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
 PINNED_IMAGE = re.compile(r"^ARG RUST_IMAGE=rust:(\S+)@(sha256:[0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -94,13 +90,8 @@ def compiler() -> list[str]:
 def build_image() -> list[str]:
     """Whether the tag of the Dockerfile's build image has a newer digest than the pinned one."""
     tag, pinned = pinned_image((ROOT / "Dockerfile").read_text(encoding="utf-8"))
-    with urllib.request.urlopen(TOKEN, timeout=60) as answer:
-        token = json.load(answer)["token"]
-    headers = {"authorization": f"Bearer {token}", "accept": INDEXES}
-    request = urllib.request.Request(MANIFEST + tag, method="HEAD", headers=headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        newest = answer.headers["docker-content-digest"]
-    return [f"rust:{tag} {pinned} -> {newest}"] if newest != pinned else []
+    newest = oci.Registry("registry-1.docker.io/library/rust").digest_of(tag)
+    return [f"rust:{tag} {pinned} -> {newest or 'gone'}"] if newest != pinned else []
 
 
 def pinned_image(text: str) -> tuple[str, str]:

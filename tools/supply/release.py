@@ -143,23 +143,13 @@ def publish() -> None:
 
 
 def releasable() -> tuple[str, str]:
-    """The tag and its notes; Refused for a tag that cannot be released."""
-    tag = tagged_on_main()
-    return tag, changelog_section((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), tag, version())
-
-
-def tagged_on_main() -> str:
-    """The tag that is released; only a commit on main is."""
+    """The tag and its notes; Refused for a tag that cannot be released, such as one of a commit that is not on main."""
     tag = github.required_variable("GITHUB_REF_NAME", "the tag, such as v1.0.0; a workflow sets it")
-    check_tag(tag, version())
+    if tag != f"v{version()}":
+        raise Refused(f"the tag is {tag}, and the workspace's version is {version()}")
     if not toolchain.answer(["git", "-C", str(ROOT), "branch", "-r", "--list", "*/main", "--contains"]):
         raise Refused(f"{tag} is not of a commit on main")
-    return tag
-
-
-def check_tag(tag: str, workspace: str) -> None:
-    if tag != f"v{workspace}":
-        raise Refused(f"the tag is {tag}, and the workspace's version is {workspace}")
+    return tag, changelog_section((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), version())
 
 
 def how_to_run(tag: str) -> str:
@@ -170,9 +160,8 @@ def how_to_run(tag: str) -> str:
     )
 
 
-def changelog_section(changelog: str, tag: str, workspace: str) -> str:
-    """The changelog's section of a tag, which must be that of the workspace's version."""
-    check_tag(tag, workspace)
+def changelog_section(changelog: str, workspace: str) -> str:
+    """The changelog's section of the workspace's version."""
     found = re.search(rf"^## \[?{re.escape(workspace)}\]?[^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
         raise Refused(f"CHANGELOG.md has nothing under `## {workspace}`")

@@ -183,6 +183,12 @@ class Pushing(Case):
         with self.assertRaisesRegex(oci.ImageError, "sends to https://thief.example/token"):
             self.registry.digest_of("v1")
 
+    def test_without_a_password_any_server_gives_the_token(self):
+        port = self.server.server_port
+        self.server.token, self.server.realm = "given", f"http://localhost:{port}/token"
+        self.assertIsNone(oci.Registry(f"127.0.0.1:{port}/shop").digest_of("v1"))
+        self.assertEqual(self.server.authorizations, {None, "Bearer given"})
+
     def test_a_token_that_is_not_given_is_one_sentence(self):
         self.server.token, self.server.realm = "given", f"{self.registry.base}/elsewhere"
         with self.assertRaisesRegex(oci.ImageError, "elsewhere gives no token"):

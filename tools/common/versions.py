@@ -62,27 +62,9 @@ def aws_provider(root: Path) -> str:
     return read(root / "tf" / "versions.tf", r'source\s*=\s*"hashicorp/aws"\s*version\s*=\s*"([0-9.]+)"')
 
 
-def wasm_bindgen(root: Path) -> str | None:
-    """The version of wasm-bindgen that Cargo.lock holds; None while there is no lock."""
-    try:
-        text = (root / "Cargo.lock").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    return locked_version(text, "wasm-bindgen")
-
-
-def locked_version(lock: str, package: str) -> str | None:
-    """The version of one package in the text of a Cargo.lock.
-
-    Python 3.9 has no TOML parser; the format of the file is fixed by Cargo:
-    `version` is the line after `name`.
-    """
-    found = re.search(
-        rf'^\[\[package\]\]\nname = "{re.escape(package)}"\nversion = "([^"]+)"',
-        lock.replace("\r\n", "\n"),
-        re.MULTILINE,
-    )
-    return found.group(1) if found else None
+def wasm_bindgen(root: Path) -> str:
+    """The version of wasm-bindgen in Cargo.lock; Python 3.9 has no TOML parser, and Cargo fixes the file's format."""
+    return read(root / "Cargo.lock", r'^name = "wasm-bindgen"\nversion = "([^"]+)"')
 
 
 def locked_checksums(lock: str) -> dict[tuple[str, str], str]:

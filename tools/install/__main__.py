@@ -19,7 +19,7 @@ from tools.common.progress import exit_code
 from tools.common.toolchain import CHANNEL, ROOT, ROUTES, forced_route
 from tools.install import pypi
 from tools.install.browser import browser, existing, firefox
-from tools.install.cargo_tools import cargo_install, wasm_bindgen
+from tools.install.cargo_tools import cargo_install
 from tools.install.debian_packages import c_compiler, provide
 from tools.install.progress import Job, end_on_signals, say
 from tools.install.rust import rust, rust_inputs
@@ -65,7 +65,6 @@ def pending(groups: list[str]) -> list[Step]:
 def steps(groups: list[str]) -> list[Step]:
     """The table of contents. The durations were measured on two cores."""
     python = toolchain.PYTHON / "bin" / "python"
-    bindgen = versions.wasm_bindgen(ROOT)
     lists = Step(LISTS, "uv, and the wheels that uv.lock pins", "seconds", pypi.lists_inputs, pypi.lists)
     # Tools of the edit loop; a release also needs small stds and the list of its crates.
     dev = [
@@ -87,7 +86,14 @@ def steps(groups: list[str]) -> list[Step]:
         ),
         # Without its default features: `trunk build --offline` downloads nothing, so it needs no TLS.
         cargo_program("trunk", versions.TRUNK, DOWNLOAD.format(3), "--no-default-features"),
-        program("wasm-bindgen", "wasm-bindgen", bindgen or "as in Cargo.lock", DOWNLOAD.format(1), wasm_bindgen),
+        # Without its default features, too: they are for the test runner's downloads.
+        cargo_program(
+            "wasm-bindgen",
+            versions.wasm_bindgen(ROOT),
+            DOWNLOAD.format(1),
+            "--no-default-features",
+            crate="wasm-bindgen-cli",
+        ),
         Step("compose", "Docker Compose", "seconds", compose_inputs, pypi.compose),
     ]
     build = [
@@ -148,11 +154,10 @@ def program(name: str, binary: str, version: str, duration: str, action: Callabl
     return Step(name, f"{binary} {version}", duration, lambda: (version, identity(toolchain.program(binary))), action)
 
 
-def cargo_program(binary: str, version: str, duration: str, *options: str) -> Step:
+def cargo_program(binary: str, version: str, duration: str, *options: str, crate: str = "") -> Step:
     """The step of a program that Cargo compiles where its release cannot be downloaded."""
-    return program(
-        binary, binary, version, duration, lambda job: cargo_install(job, binary, version, "--locked", *options)
-    )
+    action = partial(cargo_install, binary=binary, version=version, options=options, crate=crate or binary)
+    return program(binary, binary, version, duration, action)
 
 
 def debian_program(name: str, binary: str, package: str, origin: str) -> Step:

@@ -1,6 +1,8 @@
 """Versions are read and compared as they are written in their files."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
 from tools.common import versions
 from tools.common.toolchain import ROOT
@@ -12,8 +14,9 @@ class TheVersions(unittest.TestCase):
             '[[package]]\nname = "wasm-bindgen-macro"\nversion = "9.9.9"\n\n'
             '[[package]]\nname = "wasm-bindgen"\nversion = "0.2.130"\nsource = "registry"\n'
         )
-        self.assertEqual(versions.locked_version(lock, "wasm-bindgen"), "0.2.130")
-        self.assertIsNone(versions.locked_version(lock, "bindgen"))
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "Cargo.lock").write_text(lock)
+            self.assertEqual(versions.wasm_bindgen(Path(folder)), "0.2.130")
 
     def test_the_hashes_of_a_wheel_are_those_of_the_very_package(self) -> None:
         def entry(name: str, digit: str) -> str:

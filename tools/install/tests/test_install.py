@@ -148,7 +148,7 @@ class TheSteps(BareClone):
         self.provide("cargo", f'echo "$CARGO_BUILD_TARGET $CARGO_BUILD_BUILD_DIR" >> {self.place}/calls')
         with Job.open("tool", "tool") as job:
             (toolchain.TOOLS / "build" / "tool").mkdir(parents=True)
-            cargo_tools.cargo_install(job, "tool", "1.0")
+            cargo_tools.cargo_install(job, "tool", "1.0", [], "tool")
         self.assertIn(f"host-tuple {toolchain.TOOLS}/build/tool\n", self.calls())
 
     def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:

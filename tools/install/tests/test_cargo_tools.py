@@ -12,8 +12,8 @@ from unittest import mock
 
 from tools.common import toolchain, versions
 from tools.install import __main__ as install
-from tools.install import prebuilt
-from tools.install.prebuilt import Release
+from tools.install import cargo_tools
+from tools.install.cargo_tools import Release
 from tools.install.progress import Job
 from tools.install.tests.bare_clone import BareClone
 
@@ -37,8 +37,8 @@ class Prebuilt(BareClone):
     def install(self, expected: bytes, member: str = "folder/tool", url: str | None = None) -> bool:
         release = Release(url or self.respond(body=self.served), hashlib.sha256(expected).hexdigest(), member)
         key = ("tool", "1.2.3", platform.machine())
-        with mock.patch.dict(prebuilt.RELEASES, {key: release}), Job.open("tool", "a tool") as job:
-            return prebuilt.install(job, "tool", "1.2.3")
+        with mock.patch.dict(cargo_tools.RELEASES, {key: release}), Job.open("tool", "a tool") as job:
+            return cargo_tools.download_release(job, "tool", "1.2.3")
 
     def test_the_pinned_archive_is_installed(self) -> None:
         self.assertTrue(self.install(self.served))
@@ -74,5 +74,5 @@ class Prebuilt(BareClone):
         for machine in ("x86_64", "aarch64"):
             for program, version in programs:
                 with self.subTest(program=program, machine=machine):
-                    hint = f"add the SHA-256 that {program} publishes for {version} to tools/install/prebuilt.py"
-                    self.assertIn((program, version, machine), prebuilt.RELEASES, hint)
+                    hint = f"add the SHA-256 that {program} publishes for {version} to tools/install/cargo_tools.py"
+                    self.assertIn((program, version, machine), cargo_tools.RELEASES, hint)

@@ -7,7 +7,6 @@ commit, and a change of the README would deploy three services again.
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 from tools.common import catalog, toolchain, versions
@@ -81,13 +80,9 @@ def unknown(root: Path = ROOT) -> str:
     """The reason why git does not know the commit."""
     if cut_off(root):
         return "this clone has no history: `git fetch --unshallow`"
-    command = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
-    try:
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return "no git"
+    done = toolchain.ask(["git", "-C", str(root), "rev-parse", "--verify", "HEAD"])
     # Such as that the folder belongs to another user.
-    return done.stderr.decode("utf-8", "replace").partition("\n")[0] or "no git"
+    return (done.stderr.partition("\n")[0] if done else "") or "no git"
 
 
 def git(root: Path, *arguments: str) -> str | None:

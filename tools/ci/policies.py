@@ -82,49 +82,49 @@ ROLES = {
     "preview": Role("pr-7", "system-stats/preview", ALL, "preview", OF_PREVIEW),
 }
 STATES = f"arn:aws:s3:::system-stats-state-{ACCOUNT}-{REGION}"
+PROD = f"{STATES}/environments/prod/terraform.tfstate"
+
+
+def own(action: str, resource: str) -> tuple[str, str]:
+    """An action on a resource of this account and region."""
+    return action, f"arn:aws:{action.partition(':')[0]}:{REGION}:{ACCOUNT}:{resource}"
+
+
 # Neither has a sign-in: a pull request must not read the secret of one, and a preview's load balancer is shared.
 NO_SIGN_IN = {"plan", "preview"}
 SECRET = "secretsmanager:GetSecretValue"
-FORBIDDEN = {
-    **{
-        role: [
-            (SECRET, f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:sign-in-abcdef"),
-            ("s3:GetObject", f"{STATES}/environments/prod/terraform.tfstate"),
-            ("s3:PutObject", f"{STATES}/environments/prod/terraform.tfstate"),
-            ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
-            ("ecs:RegisterTaskDefinition", f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/system-stats-prod-stats:1"),
-        ]
-        for role in ("plan", "preview", "push")
-    },
-    "plan-main": [("s3:PutObject", f"{STATES}/environments/prod/terraform.tfstate")],
-    "deploy": [
-        ("s3:PutObject", f"{STATES}/preconfigured/terraform.tfstate"),
-        ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
-        ("ecs:RegisterTaskDefinition", f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/another-application:1"),
-    ],
-}
-USER_DATA = (
-    ("ec2:DescribeInstanceAttribute", f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/i-1"),
-    ("ec2:DescribeLaunchTemplateVersions", "*"),
+ADMIN = ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin")
+USER_DATA = (own("ec2:DescribeInstanceAttribute", "instance/i-1"), ("ec2:DescribeLaunchTemplateVersions", "*"))
+OF_PROD = (
+    own(SECRET, "secret:sign-in-abcdef"),
+    ("s3:GetObject", PROD),
+    ("s3:PutObject", PROD),
+    own("ecs:RegisterTaskDefinition", "task-definition/system-stats-prod-stats:1"),
+    ADMIN,
+    ("sts:AssumeRole", "arn:aws:iam::222222222222:role/system-stats-deploy"),
 )
-for role in ("plan", "plan-main", "deploy", "preview"):
-    FORBIDDEN[role] += USER_DATA
-# What previews share, and the cluster of the other environments.
-OTHER_ACCOUNT = ("sts:AssumeRole", "arn:aws:iam::222222222222:role/system-stats-deploy")
-for role in ("plan", "preview", "push"):
-    FORBIDDEN[role].append(OTHER_ACCOUNT)
-FORBIDDEN["preview"] += [
-    (action, f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}")
-    for action, service, resource in (
-        ("ec2:CreateVpc", "ec2", "vpc/vpc-1"),
-        ("ec2:DeleteVpc", "ec2", "vpc/vpc-1"),
-        ("ecs:CreateService", "ecs", "service/system-stats/system-stats-pr-7-stats"),
-        ("ecs:StopTask", "ecs", "task/system-stats/1"),
-        ("elasticloadbalancing:CreateListener", "elasticloadbalancing", "loadbalancer/app/system-stats-staging/1"),
-        ("elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing", "loadbalancer/app/system-stats-preview/1"),
-        ("servicediscovery:DeleteNamespace", "servicediscovery", "namespace/ns-1"),
-    )
-]
+FORBIDDEN = {
+    "plan": (*OF_PROD, *USER_DATA),
+    "plan-main": (("s3:PutObject", PROD), *USER_DATA),
+    "push": OF_PROD,
+    "deploy": (
+        ("s3:PutObject", f"{STATES}/preconfigured/terraform.tfstate"),
+        ADMIN,
+        own("ecs:RegisterTaskDefinition", "task-definition/another-application:1"),
+        *USER_DATA,
+    ),
+    # With what previews share, and the cluster of the other environments.
+    "preview": (
+        *(*OF_PROD, *USER_DATA),
+        own("ec2:CreateVpc", "vpc/vpc-1"),
+        own("ec2:DeleteVpc", "vpc/vpc-1"),
+        own("ecs:CreateService", "service/system-stats/system-stats-pr-7-stats"),
+        own("ecs:StopTask", "task/system-stats/1"),
+        own("elasticloadbalancing:CreateListener", "loadbalancer/app/system-stats-staging/1"),
+        own("elasticloadbalancing:DeleteLoadBalancer", "loadbalancer/app/system-stats-preview/1"),
+        own("servicediscovery:DeleteNamespace", "namespace/ns-1"),
+    ),
+}
 # Names of an environment's resources, by the reference's placeholder; other placeholders are ids that AWS chooses.
 NAMES = {
     "Partition": "aws",
@@ -189,14 +189,12 @@ class Reference:
     @cache
     def keys(self, action: str) -> frozenset[str]:
         service, _, name = action.partition(":")
-        own = self.data.actions.get_action_details(service, name)["conditionKeys"]
-        more = [key for _, _, keys in self.types(action) for key in keys]
-        of_types = [
-            key
-            for one in self.data.actions.get_action_details(service, name)["resourceTypes"]
-            for key in self.data.resources.get_resource_type_details(service, one["name"]).get("conditionKeys", [])
-        ]
-        return frozenset((*own, *more, *of_types, *GLOBAL, *TOKEN))
+        found = self.data.actions.get_action_details(service, name)
+        keys = [*found["conditionKeys"], *GLOBAL, *TOKEN]
+        for one in found["resourceTypes"]:
+            kind = self.data.resources.get_resource_type_details(service, one["name"])
+            keys += [*one["conditionKeys"], *kind.get("conditionKeys", [])]
+        return frozenset(keys)
 
     def has_key(self, action: str, key: str) -> bool:
         return any(matches(key, template_glob(known)) for known in self.keys(action))

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tools.common import versions
 
@@ -158,22 +159,12 @@ def engine() -> str | None:
 
 def engine_fault() -> str:
     """The reason that Docker's client gives when no engine answers; empty where there is no client."""
-    try:
-        done = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=QUESTION_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return f"docker does not answer within {QUESTION_SECONDS} s"
-    except OSError:
+    done = ask(["docker", "version", "--format", "{{.Server.Version}}"])
+    if done is None:
         return ""
     if done.returncode == 0:
         return "the command docker is Podman"
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    reason = lines[-1] if lines else ""
+    reason = "".join(done.stderr.strip().splitlines()[-1:])
     return f"{reason}; add this user to the group docker" if "permission denied" in reason else reason
 
 
@@ -313,20 +304,20 @@ def home() -> Path:
 
 def answer(command: list[str], variables: dict[str, str] | None = None) -> str | None:
     """The output of a quick command; None when it fails, hangs or is missing."""
+    done = ask(command, variables)
+    return done.stdout.strip() if done and done.returncode == 0 else None
+
+
+def ask(command: list[str], variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str] | None:
+    """A quick command after its end, or after the time for it; None when it is missing."""
+    options: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "timeout": QUESTION_SECONDS}
     try:
-        done = subprocess.run(
-            command,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=QUESTION_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, **options)
+    except subprocess.TimeoutExpired:
+        late = f"{command[0]} does not answer within {QUESTION_SECONDS} s"
+        return subprocess.CompletedProcess(command, 1, "", late)
+    except OSError:
         return None
-    text = done.stdout.decode("utf-8", "replace").strip()
-    return text if done.returncode == 0 else None
 
 
 def _target_variable(target: str, setting: str) -> str:

@@ -215,17 +215,14 @@ def unused(workflows: dict[str, Workflow], workflow: Workflow) -> Iterator[str]:
         if ("inputs", key) not in {(c, k) for c, k, _ in references(workflow.data)}:
             yield f"the input {key} is not used"
     for output in workflow.call.get("outputs") or {}:
-        callers = {
-            (other.name, name)
+        used = (
+            (context, key, found) == ("needs", name, output)
             for other in workflows.values()
             for name, job in other.jobs.items()
             if called(job) == workflow.name
-        }
-        if not any(
-            (context, key, found) == ("needs", name, output)
-            for file, name in callers
-            for context, key, found in references(workflows[file].data)
-        ):
+            for context, key, found in references(other.data)
+        )
+        if not any(used):
             yield f"no caller uses the output {output}"
 
 

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["release"]):
         print("usage: python3 -m tools.build.arm64 [release]", file=sys.stderr)
         return 64
-    return exit_code("arm64: FAILED", lambda: check_all(release=bool(arguments)))
+    return exit_code("arm64", lambda: check_all(release=bool(arguments)), "FAILED: ")
 
 
 def check_all(release: bool) -> None:

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     if unknown:
         print(f"reproducible: there is no service {unknown[0]}", file=sys.stderr)
         return 64
-    return exit_code("reproducible: FAILED", lambda: build_twice(names))
+    return exit_code("reproducible", lambda: build_twice(names), "FAILED: ")
 
 
 def build_twice(names: list[str]) -> None:

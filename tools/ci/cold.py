@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Callable
 
 from tools.common import debian_program, progress, toolchain
-from tools.common.progress import Failed, TargetError
+from tools.common.environments import Refused
+from tools.common.progress import Failed, exit_code
 from tools.common.toolchain import ROOT
 
 # The oldest Debian that the README supports.
@@ -55,14 +56,14 @@ STOP_SECONDS = 60
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["enter"]:
         return enter(Path(arguments[1]), Path(arguments[2]), arguments[3:])
-    try:
-        variants = selected("VARIANT", VARIANTS)
-        steps = selected("STEPS", tuple(STEPS))
-        check_requirements(variants)
-        debootstrap = find_debootstrap()
-    except TargetError as error:
-        print(f"cold: {error}", file=sys.stderr)
-        return 64
+    return exit_code("cold", run_all, "FAILED: ")
+
+
+def run_all() -> None:
+    variants = selected("VARIANT", VARIANTS)
+    steps = selected("STEPS", tuple(STEPS))
+    check_requirements(variants)
+    debootstrap = find_debootstrap()
     if os.geteuid() != 0:
         become_root()
     times: dict[tuple[str, str], str] = {}
@@ -71,14 +72,8 @@ def main(arguments: list[str]) -> int:
             with bare_machine(variant, debootstrap) as machine:
                 for step in steps:
                     times[variant, step] = timed(f"{variant}: {step}", partial(STEPS[step], machine))
-    except Failed as error:
-        print(f"cold: FAILED: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         print_table(variants, steps, times)
-    return 0
 
 
 def selected(variable: str, known: tuple[str, ...]) -> list[str]:
@@ -86,17 +81,17 @@ def selected(variable: str, known: tuple[str, ...]) -> list[str]:
     words = [word.strip() for word in os.environ.get(variable, "").split(",") if word.strip()]
     for word in words:
         if word not in known:
-            raise Failed(f"invalid value {word!r} for {variable}: expected some of {', '.join(known)}")
+            raise Refused(f"invalid value {word!r} for {variable}: expected some of {', '.join(known)}")
     return words or list(known)
 
 
 def check_requirements(variants: list[str]) -> None:
     if shutil.which("unshare") is None or sys.platform != "linux":
-        raise Failed("mount namespaces are needed: Linux, with unshare of util-linux")
+        raise Refused("mount namespaces are needed: Linux, with unshare of util-linux")
     if os.geteuid() != 0 and shutil.which("sudo") is None:
-        raise Failed("a root file system can only be made by root, and there is no sudo")
+        raise Refused("a root file system can only be made by root, and there is no sudo")
     if any("engine" in variant for variant in variants) and toolchain.engine() is None:
-        raise Failed("no Docker engine answers: choose VARIANT=rustup,debian")
+        raise Refused("no Docker engine answers: choose VARIANT=rustup,debian")
 
 
 def find_debootstrap() -> list[str]:

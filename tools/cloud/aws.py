@@ -13,6 +13,7 @@ from typing import Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.progress import TargetError
 
 # Each attempt of a call; there are at most ATTEMPTS, with growing pauses between them.
 CONNECT_SECONDS = 10
@@ -25,7 +26,7 @@ FOLDER = toolchain.TOOLS / "aws"
 PYTHON = FOLDER / "bin" / "python"
 
 
-class AwsError(Exception):
+class AwsError(TargetError):
     """A call failed; `code` is AWS's error code, or empty where AWS did not answer."""
 
     def __init__(self, call: str, code: str, text: str) -> None:

@@ -34,15 +34,10 @@ from tools.cloud.session import (
 from tools.cloud.terraform import Terraform, TerraformError
 from tools.common import environments
 from tools.common.environments import TF, Refused
-from tools.common.progress import Failed, say, step
+from tools.common.progress import Failed, exit_code, say, step
 from tools.supply import sbom, verify
 from tools.supply.images import Images, credentials, registry_of
-from tools.supply.oci import ImageError, Registry
-
-FAILURES = (
-    *(Failed, RolledBack, AwsError, TerraformError, ImageError),
-    *(build.BuildError, github.GitHubError, sbom.NoList, verify.NotVerified),
-)
+from tools.supply.oci import Registry
 
 
 def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
@@ -51,18 +46,10 @@ def main(arguments: list[str], targets: dict[str, Callable[[], None]]) -> int:
         print(f"usage: make {'|'.join(targets)}", file=sys.stderr)
         return 64
     terraform.end_in_order()
-    try:
-        target()
-    except Refused as error:
-        print(f"{arguments[0]}: {error}", file=sys.stderr)
-        return 64
-    except FAILURES as error:
-        print(f"{arguments[0]}: FAILED: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+    code = exit_code(arguments[0], target, "FAILED: ")
+    if code == 130:
         print(f"\n{arguments[0]}: interrupted; run the same command again to continue", file=sys.stderr)
-        return 130
-    return 0
+    return code
 
 
 # The make targets.

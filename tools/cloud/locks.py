@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tools.cloud import terraform
 from tools.common import toolchain
-from tools.common.environments import TF, Refused
-from tools.common.progress import step
+from tools.common.environments import TF
+from tools.common.progress import exit_code, step
 
 # Workflows and laptops.
 PLATFORMS = ("linux_amd64", "linux_arm64", "darwin_arm64")
@@ -26,20 +26,16 @@ def main(arguments: list[str]) -> int:
     if arguments:
         print("usage: python3 -m tools.cloud.locks", file=sys.stderr)
         return 64
-    try:
-        terraform.check()
-        for folder in FOLDERS:
-            with step(f"lock the provider of {folder.relative_to(toolchain.ROOT)}"):
-                create(folder)
-    except Refused as error:
-        print(f"provider-lock: {error}", file=sys.stderr)
-        return 64
-    except terraform.TerraformError as error:
-        print(f"provider-lock: FAILED: {error}", file=sys.stderr)
-        return 1
+    return exit_code("provider-lock", lock_all, "FAILED: ")
+
+
+def lock_all() -> None:
+    terraform.check()
+    for folder in FOLDERS:
+        with step(f"lock the provider of {folder.relative_to(toolchain.ROOT)}"):
+            create(folder)
     names = " ".join(str(folder.relative_to(toolchain.ROOT) / terraform.LOCK) for folder in FOLDERS)
     print(f"commit them: git add --force {names}")
-    return 0
 
 
 def create(folder: Path) -> None:

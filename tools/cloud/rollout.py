@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from tools.cloud.aws import Aws, AwsError
+from tools.common.progress import TargetError
 
 # Start, three health checks, registration, the old tasks' 20 s of deregistration and 30 s to stop:
 # about three
@@ -36,7 +37,7 @@ RECORD_DAYS = 80
 OVER = ("SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 
 
-class RolledBack(Exception):
+class RolledBack(TargetError):
     """The applied version does not run; the message has the reason."""
 
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.progress import TargetError
 from tools.common.versions import at_least
 
 MINIMUM = "1.11"
@@ -47,7 +48,7 @@ FOREIGN = re.compile(r"TF_VAR_.*|TF_WORKSPACE|TF_CLI_ARGS(_.*)?")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-class TerraformError(Exception):
+class TerraformError(TargetError):
     """A command failed; its own output has said why."""
 
 

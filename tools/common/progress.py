@@ -26,13 +26,17 @@ class Failed(TargetError):
         self.code = code
 
 
-def exit_code(name: str, target: Callable[[], int | None]) -> int:
-    """Runs a target. A refused setting is exit code 64, a failure 1 and Ctrl-C 130, with one line on standard error."""
+def exit_code(name: str, target: Callable[[], int | None], failed: str = "") -> int:
+    """Runs a target. A refused setting is exit code 64, a failure 1 and Ctrl-C 130, with one line on standard error;
+    `failed` is the beginning of that of a failure."""
     try:
         return target() or 0
-    except (Refused, TargetError, OSError, subprocess.TimeoutExpired) as error:
-        print(f"{name}: {explained(error)}", file=sys.stderr)
-        return 64 if isinstance(error, Refused) else 1
+    except Refused as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 64
+    except (TargetError, OSError, subprocess.TimeoutExpired) as error:
+        print(f"{name}: {failed}{explained(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

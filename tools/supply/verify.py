@@ -21,6 +21,7 @@ from typing import Callable
 from tools.build import commit
 from tools.common import toolchain
 from tools.common.environments import Refused
+from tools.common.progress import TargetError
 from tools.supply import oci, sbom
 from tools.supply.oci import Registry
 
@@ -37,7 +38,7 @@ BINARY_BYTES = 64 << 20
 REPOSITORY = re.compile(r"([A-Za-z0-9-]+/[A-Za-z0-9._-]+)(?:@(refs/[^\s@]+))?")
 
 
-class NotVerified(Exception):
+class NotVerified(TargetError):
     """An image is rejected; the message has the reason."""
 
 

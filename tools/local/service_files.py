@@ -16,6 +16,7 @@ from tools.common.catalog import Service
 from tools.common.environments import Refused
 
 TEMPLATE = Path(__file__).resolve().parent / "template"
+SNIPPETS = TEMPLATE.with_name("snippets")
 # The name, prefix and port in the template.
 NAME, PREFIX, PORT = "hello", "HELLO", "8081"
 
@@ -58,35 +59,38 @@ def new_service(name: str, port: int) -> Service:
 
 def crate(service: Service) -> dict[str, str]:
     """The files of the service's package, by path below the root of the repository."""
+    files = (file for file in sorted(TEMPLATE.rglob("*")) if file.is_file())
+    return {f"{service.crate}/{file.relative_to(TEMPLATE)}": filled(file, service) for file in files}
+
+
+def filled(file: Path, service: Service) -> str:
+    """A file of the template, or of what is inserted into other files, for the service."""
     names = {NAME: service.name, PREFIX: service.prefix, PORT: str(service.port)}
-    pattern = re.compile("|".join(names))
-    return {
-        f"{service.crate}/{file.relative_to(TEMPLATE)}": pattern.sub(
-            lambda match: names[match.group()], file.read_text(encoding="utf-8")
-        )
-        for file in sorted(TEMPLATE.rglob("*"))
-        if file.is_file()
-    }
+    return re.sub("|".join(names), lambda match: names[match.group()], file.read_text(encoding="utf-8"))
 
 
 def edits(service: Service, root: Path) -> list[Edit]:
     """All changes of existing files; `root` is the repository without the service, or with it."""
-    name, port = service.name, service.port
+    name = service.name
     declared_names = tuple(catalog.read(root))
     others = tuple(service_name for service_name in declared_names if service_name != name)
     # A service that is there keeps its place.
     all_names = declared_names if name in declared_names else with_name(others, name)
+
+    def snippet(file: str) -> str:
+        return filled(SNIPPETS / file, service)
+
     return [
         Edit(catalog.FILE, lambda text: with_declaration(text, service), lambda text: without_declaration(text, name)),
         line("Cargo.toml", "members", f'    "{service.crate}",'),
         line("Cargo.toml", "default members", f'    "{service.crate}",'),
         cargo_lock(service, root),
-        block("Dockerfile", "build stages", name, build_stage(service)),
-        block("Dockerfile", "images", name, image(service)),
-        block("docker-compose.yaml", "services", name, compose_service(service), "  "),
+        block("Dockerfile", "build stages", name, snippet("build.Dockerfile")),
+        block("Dockerfile", "images", name, snippet("image.Dockerfile")),
+        block("docker-compose.yaml", "services", name, snippet("service.yaml"), "  "),
         line("docker-compose.yaml", "upstreams", f"      {name}: {{ condition: service_healthy }}"),
         gateway_route("docker-compose.yaml", service),
-        block("docker-compose.override.yaml", "services", name, compose_build(service), "  ", space=False),
+        block("docker-compose.override.yaml", "services", name, snippet("build.yaml"), "  ", space=False),
         block("docker-compose.dev.yaml", "services", name, f"  {name}: *readable\n", "  ", space=False),
         in_lists("docker-bake.hcl", others, all_names, '"{}"', "[{}]"),
         in_lists(".github/workflows/release.yaml", others, all_names, "{}", "service: [{}]"),
@@ -94,7 +98,7 @@ def edits(service: Service, root: Path) -> list[Edit]:
         in_lists("tf/preconfigured/README.md", others, all_names, "{} = {{}}", "`{{ {} }}`"),
         row("docs/architecture.md", "services/gateway", f"| `{service.crate}` | the service {name} |"),
         row("docs/api.md", "GET /healthz", f"| `GET {service.route}` | the response of {name} as JSON |"),
-        section("docs/settings.md", "## gateway", name, settings(service, port)),
+        section("docs/settings.md", "## gateway", name, snippet("settings.md")),
         changelog(service),
     ]
 
@@ -238,69 +242,6 @@ def changelog(service: Service) -> Edit:
     """The first line of the services in the list of what is new."""
     text = f"- {service.name}: a new service that returns a greeting at `GET {service.route}`.\n"
     return insertion("CHANGELOG.md", text, r"(?<=^#### Services\n\n)", "the heading '#### Services'", first=True)
-
-
-def build_stage(service: Service) -> str:
-    return (
-        f"FROM dependencies AS build-{service.name}\n"
-        "COPY crates crates\n"
-        f"COPY {service.crate} {service.crate}\n"
-        "ARG BUILT_FROM\n"
-        f"RUN python3 -m tools.build.build binary {service.name}\n"
-    )
-
-
-def image(service: Service) -> str:
-    name = service.name
-    return (
-        f"FROM scratch AS {name}\n"
-        f"LABEL org.opencontainers.image.title={name} system-stats.image=true\n"
-        "USER 65532:65532\n"
-        f"EXPOSE {service.port}\n"
-        f'HEALTHCHECK --interval=10s --timeout=3s --retries=3 CMD ["/{name}", "healthcheck"]\n'
-        f'ENTRYPOINT ["/{name}"]\n'
-        f"COPY --from=build-{name} /src/target/binaries/{name} /{name}\n"
-    )
-
-
-def compose_service(service: Service) -> str:
-    name = service.name
-    return f"""\
-  {name}:
-    <<: *service
-    image: ${{IMAGES:-system-stats}}/{name}:${{TAG:-latest}}
-    mem_limit: {service.compose_memory_mib}m
-    environment:
-      <<: *environment
-      {service.prefix}_GREETING: ${{{service.prefix}_GREETING:-}}
-    healthcheck:
-      <<: *health
-      test: ["CMD", "/{name}", "healthcheck", "{service.health}"]
-"""
-
-
-def compose_build(service: Service) -> str:
-    return f"""\
-  {service.name}:
-    build: {{ <<: *build, target: {service.name} }}
-    develop:
-      watch:
-        - {{ action: rebuild, path: ./Cargo.toml }}
-        - {{ action: rebuild, path: ./Cargo.lock }}
-        - {{ action: rebuild, path: ./crates }}
-        - {{ action: rebuild, path: ./{service.crate} }}
-"""
-
-
-def settings(service: Service, port: int) -> str:
-    return f"""\
-## {service.name}
-
-| name | default | meaning |
-| --- | --- | --- |
-| `{service.listen_setting}` | `0.0.0.0:{port}` | listening address |
-| `{service.prefix}_GREETING` | `{service.name}` | text that `GET {service.route}` returns, at most 200 bytes |
-"""
 
 
 def changed(root: Path, edits_: list[Edit], *, undo: bool) -> Iterator[tuple[str, str]]:

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from tools.common import toolchain
 from tools.common.environments import Refused
 from tools.common.progress import TargetError
+from tools.common.signals import deferred
 from tools.common.versions import at_least
 
 MINIMUM = "1.11"
@@ -96,21 +96,6 @@ def interrupt(_number: int, _frame: object) -> None:
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def deferred() -> Iterator[None]:
-    """Hold signals back while Terraform starts: nothing would interrupt it if they came before it is known here."""
-    numbers = [one for one in (signal.SIGINT, *ENDS) if signal.getsignal(one) is not signal.SIG_IGN]
-    pending: list[int] = []
-    before = {one: signal.signal(one, lambda number, _frame: pending.append(number)) for one in numbers}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-    if pending:
-        signal.raise_signal(pending[0])
 
 
 def relay(stream: IO[bytes], kept: list[str] | None) -> None:

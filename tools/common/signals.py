@@ -1,9 +1,14 @@
 """Ctrl-C, `kill` and a closed terminal, for a command that has something to stop or to undo."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from typing import Callable
+
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def on_end(handler: Callable[[int, object], object]) -> None:
@@ -19,9 +24,28 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Holds signals back while a program starts: before it is recorded here, nothing could pass them on or stop it."""
+    # Only the main thread may set a handler.
+    numbers = ENDS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    received: list[int] = []
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda got, _frame: received.append(got))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
 def ignore_until_stopped() -> None:
     """Let nothing interrupt the work that is left: no second Ctrl-C, and no write to a closed terminal."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from tools.build import build
 from tools.build.build import SERVICES
 from tools.common import catalog, toolchain
 from tools.common.ports import free_port
+from tools.common.signals import deferred
 from tools.common.toolchain import ROOT
 from tools.local.stack import (
     SCALED,
@@ -35,8 +34,6 @@ from tools.local.stack import (
 STATE = ROOT / ".run"
 # Longer than DRAIN_SECONDS, as in docker-compose.yaml.
 STOP_SECONDS = 15
-# Only there may a handler of signals be set.
-MAIN = threading.main_thread()
 
 
 class Processes:
@@ -189,7 +186,7 @@ class Processes:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
                 environment["FRONTEND_PAGE_FOLDER"] = str(build.PAGE / "dist")
-        with self._log(name).open("wb") as log, undisturbed():
+        with self._log(name).open("wb") as log, deferred():
             # A session of its own: Ctrl-C on the terminal is for this script, which stops the
             # services in order.
             child = subprocess.Popen(
@@ -272,24 +269,6 @@ def passed_hosts(listen: str) -> str:
         return names
     # Loopback has more addresses than the one that stats and the frontend listen on.
     return f"{names},{published_address()}".lstrip(",")
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Delays Ctrl-C and the like until a started process is recorded, so that it can be stopped."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is MAIN else ()
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, lambda got, _frame: received.append(got))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if received:
-            signal.raise_signal(received[0])
 
 
 def _signal(name: str, pid: int, number: signal.Signals) -> None:

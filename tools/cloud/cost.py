@@ -5,8 +5,6 @@ the free tier. Traffic, log lines, requests and Container Insights (some 10 doll
 services; previews have none) come on top and depend on use. Tasks that a schedule stops cost nothing meanwhile.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ status, cost. Targets that only workflows need are in ci.py.
 to the account is in Terraform's language in tf/; its own calls to AWS are in aws.py.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -4,8 +4,6 @@ The first comes from a plan with the images that run, of tf/ as it was at the de
 that carry the tags of the environment and are in no state, such as what a broken-off run has left.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

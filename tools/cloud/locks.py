@@ -4,8 +4,6 @@ They come from Terraform's registry alone, so that this needs a network that rea
 files. From then on Terraform only verifies against them.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`make logs ENV=NAME`: the log groups of an environment in the order of time, followed until Ctrl-C."""
 
-from __future__ import annotations
-
 import datetime
 import time
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ It has the image, roles, settings, network and log group of the service, and is 
 and neither the load balancer nor a name leads to it.
 """
 
-from __future__ import annotations
-
 import shlex
 import time
 from typing import Callable

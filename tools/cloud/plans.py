@@ -5,8 +5,6 @@ holds secrets in clear text. `make apply` plans again and compares. `target/repo
 resources change, and no value of theirs.
 """
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import json

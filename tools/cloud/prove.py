@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 import urllib.error
 import urllib.request
 
 from tools.cloud import terraform
 from tools.cloud.aws import PYTHON, Aws
-from tools.common import toolchain
+from tools.common import progress, toolchain
 from tools.common.progress import Failed, say
 from tools.common.toolchain import ROOT
 from tools.supply.images import commit_of
@@ -56,20 +55,16 @@ def smoke(url: str) -> None:
     options += ["-o", f"cache_dir={terraform.DATA / 'smoke'}"]
     command = [str(python), "-m", "pytest", "-q", "-rs", *files, "--base-url", url, *options]
     # Some tests measure time, and a hiccup of the network must not take a good version back.
-    for again in range(SMOKE_TRIES):
-        more = "--last-failed" if again else "--cache-clear"
+    for again in range(1, SMOKE_TRIES + 1):
+        more = "--last-failed" if again > 1 else "--cache-clear"
         try:
-            done = subprocess.run([*command, more], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=SMOKE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"the smoke test of {url} was not done after {SMOKE_SECONDS} s") from None
-        if done.returncode == 0:
+            progress.run(f"the smoke test of {url}", [*command, more], SMOKE_SECONDS)
             return
-        if done.returncode != PYTEST_FAILED:
-            break
-        if again + 1 < SMOKE_TRIES:
-            say(f"what failed is tried again in {SMOKE_PAUSE_SECONDS} s")
-            time.sleep(SMOKE_PAUSE_SECONDS)
-    raise Failed(f"the smoke test of {url} failed; the lines above say what")
+        except Failed as failed:
+            if failed.code != PYTEST_FAILED or again == SMOKE_TRIES:
+                raise
+        say(f"what failed is tried again in {SMOKE_PAUSE_SECONDS} s")
+        time.sleep(SMOKE_PAUSE_SECONDS)
 
 
 def answers(url: str) -> None:

@@ -3,8 +3,6 @@
 The tools below `.tools/` are for Linux; Docker Desktop brings a Linux of its own.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 A service refuses a wrong or unknown setting itself. What never reaches it is refused here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 

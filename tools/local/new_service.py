@@ -5,8 +5,6 @@ lists of the repository (service_files.py), then builds, starts and tests it; wi
 writes. `remove` restores the files byte for byte, unless they were changed by hand since.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """A screenshot of a page. Run by itself it needs Playwright, which `take` provides."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Each edit inserts text above a marked line, or a name into a list, and can be un
 enclosed in comments with the service's name, so they can be changed by hand and still be removed.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

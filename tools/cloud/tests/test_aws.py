@@ -1,7 +1,5 @@
 """Calls to AWS: what is refused keeps AWS's own words, and every call that tools/ makes is one that AWS has."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import unittest

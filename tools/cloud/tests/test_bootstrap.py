@@ -1,7 +1,5 @@
 """One-time setup of an account and a repository: service-linked roles, and the lines for GitHub."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

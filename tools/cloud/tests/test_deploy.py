@@ -1,7 +1,5 @@
 """Decisions of the make targets for AWS; rehearse.py in e2e/deploy/ runs them completely."""
 
-from __future__ import annotations
-
 import re
 import unittest
 from unittest import mock

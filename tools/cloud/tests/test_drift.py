@@ -1,7 +1,5 @@
 """Detection of drift; rehearse.py in e2e/deploy/ runs it completely."""
 
-from __future__ import annotations
-
 import os
 import unittest
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The checksums of Terraform's provider, with a Terraform that only records what it is asked."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import tempfile

@@ -1,7 +1,5 @@
 """One task with another command, to its end."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import io

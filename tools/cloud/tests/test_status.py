@@ -1,7 +1,5 @@
 """The output of `make status` for services that run, that a schedule has stopped, and that failed."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import unittest

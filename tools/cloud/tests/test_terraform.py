@@ -1,7 +1,5 @@
 """Terraform as a process: signals, time limits and what is left after them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

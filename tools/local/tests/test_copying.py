@@ -1,7 +1,5 @@
 """The commands of docs/copying.md: a copy with changes of its own takes over a newer version."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """`make new` and `make remove`, in a copy of the repository."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

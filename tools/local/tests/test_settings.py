@@ -1,7 +1,5 @@
 """Every setting of a service is in docs/settings.md, reaches the service under Compose, or is refused aloud."""
 
-from __future__ import annotations
-
 import os
 import re
 import unittest

@@ -1,5 +1,7 @@
 """`make dev`: build, start, watch; rebuild and restart what an edit touched; stop on Ctrl-C."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import os

@@ -1,5 +1,7 @@
 """When a deployment is done, and when it never will be."""
 
+from __future__ import annotations
+
 import datetime
 import unittest
 from dataclasses import replace

@@ -17,12 +17,7 @@ from tools.ci import documents
 from tools.common.toolchain import ROOT
 
 # These contain the phrases as data.
-EXCEPT = {
-    "tools/ci/comments.py",
-    "tools/ci/documents.py",
-    "tools/ci/tests/test_comments.py",
-    "tools/ci/tests/test_documents.py",
-}
+EXCEPT = {f"tools/ci/{name}.py" for name in ("comments", "documents", "tests/test_comments", "tests/test_documents")}
 BANNED = {**documents.BANNED, r"stand-ins?": "fake", r"told": "configured with, receives, reported"}
 # Beginnings of docstrings and doc comments.
 BEGINNING = re.compile(r"(What|Who|Whom|Whose)\b")

@@ -25,21 +25,11 @@ PLAN, ALL = ("read", "plan", "account"), ("read", "create", "update", "delete")
 # state of a preview.
 OF_PREVIEW = frozenset(
     {
-        "(commands)",
-        "(state)",
-        "aws_appautoscaling_policy",
-        "aws_appautoscaling_scheduled_action",
-        "aws_appautoscaling_target",
-        "aws_cloudwatch_log_group",
-        "aws_ecs_service",
-        "aws_ecs_task_definition",
-        "aws_lb_listener",
-        "aws_lb_listener_rule",
-        "aws_lb_target_group",
-        "aws_security_group",
-        "aws_service_discovery_service",
-        "aws_vpc_security_group_egress_rule",
-        "aws_vpc_security_group_ingress_rule",
+        *("(commands)", "(state)", "aws_cloudwatch_log_group"),
+        *(f"aws_appautoscaling_{name}" for name in ("policy", "scheduled_action", "target")),
+        *("aws_ecs_service", "aws_ecs_task_definition", "aws_service_discovery_service"),
+        *("aws_lb_listener", "aws_lb_listener_rule", "aws_lb_target_group"),
+        *("aws_security_group", "aws_vpc_security_group_egress_rule", "aws_vpc_security_group_ingress_rule"),
     }
 )
 

@@ -33,15 +33,11 @@ class Parts(Case):
     def perform(self, known: dict[str, Part], scripts: dict[str, str]) -> Run:
         """A run of made-up parts, each a piece of Python."""
         run = Run(dict(known))
-        changes = [
-            mock.patch.object(parts, "PARTS", known),
-            mock.patch.object(parts, "LOGS", self.folder),
+        with (
+            mock.patch.multiple(parts, PARTS=known, LOGS=self.folder, LOOK_SECONDS=0.01),
             mock.patch.object(parts, "command", lambda name: [sys.executable, "-c", scripts[name]]),
             contextlib.redirect_stdout(self.output),
-        ]
-        with contextlib.ExitStack() as stack:
-            for change in changes:
-                stack.enter_context(change)
+        ):
             parts.perform(run)
         return run
 

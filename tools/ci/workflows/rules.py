@@ -10,19 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tools.ci import github
-from tools.ci.workflows import (
-    FORKS,
-    LOCAL,
-    RUN,
-    Workflow,
-    ancestors,
-    called,
-    decided,
-    read,
-    references,
-    run_order,
-    texts,
-)
+from tools.ci.workflows import FORKS, RUN, Workflow, ancestors, called, decided, read, references, run_order, texts
 from tools.ci.workflows.expressions import UNKNOWN
 from tools.common.toolchain import ROOT
 
@@ -72,7 +60,7 @@ def top_level(workflow: Workflow) -> Iterator[str]:
 def pins(workflow: Workflow) -> Iterator[str]:
     for number, line in enumerate(workflow.text.splitlines(), 1):
         line = line.strip().removeprefix("- ")
-        if line.startswith("uses: ") and LOCAL not in line and not PINNED.search(line):
+        if line.startswith("uses: ") and not called({"uses": line[6:]}) and not PINNED.search(line):
             yield f"line {number}: an action is pinned by its commit, with its version behind it"
 
 

@@ -97,7 +97,3 @@ class BeforeTheEnd(unittest.TestCase):
             with self.assertRaisesRegex(Refused, "set `protect = false` in tf/environments/prod/terraform.tfvars"):
                 safety.unprotected(prod, state)
         safety.unprotected(prod, {})
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -179,7 +179,3 @@ class Signals(Case):
         self.assertEqual(self.log.read_text(), "started\n")
         os.kill(process.pid, signal.SIGINT)
         self.assertEqual(self.ended(process), (130, ["SIGINT", "lock freed"]))
-
-
-if __name__ == "__main__":
-    unittest.main()

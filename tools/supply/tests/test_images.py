@@ -29,7 +29,3 @@ class TheRegistry(unittest.TestCase):
     def test_no_other_registry_gets_them(self) -> None:
         for host in ("ghcr.io", "123456789012.dkr.ecr.us-east-1.amazonaws.com.example.org"):
             self.assertIsNone(self.region(host), host)
-
-
-if __name__ == "__main__":
-    unittest.main()

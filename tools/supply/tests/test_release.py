@@ -29,12 +29,9 @@ IMAGES = {name: f"ghcr.io/acme/system-stats/{name}:1.2.3@sha256:{'ab' * 32}" for
 
 class TheRepository(unittest.TestCase):
     def name(self, remote: str, given: str = "") -> str:
-        patches = (
-            mock.patch.object(github.toolchain, "answer", lambda _: remote or None),
-            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": given}),
-        )
-        with patches[0], patches[1]:
-            return github.repository_name()
+        with mock.patch.object(github.toolchain, "answer", lambda _: remote or None):
+            with mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": given}):
+                return github.repository_name()
 
     def test_its_owner_is_that_of_the_workflow_or_of_the_remote(self) -> None:
         self.assertEqual(self.name("https://github.com/else/where.git", "Acme/system-stats"), "Acme/system-stats")
@@ -180,12 +177,11 @@ class AtGitHub(unittest.TestCase):
         """The calls for a release of one file, where GitHub has the releases `there`."""
         place = {"id": 7, "upload_url": "https://uploads{?name}", "html_url": "https://page"}
         releases = [{**place, **entry} for entry in releases]
-        patches = (
+        call = mock.Mock(return_value=place)
+        with (
             mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "acme/shop", "GITHUB_TOKEN": "t"}),
-            mock.patch.object(github.Repository, "_list", lambda _self, _path: iter(releases)),
-            mock.patch.object(github.Repository, "_call", return_value=place),
-        )
-        with patches[0], patches[1], patches[2] as call:
+            mock.patch.multiple(github.Repository, _list=lambda _self, _path: iter(releases), _call=call),
+        ):
             github.Repository().release(tag, "notes", [ROOT / "LICENSE"])
         return [entry.args for entry in call.mock_calls]
 

@@ -17,12 +17,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tools.build import build
 from tools.common import catalog, debian_program, toolchain
 from tools.common.ports import free_port
-from tools.common.progress import Failed, exit_code
+from tools.common.progress import Failed, dispatch
 
 MACHINE = "aarch64"
 PACKAGE, EMULATOR = "qemu-user-static", "usr/bin/qemu-aarch64-static"
@@ -36,10 +37,8 @@ UNREACHABLE = catalog.gateway_settings(catalog.ALL.values(), dict.fromkeys(catal
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in ([], ["release"]):
-        print("usage: python3 -m tools.build.arm64 [release]", file=sys.stderr)
-        return 64
-    return exit_code("arm64", lambda: check_all(release=bool(arguments)), "FAILED: ")
+    targets = {"": partial(check_all, release=False), "release": partial(check_all, release=True)}
+    return dispatch("arm64", targets, arguments, "FAILED: ")
 
 
 def check_all(release: bool) -> None:

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tools.build import commit, dockerfile, shrink
 from tools.common import catalog, progress, toolchain
-from tools.common.progress import exit_code
+from tools.common.progress import dispatch
 from tools.common.toolchain import ROOT
 from tools.supply import oci
 
@@ -44,21 +45,14 @@ class BuildError(progress.Failed):
 
 
 def main(arguments: list[str]) -> int:
-    action, *names = arguments or [""]
-    if names and not (action == "binary" and len(names) == 1 and names[0] in SERVICES):
-        action = ""
     targets: dict[str, Callable[[], int | None]] = {
-        "clean": clean,
-        "dependencies": build_dependencies,
         "binaries": lambda: print_sizes({name: path.stat().st_size for name, path in build(RELEASE).items()}),
         "images": build_images,
+        "clean": clean,
+        "dependencies": build_dependencies,
+        **{f"binary {name}": partial(build_binary_in_container, name) for name in SERVICES},
     }
-    if action == "binary" and names:
-        return exit_code("build", lambda: build_binary_in_container(names[0]))
-    if action not in targets:
-        print("usage: python3 -m tools.build.build binaries|images|clean|dependencies|binary SERVICE", file=sys.stderr)
-        return 64
-    return exit_code("build", targets[action])
+    return dispatch("build", targets, arguments)
 
 
 def build(profile: str, names: Sequence[str] = SERVICES) -> dict[str, Path]:

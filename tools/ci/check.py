@@ -14,7 +14,7 @@ from pathlib import Path
 from tools.build import build
 from tools.ci import modules
 from tools.common import catalog, toolchain
-from tools.common.progress import exit_code, output
+from tools.common.progress import dispatch, output
 from tools.common.toolchain import ROOT
 
 LINT_SECONDS = 1200
@@ -65,10 +65,7 @@ SILENT = {
 
 
 def main(arguments: list[str]) -> int:
-    if arguments not in ([], ["audit"]):
-        print("usage: python3 -m tools.ci.check [audit]", file=sys.stderr)
-        return 64
-    return exit_code("check", audit if arguments else check)
+    return dispatch("check", {"": check, "audit": audit}, arguments)
 
 
 def check() -> int:

@@ -25,7 +25,7 @@ from tools.build import build
 from tools.ci import report
 from tools.common import progress, signals, toolchain
 from tools.common.environments import Refused
-from tools.common.progress import Failed, exit_code
+from tools.common.progress import Failed, dispatch
 from tools.common.toolchain import ROOT
 from tools.local import run_local, stack
 
@@ -85,20 +85,16 @@ class Run:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) == 2 and arguments[0] == "part" and arguments[1] in PARTS:
-        return exit_code(f"test: {arguments[1]}", PARTS[arguments[1]].run)
-    if arguments not in ([], ["fast"]):
-        print("usage: python3 -m tools.ci.test [fast]", file=sys.stderr)
-        return 64
-    return exit_code("test", lambda: run_parts(fast=bool(arguments)))
+    parts = {f"part {name}": part.run for name, part in PARTS.items()}
+    return dispatch("test", {"": partial(run_parts, FULL), "fast": partial(run_parts, FAST), **parts}, arguments)
 
 
-def run_parts(fast: bool) -> int:
-    names = selected(FAST if fast else FULL)
+def run_parts(default: tuple[str, ...]) -> int:
+    names = selected(default)
     signals.on_end(signals.interrupt)
     begun = time.monotonic()
     # The other tools are installed beside the release: mostly downloads beside a compiler.
-    build.ensure_tools("dev" if fast else "build")
+    build.ensure_tools("dev" if default == FAST else "build")
     if run_local.running_stacks():
         raise stack.StackError("the system is running already; `make down` first")
     LOGS.mkdir(parents=True, exist_ok=True)

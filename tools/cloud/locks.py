@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.cloud import terraform
 from tools.common import toolchain
 from tools.common.environments import TF
-from tools.common.progress import exit_code, step
+from tools.common.progress import dispatch, step
 
 # Workflows and laptops.
 PLATFORMS = ("linux_amd64", "linux_arm64", "darwin_arm64")
@@ -21,10 +21,7 @@ LOCK_SECONDS = 1800
 
 
 def main(arguments: list[str]) -> int:
-    if arguments:
-        print("usage: python3 -m tools.cloud.locks", file=sys.stderr)
-        return 64
-    return exit_code("provider-lock", lock_all, "FAILED: ")
+    return dispatch("provider-lock", {"": lock_all}, arguments, "FAILED: ")
 
 
 def lock_all() -> None:

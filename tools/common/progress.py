@@ -41,6 +41,15 @@ def exit_code(name: str, target: Callable[[], int | None], failed: str = "") -> 
         return 130
 
 
+def dispatch(name: str, targets: Mapping[str, Callable[[], int | None]], words: list[str], failed: str = "") -> int:
+    """Runs the target that the words of the command line name; exit code 64 where there is none."""
+    target = targets.get(" ".join(words))
+    if target is None:
+        print(f"usage: {name} {'|'.join(targets)}", file=sys.stderr)
+        return 64
+    return exit_code(name, target, failed)
+
+
 def run(
     name: str,
     command: list[str],

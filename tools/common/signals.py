@@ -8,7 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Callable
 
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Windows has no SIGHUP.
+ENDS = [number for number in signal.Signals if number.name in ("SIGINT", "SIGTERM", "SIGHUP")]
 
 
 def on_end(handler: Callable[[int, object], object]) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from tools.build import build
 from tools.common import signals, toolchain, versions
-from tools.common.progress import exit_code
+from tools.common.progress import dispatch
 from tools.local import compose_only, given_settings
 from tools.local.containers import Containers, in_another_folder
 from tools.local.processes import Processes
@@ -19,14 +21,10 @@ from tools.local.stack import StackError, url
 
 
 def main(arguments: list[str]) -> int:
-    action = arguments[0] if len(arguments) == 1 else ""
-    if action in ("up", "down", "logs") and compose_only.needed():
-        return compose_only.run(action)
-    targets = {"up": up, "down": down, "logs": logs}
-    if action not in targets:
-        print("usage: python3 -m tools.local.run_local up|down|logs", file=sys.stderr)
-        return 64
-    return exit_code("stack", targets[action])
+    targets: dict[str, Callable[[], int | None]] = {"up": up, "down": down, "logs": logs}
+    if compose_only.needed():
+        targets = {name: partial(compose_only.run, name) for name in targets}
+    return dispatch("stack", targets, arguments)
 
 
 def down() -> None:

@@ -17,7 +17,7 @@ from tools.build import build, dockerfile
 from tools.ci import github
 from tools.common import toolchain, versions
 from tools.common.environments import Refused
-from tools.common.progress import exit_code
+from tools.common.progress import dispatch
 from tools.common.toolchain import ROOT
 from tools.supply import oci, sbom
 from tools.supply.images import MACHINES, PLATFORMS, finished_binaries
@@ -26,11 +26,7 @@ DIST = ROOT / "target" / "dist"
 
 
 def main(arguments: list[str]) -> int:
-    actions = {"dist": dist, "image": image, "publish": publish}
-    if len(arguments) != 1 or arguments[0] not in actions:
-        print("usage: python3 -m tools.supply.release dist|image|publish", file=sys.stderr)
-        return 64
-    return exit_code("release", actions[arguments[0]])
+    return dispatch("release", {"dist": dist, "image": image, "publish": publish}, arguments)
 
 
 def dist() -> None:

@@ -21,13 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))
 
 from tools.common.debian_program import NotToBeHad  # noqa: E402
+from tools.common.progress import Failed as ProgramFailed  # noqa: E402
+from tools.common.progress import run  # noqa: E402
 
 # The first sample is there after a quarter of a second; a large interpreter takes seconds to start.
 READY_SECONDS = 30
 END_SECONDS = 10
 
 
-class Failed(Exception):
+class Failed(ProgramFailed):
     """A program that is used to measure has failed; the message has the reason."""
 
 
@@ -87,22 +89,8 @@ def pinned(core: int | None) -> Callable[[], None] | None:
 
 def output_of(command: list[str], bound: float, core: int | None = None) -> str:
     """The output of a program."""
-    name = Path(command[0]).name
-    try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=bound,
-            preexec_fn=pinned(core),
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"{name} was not done after {bound} s") from None
-    printed = done.stdout.decode("utf-8", "replace")
-    if done.returncode:
-        raise Failed(f"{name} ended with exit code {done.returncode}:\n{printed[-2000:]}")
-    return printed
+    words, name = [str(word) for word in command], Path(command[0]).name
+    return run(name, words, bound, quiet=True, failure=Failed, cwd=None, preexec_fn=pinned(core))
 
 
 def raw_response(port: int, path: str, *fields: str) -> bytes:

@@ -166,10 +166,7 @@ class Registry:
 
     def exactly(self, manifest_digest: str) -> dict:
         """The manifest that has this digest, whatever the registry would like to send."""
-        _, _, body = self._request("GET", f"manifests/{manifest_digest}", {"accept": ACCEPTED})
-        if digest(body) != manifest_digest:
-            raise ImageError(f"{self.repository}: the registry sent something else than {manifest_digest}")
-        return json.loads(body)
+        return json.loads(self._checked("manifests", manifest_digest, {"accept": ACCEPTED}))
 
     def attached(self, subject: str, kind: str, most: int) -> list[dict]:
         """The documents of a kind that were attached to a digest (OCI distribution 1.1, "Listing
@@ -187,9 +184,12 @@ class Registry:
         return [json.loads(self.blob(manifest["layers"][0]["digest"])) for manifest in manifests]
 
     def blob(self, blob_digest: str) -> bytes:
-        _, _, body = self._request("GET", f"blobs/{blob_digest}")
-        if digest(body) != blob_digest:
-            raise ImageError(f"{self.repository}: the registry sent something else than {blob_digest}")
+        return self._checked("blobs", blob_digest, {})
+
+    def _checked(self, kind: str, name: str, headers: dict) -> bytes:
+        _, _, body = self._request("GET", f"{kind}/{name}", headers)
+        if digest(body) != name:
+            raise ImageError(f"{self.repository}: the registry sent something else than {name}")
         return body
 
     def push(self, image: Image, tag: str) -> None:

@@ -337,18 +337,6 @@ class TheCost(unittest.TestCase):
 
 
 class ThePins(unittest.TestCase):
-    def test_every_configuration_wants_the_same_provider(self):
-        # "required_version" stands before it, and is a range.
-        wanted = {
-            (environments.TF / folder / "versions.tf")
-            .read_text(encoding="utf-8")
-            .split(' version = "')[1]
-            .split('"')[0]
-            for folder in ("", "preconfigured", "previews")
-        }
-        self.assertEqual(len(wanted), 1)
-        self.assertRegex(wanted.pop(), r"^\d+\.\d+\.\d+$")
-
     def test_every_setting_of_tf_is_known_to_the_services(self):
         text = (environments.TF / "main.tf").read_text(encoding="utf-8")
         handed = set(re.findall(r"(?:^\s+|\{ )([A-Z][A-Z_]+)\s+= ", text, re.MULTILINE))

@@ -1,5 +1,6 @@
 """Versions are read and compared as they are written in their files."""
 
+import re
 import tempfile
 import unittest
 from pathlib import Path
@@ -41,7 +42,9 @@ class TheVersions(unittest.TestCase):
         self.assertFalse(versions.at_least("1.85.0+dfsg3-1", "1.95.0"))
         self.assertFalse(versions.at_least("(none)", "1.95.0"))
 
-    def test_the_provider_is_pinned_once_for_the_application_and_the_account(self) -> None:
+    def test_every_configuration_has_the_same_provider(self) -> None:
         pinned = versions.aws_provider(ROOT)
-        account = (ROOT / "tf" / "preconfigured" / "versions.tf").read_text(encoding="utf-8")
-        self.assertIn(f'version = "{pinned}"', account)
+        for folder in ("", "preconfigured", "previews"):
+            text = (ROOT / "tf" / folder / "versions.tf").read_text(encoding="utf-8")
+            # "required_version" is a range.
+            self.assertEqual(re.findall(r' version\s*= "(.*)"', text), [pinned], folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tools.build import build
 from tools.common import toolchain
+from tools.common.environments import Refused
 from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.install.progress import end_on_signals
@@ -28,23 +29,20 @@ MEMORY_MIB = 2048
 
 
 def main(arguments: list[str]) -> int:
-    known = targets()
-    selected = arguments or known
+    end_on_signals()
+    return exit_code("fuzz", lambda: run(arguments or targets()))
+
+
+def run(selected: list[str]) -> int:
     seconds = os.environ.get("FUZZ_SECONDS") or str(SECONDS)
+    known = targets()
     faults = [f"unknown target {name!r}: expected some of {', '.join(known)}" for name in selected if name not in known]
     if not seconds.isdigit() or not int(seconds):
         faults.append(f"FUZZ_SECONDS is {seconds!r}: expected a number above 0")
-    for fault in faults:
-        print(f"fuzz: {fault}", file=sys.stderr)
     if faults:
-        return 64
-    end_on_signals()
-    return exit_code("fuzz", lambda: run(selected, int(seconds)))
-
-
-def run(selected: list[str], seconds: int) -> int:
+        raise Refused("\n  ".join(faults))
     build.ensure_tools("build", "fuzz")
-    failed = [name for name in selected if not fuzz_target(name, seconds)]
+    failed = [name for name in selected if not fuzz_target(name, int(seconds))]
     print(f"fuzz: failed: {', '.join(failed)}" if failed else f"fuzz: {len(selected)} targets hold")
     return 1 if failed else 0
 

@@ -91,13 +91,7 @@ def do_apply() -> None:
     before = rollout.over(here.aws, outputs)
     # From here on a failure is one of this version, and not of the plan, the credentials or the rules of a review.
     github.output("apply", begun="true")
-    if changed:
-        with step("apply"):
-            run.apply()
-    else:
-        say("nothing to apply")
-    with step("wait until it runs"):
-        rollout.wait(here.aws, Deployed.of(here.terraform().output()), say, before=before)
+    deploy.applied(here, run, changed, before)
 
 
 def protected(environment: environments.Environment) -> None:
@@ -127,16 +121,10 @@ def superseded(revision: str, running: str, root: Path = ROOT) -> bool:
 
 def do_mark_good() -> None:
     here = session()
-    release = current(here)
+    outputs = here.deployed()
+    release = Release(outputs["release"], outputs["images"], now())
     here.releases.write(with_newest(here.releases.read(), release))
     say(f"{release.revision[:12]} is proven in {here.environment.name}")
-
-
-def current(here: Session) -> Release:
-    outputs = here.terraform().output()
-    if not outputs:
-        raise Refused(f"{here.environment.name} is not deployed")
-    return Release(outputs["release"], outputs["images"], now())
 
 
 def do_output() -> None:
@@ -189,9 +177,7 @@ def do_run() -> None:
             f"S must be one of {', '.join(build.SERVICES)}, and CMD the arguments of its program, such as"
             ' S=stats CMD="--version"'
         )
-    outputs = here.terraform().output()
-    if not outputs:
-        raise Refused(f"{here.environment.name} is not deployed")
+    outputs = here.deployed()
     confirm(here.environment, "running a task in")
     oneoff.run(here.aws, Deployed.of(outputs), name, command, say)
 

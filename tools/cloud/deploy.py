@@ -227,6 +227,13 @@ def plan_release(here: Session, release: Release, folder: Path, back: bool = Fal
 
 def carry_out(here: Session, run: Terraform, changed: bool, before: set[str]) -> None:
     """Apply a plan, wait until it is what runs, and see that it works."""
+    outputs = applied(here, run, changed, before)
+    with step("smoke test"):
+        prove.prove(here.home, outputs)
+
+
+def applied(here: Session, run: Terraform, changed: bool, before: set[str]) -> dict:
+    """The outputs of a plan, after its apply and when it is what runs."""
     if changed:
         with step("apply"):
             run.apply()
@@ -235,8 +242,7 @@ def carry_out(here: Session, run: Terraform, changed: bool, before: set[str]) ->
     outputs = run.output()
     with step("wait until it runs"):
         rollout.wait(here.aws, Deployed.of(outputs), say, before=before)
-    with step("smoke test"):
-        prove.prove(here.home, outputs)
+    return outputs
 
 
 def restore(here: Session, before: list[Release], failed: Release) -> None:
@@ -286,9 +292,7 @@ def do_smoke() -> None:
             prove.smoke(url)
         return
     here = session()
-    outputs = here.terraform().output()
-    if not outputs:
-        raise Refused(f"{here.environment.name} is not deployed")
+    outputs = here.deployed()
     with step(f"smoke test of {url or outputs['url']}"):
         prove.prove(here.home, outputs)
 

@@ -52,6 +52,13 @@ class Session:
         one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
         return one
 
+    def deployed(self) -> dict:
+        """The outputs of what is deployed; Refused where nothing is."""
+        outputs = self.terraform().output()
+        if not outputs:
+            raise Refused(f"{self.environment.name} is not deployed")
+        return outputs
+
     def variables(self, release: Release | None, folder: Path = TF) -> list[str]:
         """Terraform arguments for a plan; None for what previews share, which has no images."""
         self.need_base()

@@ -145,7 +145,8 @@ def unlisted(root: Path) -> Iterator[str]:
 def undocumented(root: Path) -> Iterator[str]:
     """Crates without a row in docs/dependencies.md, and rows of crates that are not used."""
     text = (root / "docs/dependencies.md").read_text(encoding="utf-8")
-    listed = set(first_column(text.partition("\n## Tools")[0]))
+    cells = re.findall(r"^\| (?!---)(.*?) \|", text.partition("\n## Tools")[0], re.MULTILINE)
+    listed = {name for cell in cells for name in cell.split(", ")}
     used = dependencies(root)
     for name in sorted(used - listed):
         yield f"the crate {name} has no row in docs/dependencies.md"
@@ -167,13 +168,6 @@ def dependencies(root: Path) -> set[str]:
             elif section.endswith("dependencies") and (name := DEPENDENCY.match(line)):
                 found.add(name[1])
     return found - CRATES - SERVICES
-
-
-def first_column(text: str) -> Iterator[str]:
-    """The names in the first column of the tables."""
-    for line in text.splitlines():
-        if line.startswith("| ") and not line.startswith("| ---"):
-            yield from line.split(" | ")[0].strip("| ").split(", ")
 
 
 def banned_phrases(name: str, text: str) -> Iterator[str]:

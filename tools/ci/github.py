@@ -19,7 +19,7 @@ from typing import Any
 from tools.cloud.subjects import ORIGIN
 from tools.common import toolchain
 from tools.common.environments import Refused
-from tools.common.progress import TargetError, say
+from tools.common.progress import Failed, say
 from tools.common.toolchain import ROOT
 
 # Outputs of each target for later steps and jobs. tools/ci/workflows/rules.py checks the workflows against it.
@@ -39,12 +39,8 @@ PAGE = 100
 PAGES = 50
 
 
-class GitHubError(TargetError):
-    """GitHub has refused a call; the text is its own, and `code` 0 where it did not answer."""
-
-    def __init__(self, text: str, code: int = 0) -> None:
-        super().__init__(text)
-        self.code = code
+class GitHubError(Failed):
+    """GitHub has refused a call; the text is its own, and there is no `code` where it did not answer."""
 
 
 def output(target: str, **values: str) -> None:

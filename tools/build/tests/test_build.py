@@ -9,16 +9,6 @@ from tools.common.files import write
 from tools.common.tests.case import Case
 
 
-class Commands(Case):
-    def test_files_of_another_user_are_one_sentence(self):
-        with (
-            mock.patch.object(build, "clean", side_effect=PermissionError(13, "Permission denied", "target")),
-            contextlib.redirect_stderr(io.StringIO()) as said,
-        ):
-            self.assertEqual(build.main(["clean"]), 1)
-        self.assertEqual(said.getvalue(), "build: [Errno 13] Permission denied: 'target'\n")
-
-
 class Clean(Case):
     def setUp(self):
         self.place = self.temporary_folder()

@@ -43,7 +43,7 @@ sys.exit(deploy.main(["deploy"], {{"deploy": run}}))
 """
 
 
-class Files(Case):
+class Circumstances(Case):
     def test_another_command_for_the_same_environment_does_not_replace_a_plan(self) -> None:
         """`make cost` while `make deploy` has planned and not yet applied."""
         place = self.temporary_folder()
@@ -58,8 +58,6 @@ class Files(Case):
         # A plan has secrets in clear text.
         self.assertEqual(list((place / "shop").iterdir()), [])
 
-
-class Variables(unittest.TestCase):
     def test_settings_for_another_project_do_not_reach_terraform(self) -> None:
         """TF_VAR_name would give the roles and the bucket of the account another name."""
         foreign = ("TF_VAR_name", "TF_WORKSPACE", "TF_CLI_ARGS", "TF_CLI_ARGS_apply")
@@ -69,8 +67,6 @@ class Variables(unittest.TestCase):
         self.assertEqual(set(foreign) & set(found), set())
         self.assertLessEqual(kept.items(), found.items())
 
-
-class Starting(unittest.TestCase):
     def test_a_signal_while_terraform_starts_waits_until_it_can_be_passed_on(self) -> None:
         after = False
         with self.assertRaises(KeyboardInterrupt), terraform.deferred():
@@ -80,8 +76,6 @@ class Starting(unittest.TestCase):
         self.assertTrue(after)
         self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
 
-
-class Credentials(unittest.TestCase):
     def test_a_profile_of_an_environment_counts_more_than_keys_in_the_shell(self) -> None:
         """As in boto3, so that both work in one account."""
         keys = dict.fromkeys(terraform.KEYS, "x")

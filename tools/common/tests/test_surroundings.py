@@ -34,15 +34,13 @@ def seen(**given: str) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-class Hooks(unittest.TestCase):
+class Surroundings(unittest.TestCase):
     def test_a_hook_of_git_does_not_choose_the_repository(self) -> None:
         found = seen(GIT_DIR="/elsewhere/.git", GIT_INDEX_FILE="/elsewhere/.git/index", GIT_AUTHOR_NAME="a")
         self.assertNotIn("GIT_DIR", found)
         self.assertNotIn("GIT_INDEX_FILE", found)
         self.assertEqual(found["GIT_AUTHOR_NAME"], "a")
 
-
-class Proxies(unittest.TestCase):
     def test_loopback_is_requested_without_a_proxy(self) -> None:
         loopback = "localhost,127.0.0.1,::1"
         for given, expected in (
@@ -55,8 +53,6 @@ class Proxies(unittest.TestCase):
             with self.subTest(given):
                 self.assertEqual(seen(http_proxy="http://127.0.0.1:9", **given)["no_proxy"], expected)
 
-
-class With(unittest.TestCase):
     def test_a_search_path_of_cd_does_not_lead_elsewhere(self) -> None:
         command = [f"{ROOT.name}/tools/with", "true"]
         done = subprocess.run(
@@ -64,9 +60,7 @@ class With(unittest.TestCase):
         )
         self.assertNotIn(b"ModuleNotFoundError", done.stderr)
 
-
-@unittest.skipIf(shutil.which("git") is None, "git is not installed")
-class LineEnds(unittest.TestCase):
+    @unittest.skipIf(shutil.which("git") is None, "git is not installed")
     def test_git_for_windows_checks_out_scripts_that_linux_runs(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("tools/with", ".gitattributes"):
@@ -79,15 +73,11 @@ class LineEnds(unittest.TestCase):
             subprocess.run([*git, "checkout", "with"], check=True, capture_output=True, timeout=60)
             self.assertNotIn(b"\r", script.read_bytes())
 
-
-class Windows(unittest.TestCase):
     def test_a_command_that_needs_linux_says_so(self) -> None:
         with mock.patch.object(sys, "platform", "win32"):
             with self.assertRaisesRegex(SystemExit, "needs Linux: run it in WSL"):
                 runpy.run_path(str(ROOT / "tools/install/__init__.py"))
 
-
-class Versions(unittest.TestCase):
     def test_an_old_python_is_named(self) -> None:
         with mock.patch.object(sys, "version_info", (3, 8, 10)):
             with self.assertRaisesRegex(SystemExit, "3.9 or newer"):

@@ -188,16 +188,16 @@ class KeptPlans(Case):
         self.assertIn("| stats | 1,500 |  |  |", plans.sizes({"stats": 1500}, {}))
 
 
-class Reviews(unittest.TestCase):
+class Reviews(Case):
+    def setUp(self):
+        self.enter(mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}))
+        self.called = self.enter(mock.patch.object(github.Repository, "_call"))
+
     def protected(self, name, rules, inside="true"):
-        answer = {"protection_rules": [{"type": rule} for rule in rules]}
-        variables = {"GITHUB_ACTIONS": inside, "GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}
-        with (
-            mock.patch.dict(os.environ, variables),
-            mock.patch.object(github.Repository, "_call", return_value=answer) as called,
-        ):
+        self.called.return_value = {"protection_rules": [{"type": rule} for rule in rules]}
+        with mock.patch.dict(os.environ, {"GITHUB_ACTIONS": inside}):
             ci.protected(environments.named(name))
-        return called
+        return self.called
 
     def test_prod_is_refused_without_a_reviewer(self):
         for rules in ([], ["branch_policy"]):
@@ -206,8 +206,8 @@ class Reviews(unittest.TestCase):
         self.assertIn("environments/prod", str(self.protected("prod", ["required_reviewers"]).call_args))
 
     def test_other_environments_and_work_by_hand_are_not_asked(self):
-        self.protected("staging", []).assert_not_called()
-        self.protected("prod", [], inside="").assert_not_called()
+        for name, inside in (("staging", "true"), ("prod", "")):
+            self.protected(name, [], inside).assert_not_called()
 
     def test_a_setting_within_a_block_protects_nothing(self):
         self.assertTrue(environments.protects("a = 1\nprotect = true # yes\n"))
@@ -216,26 +216,19 @@ class Reviews(unittest.TestCase):
 
     def test_earlier_runs_that_wait_are_ended_and_later_ones_are_not(self):
         runs = [{"run_number": number, "id": number * 10} for number in (3, 9, 4)]
-        with (
-            mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}),
-            mock.patch.object(github.Repository, "_call", return_value={"workflow_runs": runs}) as called,
-        ):
-            self.assertEqual(github.Repository().supersede("main.yaml", 5), [3, 4])
-        ended = [call.args[1] for call in called.call_args_list if call.args[0] == "POST"]
+        self.called.return_value = {"workflow_runs": runs}
+        self.assertEqual(github.Repository().supersede("main.yaml", 5), [3, 4])
+        ended = [call.args[1] for call in self.called.call_args_list if call.args[0] == "POST"]
         self.assertEqual(ended, [f"repos/a/b/actions/runs/{run}/cancel" for run in (30, 40)])
 
     def test_a_run_that_has_ended_since_it_was_listed_stops_no_deployment(self):
         runs = [{"run_number": number, "id": number * 10} for number in (3, 4)]
         for code, expected in ((409, [4]), (403, None)):
-            answers = [{"workflow_runs": runs}, github.GitHubError("POST: Cannot cancel", code), {}]
-            with (
-                mock.patch.dict(os.environ, {"GITHUB_REPOSITORY": "a/b", "GITHUB_TOKEN": "t"}),
-                mock.patch.object(github.Repository, "_call", side_effect=answers),
-            ):
-                if expected is None:
-                    self.assertRaises(github.GitHubError, github.Repository().supersede, "main.yaml", 5)
-                else:
-                    self.assertEqual(github.Repository().supersede("main.yaml", 5), expected)
+            self.called.side_effect = [{"workflow_runs": runs}, github.GitHubError("POST: Cannot cancel", code), {}]
+            if expected is None:
+                self.assertRaises(github.GitHubError, github.Repository().supersede, "main.yaml", 5)
+            else:
+                self.assertEqual(github.Repository().supersede("main.yaml", 5), expected)
 
     def test_a_private_repository_is_attested_where_github_does(self):
         for private, variable, expected in (
@@ -252,31 +245,30 @@ class Reviews(unittest.TestCase):
                 self.assertIs(say.called, not expected)
 
 
-class Comments(unittest.TestCase):
+class Comments(Case):
+    def setUp(self):
+        self.folder = self.temporary_folder()
+
     def test_it_begins_with_what_a_reviewer_looks_for(self):
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "plan-pr-7.md").write_text("**Plan**\n")
-            Path(folder, "page.png").write_text("no text")
-            variables = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
-            text = ci.comment(variables, Path(folder))
-            self.assertTrue(text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)"))
-            self.assertIn("**Plan**", text)
-            self.assertTrue(ci.comment({}, Path(folder)).startswith("## There is no preview"))
+        (self.folder / "plan-pr-7.md").write_text("**Plan**\n")
+        (self.folder / "page.png").write_text("no text")
+        variables = {"URL": "http://a.example", "SCREENSHOT": "http://b.example", "COMMIT": "1" * 40}
+        text = ci.comment(variables, self.folder)
+        self.assertTrue(text.startswith("## Preview: http://a.example\n[screenshot](http://b.example)"))
+        self.assertIn("**Plan**", text)
+        self.assertTrue(ci.comment({}, self.folder).startswith("## There is no preview"))
 
     def test_it_fits_into_what_github_takes(self):
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder, "long.md").write_text("x" * 100_000)
-            self.assertLess(len(ci.comment({}, Path(folder))), 65_000)
+        (self.folder / "long.md").write_text("x" * 100_000)
+        self.assertLess(len(ci.comment({}, self.folder)), 65_000)
 
     def test_outputs_are_those_that_are_named_and_one_line_each(self):
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "output")
-            with mock.patch.dict(os.environ, {"GITHUB_OUTPUT": str(file)}):
-                github.output("plan", changed="true")
-                for bad in ({"change": "true"}, {"changed": "true\nurl=http://evil.example"}):
-                    with self.assertRaises(ValueError, msg=bad):
-                        github.output("plan", **bad)
-            self.assertEqual(file.read_text(), "changed=true\n")
+        file = self.folder / "output"
+        with mock.patch.dict(os.environ, {"GITHUB_OUTPUT": str(file)}):
+            github.output("plan", changed="true")
+            for bad in ({"change": "true"}, {"changed": "true\nurl=http://evil.example"}):
+                self.assertRaises(ValueError, github.output, "plan", **bad)
+        self.assertEqual(file.read_text(), "changed=true\n")
 
 
 class Releases(unittest.TestCase):

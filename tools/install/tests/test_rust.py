@@ -76,23 +76,19 @@ class TheRoute(BareClone):
             self.assertIn(words, failure)
         self.assertIsNone(toolchain.recorded_route())
 
+    def provide_apt(self, policy: str) -> None:
+        for name, script in (("apt-get", "exit 0"), ("dpkg-deb", "exit 0"), ("apt-cache", policy)):
+            self.provide(name, script)
+        self.enter(mock.patch.object(rust, "dpkg_status", return_value=""))
+
     def test_an_archive_with_an_old_rust_is_no_route(self) -> None:
-        self.provide("apt-get", "exit 0")
-        self.provide("dpkg-deb", "exit 0")
-        self.provide("apt-cache", "echo '  Candidate: 1.85.0+dfsg3-1'")
-        with mock.patch.object(rust, "dpkg_status", return_value=""):
-            failure = self.install_rust()
-        self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", failure)
+        self.provide_apt("echo '  Candidate: 1.85.0+dfsg3-1'")
+        self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", self.install_rust())
 
     def test_apt_is_read_in_english(self) -> None:
-        self.provide("apt-get", "exit 0")
-        self.provide("dpkg-deb", "exit 0")
-        self.provide(
-            "apt-cache", '[ "$LC_ALL" = C ] && echo "  Candidate: 1.85.0" || echo "  Installationskandidat: 1.85.0"'
-        )
+        self.provide_apt('[ "$LC_ALL" = C ] && echo "  Candidate: 1.85.0" || echo "  Installationskandidat: 1.85.0"')
         os.environ["LC_ALL"] = "de_DE.UTF-8"
-        with mock.patch.object(rust, "dpkg_status", return_value=""):
-            self.assertIn("the archive has rustc-web 1.85.0", self.install_rust())
+        self.assertIn("the archive has rustc-web 1.85.0", self.install_rust())
 
     def test_rustup_itself_stays_as_it_is(self) -> None:
         self.provide_rustup(toolchains="stable-host (default)")

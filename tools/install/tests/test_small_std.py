@@ -24,6 +24,8 @@ class OfThePage(BareClone):
     def setUp(self) -> None:
         super().setUp()
         write(toolchain.TOOLS / "route", "rustup")
+        self.provide("rustup", "exit 0")
+        self.provide("cargo", CARGO)
         self.target = toolchain.WASM_TARGET
         self.built = toolchain.PAGE_TARGET
 
@@ -40,8 +42,6 @@ class OfThePage(BareClone):
         return next(candidate for candidate in install.steps(["build"]) if candidate.name == self.root().name)
 
     def test_it_is_compiled_once_and_releases_are_built_with_it(self) -> None:
-        self.provide("rustup", "exit 0")
-        self.provide("cargo", CARGO)
         write(self.built / "mixed", "")
         self.assertIsNone(self.variables())
         self.perform()
@@ -55,8 +55,6 @@ class OfThePage(BareClone):
         self.assertTrue(self.step().is_done())
 
     def test_another_folder_of_cargo_for_all_builds_is_for_other_projects(self) -> None:
-        self.provide("rustup", "exit 0")
-        self.provide("cargo", CARGO)
         os.environ["CARGO_BUILD_BUILD_DIR"] = str(self.place / "builds")
         self.perform()
         library = self.root() / "lib" / "rustlib" / self.target / "lib"
@@ -70,7 +68,6 @@ class OfThePage(BareClone):
         self.assertTrue(self.step().is_done(), "it is not tried again by every build")
 
     def test_a_std_that_does_not_compile_is_no_reason_to_have_no_release(self) -> None:
-        self.provide("rustup", "exit 0")
         self.provide("cargo", "exit 101")
         self.perform()
         self.assertIsNone(self.variables())
@@ -79,14 +76,11 @@ class OfThePage(BareClone):
     def test_debians_sources_are_there_already(self) -> None:
         write(toolchain.TOOLS / "route", "debian")
         self.provide("rustup", "exit 1")
-        self.provide("cargo", CARGO)
         self.perform()
         self.assertTrue(self.root().is_dir())
         self.assertNotIn("rustup", self.calls())
 
     def test_it_is_made_again_when_it_vanishes(self) -> None:
-        self.provide("rustup", "exit 0")
-        self.provide("cargo", CARGO)
         self.perform()
         self.root().rename(self.place / "away")
         self.assertFalse(self.step().is_done())

@@ -149,7 +149,5 @@ class Spelling(unittest.TestCase):
 
 class TheRepository(unittest.TestCase):
     def test_it_has_the_documents_that_have_a_largest_length(self) -> None:
-        for name in documents.LIMITS:
-            self.assertTrue((documents.ROOT / name).is_file(), name)
-        for name in documents.GENERATED:
+        for name in (*documents.LIMITS, *documents.GENERATED):
             self.assertTrue((documents.ROOT / name).is_file(), name)

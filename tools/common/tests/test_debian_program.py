@@ -1,14 +1,13 @@
-import tempfile
-import threading
 import time
-import unittest
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
 from tools.common import debian_program, toolchain
+from tools.common.tests.case import Case
 
 
-class DebianProgram(unittest.TestCase):
+class DebianProgram(Case):
     def test_threads_that_need_the_same_program_fetch_it_once(self) -> None:
         fetched = []
 
@@ -19,16 +18,10 @@ class DebianProgram(unittest.TestCase):
             (folder / "usr/bin").mkdir(parents=True)
             (folder / "usr/bin/thing").touch()
 
-        with tempfile.TemporaryDirectory() as folder:
-            with (
-                mock.patch.object(toolchain, "TOOLS", Path(folder)),
-                mock.patch.object(debian_program, "_unpack", unpack),
-            ):
-                threads = [
-                    threading.Thread(target=debian_program.unpacked, args=("thing", "usr/bin/thing")) for _ in range(4)
-                ]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join(10)
+        self.enter(
+            mock.patch.object(toolchain, "TOOLS", self.temporary_folder()),
+            mock.patch.object(debian_program, "_unpack", unpack),
+        )
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(lambda _: debian_program.unpacked("thing", "usr/bin/thing"), range(4)))
         self.assertEqual(fetched, ["thing"])

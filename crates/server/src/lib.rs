@@ -156,8 +156,8 @@ where
     }
 }
 
-/// Limits the kernel's memory for a client that does not read, and closes its connection after
-/// `silence`.
+/// Limits the kernel's memory for a client that does not read, and closes its connection if it reads
+/// nothing for `silence`.
 fn limit_unread(stream: &TcpStream, silence: Duration) {
     let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
     // An error means that the client has already disconnected.

@@ -20,8 +20,15 @@ struct Held {
 }
 
 impl MemoryBudget {
+    /// Whether only the quarter is left that belongs to `/metrics`: clients that do not read the past
+    /// must not end the monitoring.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > MAX_BYTES / 4 * 3
+    }
+
     /// Counts a response; `None` if there is no room beside the other ones.
-    pub(crate) fn hold(&self, bytes: Vec<u8>) -> Option<Bytes> {
+    pub(crate) fn hold(&self, mut bytes: Vec<u8>) -> Option<Bytes> {
+        bytes.shrink_to_fit();
         let size = bytes.len();
         let others = self.0.fetch_add(size, Ordering::Relaxed);
         let held = Held { bytes, budget: self.clone() };

@@ -146,6 +146,9 @@ impl Snapshot {
         if let Some((_, form)) = cache.iter().find(|(other, _)| *other == query) {
             return Some(form.clone());
         }
+        if budget.is_scarce() {
+            return None;
+        }
         // Columns of numbers and names are always valid JSON.
         let form = Arc::new(Encoded::within(budget, json().unwrap_or_default())?);
         if cache.len() == CACHED_RESPONSES {
@@ -299,6 +302,21 @@ mod tests {
         }
         // The seventh span evicted the first one.
         assert_eq!(calls, 8);
+    }
+
+    #[test]
+    fn the_past_leaves_memory_to_the_metrics() {
+        let snapshot =
+            Snapshot::new(wire::Sample::default(), Arc::default(), Exposure::default()).unwrap();
+        let budget = MemoryBudget::default();
+        let response = || budget.hold(vec![0; 1 << 20]);
+        let held: Vec<_> = (0..10).map(|_| response().unwrap()).collect();
+        let query = HistoryQuery::Rows(Span { seconds: 1, step: 1 });
+        let past = snapshot.history_response(query, &budget, || panic!("it is not serialized"));
+        assert!(past.is_none());
+        assert!(response().is_some());
+        drop(held);
+        assert!(snapshot.history_response(query, &budget, || Ok(String::new())).is_some());
     }
 
     #[test]

@@ -83,10 +83,8 @@ impl Vary {
         let codings = if self.codings { Codings::of(request) } else { Codings::default() };
         let mut values = Vec::new();
         for (index, name) in (0_u8..).zip(self.fields.iter()) {
-            // An upstream may read `X_Name` as `X-Name`.
-            let is_same =
-                |(other, _): &(&HeaderName, _)| name_matches(other.as_str(), name.as_str());
-            let mut lines = request.iter().filter(is_same).map(|(_, value)| value);
+            push_other_names(&mut values, index, name, request)?;
+            let mut lines = request.get_all(name);
             // An absent field adds nothing, so that the most common request needs no allocation;
             // the index distinguishes the others.
             let Some(first) = lines.next() else { continue };
@@ -130,6 +128,30 @@ impl Vary {
     pub(super) fn accepts_coding_of(&self, request: &Fields, variant: &Variant) -> bool {
         !self.codings || Codings::of(request) == variant.codings
     }
+}
+
+/// Adds the fields that some upstreams read as one of this name, such as `X_Name`. Others ignore them,
+/// so they are kept apart from those of this name.
+fn push_other_names(
+    values: &mut Vec<u8>,
+    index: u8,
+    name: &HeaderName,
+    request: &Fields,
+) -> Option<()> {
+    let others = request
+        .iter()
+        .filter(|(other, _)| name_matches(other.as_str(), name.as_str()) && *other != name);
+    for (other, value) in others {
+        values.push(index | 0x80);
+        for part in [other.as_str().as_bytes(), value.as_bytes()] {
+            values.extend_from_slice(&u32::try_from(part.len()).ok()?.to_be_bytes());
+            values.extend_from_slice(part);
+        }
+        if values.len() > MAX_BYTES {
+            return None;
+        }
+    }
+    Some(())
 }
 
 /// Fields that are not comma-separated lists.
@@ -303,11 +325,14 @@ mod tests {
         let variant = |fields: &[(&str, &str)]| vary.variant(&Fields::of(fields)).unwrap();
         let absent = variant(&[]);
         assert_ne!(variant(&[("x_language", "de")]), absent);
-        assert_eq!(variant(&[("x_language", "de")]), variant(&[("x-language", "de")]));
-        assert_ne!(
-            variant(&[("x-language", "en"), ("x_language", "de")]),
-            variant(&[("x-language", "en")])
-        );
+        // Other upstreams ignore the second name.
+        assert_ne!(variant(&[("x_language", "de")]), variant(&[("x-language", "de")]));
+        for real in ["en", "en,de"] {
+            assert_ne!(
+                variant(&[("x-language", "en"), ("x_language", "de")]),
+                variant(&[("x-language", real)])
+            );
+        }
         assert_eq!(variant(&[("xlanguage", "de"), ("x-languages", "de")]), absent);
     }
 

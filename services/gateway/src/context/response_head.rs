@@ -82,7 +82,7 @@ impl RequestContext {
         FullResponse { head, body }
     }
 
-    /// Adds the fields of every response, and the empty line.
+    /// Adds the fields of every response, and the end of the head.
     pub(crate) fn finish(&self, head: &mut Vec<u8>) {
         self.add_fields(head);
         self.end_head(head);
@@ -92,7 +92,7 @@ impl RequestContext {
         self.each_field(|name, value| field(head, name.as_str(), value));
     }
 
-    /// Adds the empty line, after the field about the connection.
+    /// Adds the field about the connection, and the empty line.
     pub(crate) fn end_head(&self, head: &mut Vec<u8>) {
         if self.close_after {
             field(head, CONNECTION.as_str(), b"close");

@@ -191,4 +191,8 @@ fn a_field_with_an_underscore_does_not_determine_the_response_to_others() {
     assert_eq!(gateway.ask("GET", "/x", &forged).text(), ";de;");
     assert_eq!(gateway.get("/x").text(), ";;");
     assert_eq!(upstream.request_count(), 2);
+    // Programs that do distinguish them have responded to the forged request in their own language.
+    let german = [("Accept-Language", "de")];
+    gateway.ask("GET", "/x", &german);
+    assert_eq!(upstream.request_count(), 3);
 }

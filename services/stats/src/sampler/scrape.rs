@@ -210,7 +210,10 @@ fn read_devices(
                 }
                 // Many attributes are not readable while a device is down. The text of a link to a
                 // folder is that folder.
-                let folder = || Some(fs::canonicalize(file.path()).ok()?.to_string_lossy().into());
+                let folder = || {
+                    let folder = fs::canonicalize(file.path()).ok().filter(|path| path.is_dir())?;
+                    Some(folder.to_string_lossy().into_owned())
+                };
                 if let Some(text) = read(&file.path(), MAX_ATTRIBUTE_BYTES).or_else(folder) {
                     texts.entry(format!("{name}/{attribute}")).or_insert(text);
                 }
@@ -272,6 +275,8 @@ mod tests {
         write("sys/devices/platform/coretemp.0/hwmon/hwmon7/temp1_input", "45000\n");
         let chip = root.join("sys/devices/platform/coretemp.0/hwmon/hwmon7");
         std::os::unix::fs::symlink("../..", chip.join("device")).unwrap();
+        // It cannot be read, as many attributes of devices that are down.
+        std::os::unix::fs::symlink("/proc/self/mem", chip.join("temp1_label")).unwrap();
         fs::create_dir_all(root.join("sys/class/hwmon")).unwrap();
         std::os::unix::fs::symlink(chip, root.join("sys/class/hwmon/hwmon7")).unwrap();
         let mut sampling = sampling(&root);
@@ -287,6 +292,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
+        assert!(!text.contains("/mem"), "a label that cannot be read is no path: {text}");
     }
 
     #[tokio::test]

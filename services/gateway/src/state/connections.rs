@@ -14,6 +14,9 @@ use crate::lock::lock;
 /// Time during which a new connection is not closed for another: its request may be in transit.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(250);
 
+/// Capacity of the list that is not worth a reduction.
+const MANY: usize = 1024;
+
 /// Open connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -121,7 +124,11 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.list.open).connections.remove(&self.id);
+        let connections = &mut lock(&self.list.open).connections;
+        connections.remove(&self.id);
+        if connections.capacity() > MANY && connections.len() < connections.capacity() / 8 {
+            connections.shrink_to(2 * connections.len());
+        }
     }
 }
 

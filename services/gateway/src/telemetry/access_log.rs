@@ -21,6 +21,9 @@ const WAITING_BYTES: usize = 8 << 20;
 /// cost more than the rest of the log.
 const BATCH_TIME: Duration = Duration::from_millis(20);
 
+/// Time without a line after which the buffers are released.
+const QUIET_TIME: Duration = Duration::from_secs(1);
+
 /// Access log of the process; lines are dropped before it is opened.
 static ACCESS_LOG: OnceLock<AccessLog> = OnceLock::new();
 
@@ -175,8 +178,6 @@ impl AccessLog {
                 // again.
                 let _ = std::io::stdout().lock().write_all(&batch);
                 batch.clear();
-                // Releases memory after a burst.
-                batch.shrink_to(1 << 20);
                 lines = self.lock();
                 continue;
             }
@@ -184,8 +185,15 @@ impl AccessLog {
                 break;
             }
             let is_idle = |lines: &mut Lines| lines.waiting.is_empty() && !lines.is_closed;
-            let woken = self.changed.wait_while(lines, is_idle);
-            lines = woken.unwrap_or_else(PoisonError::into_inner);
+            let woken = self.changed.wait_timeout_while(lines, QUIET_TIME, is_idle);
+            let (woken, quiet) = woken.unwrap_or_else(PoisonError::into_inner);
+            lines = woken;
+            if quiet.timed_out() {
+                // Releases memory after a burst.
+                (lines.waiting, batch) = (Vec::new(), Vec::new());
+                let woken = self.changed.wait_while(lines, is_idle);
+                lines = woken.unwrap_or_else(PoisonError::into_inner);
+            }
             if !lines.is_closed {
                 drop(lines);
                 std::thread::sleep(BATCH_TIME);

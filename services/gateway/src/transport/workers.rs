@@ -3,7 +3,7 @@
 //! cost more than handling most requests.
 
 use std::cell::Cell;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+
+use crate::transport::free_memory::return_free_memory;
 
 /// Time after which a read of files is reported. Even a file system of the network responds within a
 /// second.
@@ -83,7 +85,7 @@ impl Workers {
             let handle = runtime.handle().clone();
             thread::Builder::new().name(format!("worker {number}")).spawn(move || {
                 NUMBER.set(number);
-                runtime.block_on(pending::<()>());
+                runtime.block_on(return_free_memory());
             })?;
             Ok(Worker { handle, connections: Arc::default() })
         };

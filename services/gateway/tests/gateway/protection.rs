@@ -2,8 +2,9 @@
 //! bypass, forged identity, and loops.
 
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
-use testing::{Answer, Service, fields, respond};
+use testing::{Answer, BOUND, Service, fields, respond};
 
 use crate::{GATEWAY, Upstream, connect, free_address, start};
 
@@ -299,4 +300,24 @@ fn an_invalid_tracestate_is_dropped() {
         assert_eq!(!fields(&seen, "tracestate").is_empty(), passes, "{state}");
         assert!(fields(&seen, "traceparent")[0].contains("4bf92f3577b34da6a3ce929d0e0e4736"));
     }
+}
+
+#[test]
+fn the_memory_of_a_peak_is_returned_to_the_kernel() {
+    const CLIENTS: u64 = 400;
+    let gateway = start(free_address(), &[]);
+    let before = gateway.memory_kb();
+    let wait = |reached: &dyn Fn(u64) -> bool| {
+        let begun = Instant::now();
+        while !reached(gateway.memory_kb().saturating_sub(before)) {
+            assert!(begun.elapsed() < BOUND, "{} kB, {before} before", gateway.memory_kb());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // Incomplete heads, which the gateway holds.
+    let head = format!("GET / HTTP/1.1\r\nHost: a.test\r\nX: {}", "x".repeat(15_000));
+    let clients: Vec<_> = (0..CLIENTS).map(|_| gateway.begin(&head)).collect();
+    wait(&|kb| kb > CLIENTS * 15);
+    drop(clients);
+    wait(&|kb| kb < CLIENTS * 5);
 }

@@ -71,7 +71,7 @@ pub(crate) async fn run(
         let Ok(stream) = stream.into_std() else { return };
         workers.serve(move |guard| async move {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                handler.serve_connection(stream, peer).await;
+                handler.serve_connection(stream, &peer).await;
             }
             drop((permit, guard));
         });
@@ -124,7 +124,8 @@ enum ConnectionState {
 }
 
 impl ConnectionHandler {
-    async fn serve_connection(self, stream: TcpStream, peer: SocketAddr) {
+    /// `self` and `peer` are references, because a future holds an argument twice.
+    async fn serve_connection(&self, stream: TcpStream, peer: &SocketAddr) {
         let metrics = &self.gateway.metrics;
         metrics.accepted.add();
         // No response: a client with that many connections would not read it.
@@ -132,7 +133,7 @@ impl ConnectionHandler {
         metrics.connections.add();
         let entry = self.gateway.connections.register();
         if let Some(socket) = self.open(stream, &entry).await {
-            self.keep_alive(Box::new(Connection::new(socket, peer)), &entry).await;
+            self.keep_alive(Box::new(Connection::new(socket, *peer)), &entry).await;
         }
         metrics.connections.remove();
         drop(permit);

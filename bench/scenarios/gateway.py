@@ -96,15 +96,12 @@ def idle_bytes(server: Server) -> int:
 
 
 def settled(server: Server) -> int:
-    """The memory once it changes no more from one half second to the next, within 3 s."""
-    before = proc_stats.tree_bytes(server.pid)
-    for _ in range(6):
+    """The memory once it has not changed for 4 s, within 12 s: an allocator may return later what is free."""
+    seen: list[int] = []
+    while len(seen) < 24 and (len(seen) < 9 or len(set(seen[-9:])) > 1):
         time.sleep(0.5)
-        now = proc_stats.tree_bytes(server.pid)
-        if now == before:
-            break
-        before = now
-    return before
+        seen.append(proc_stats.tree_bytes(server.pid))
+    return seen[-1]
 
 
 def streams(bench: Bench) -> Iterator[Measurement]:

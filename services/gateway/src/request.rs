@@ -50,7 +50,7 @@ pub(crate) fn name_has_prefix(name: &str, prefix: &str) -> bool {
         && name
             .bytes()
             .zip(prefix.bytes())
-            .all(|(byte, wanted)| byte == wanted || folded(byte) == folded(wanted))
+            .all(|(byte, wanted)| byte == wanted || (is_odd(byte) && is_odd(wanted)))
 }
 
 /// Whether the field has this name, as far as such a program can tell.
@@ -60,5 +60,9 @@ pub(crate) fn name_matches(name: &str, wanted: &str) -> bool {
 
 /// The character that stands for all that an environment variable does not distinguish.
 pub(crate) fn folded(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
+    if is_odd(byte) { b'-' } else { byte }
+}
+
+fn is_odd(byte: u8) -> bool {
+    !byte.is_ascii_alphanumeric()
 }

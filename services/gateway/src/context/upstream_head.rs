@@ -63,19 +63,19 @@ impl RequestContext {
                 }
                 continue;
             }
+            let lower = name.as_str();
             // A member of the fleet may be on a host that the viewer does not trust.
             let is_credential = self.upstream_target.is_some()
-                && (name_matches(name.as_str(), "authorization")
-                    || name_matches(name.as_str(), "cookie"));
+                && (name_matches(lower, "authorization") || name_matches(lower, "cookie"));
             let dropped = is_credential
                 || hop.removes(name)
                 || (*name == MAX_FORWARDS && self.max_forwards.is_some())
                 || forwarded.replace(name)
                 || *name == EXPECT
                 || rules.is_some_and(|rules| rules.covers(name))
-                || name_matches(name.as_str(), "content-length")
-                || name_matches(name.as_str(), "transfer-encoding")
-                || changes.iter().any(|(own, _)| name_matches(name.as_str(), own.as_str()));
+                || name_matches(lower, "content-length")
+                || name_matches(lower, "transfer-encoding")
+                || changes.iter().any(|(own, _)| name_matches(lower, own.as_str()));
             if !dropped {
                 field(&mut text, name.as_str(), value.as_bytes());
             }

@@ -159,16 +159,39 @@ const LOAD_BALANCER_PREFIXES: [&str; 2] = ["x-amzn-mtls-", "x-amzn-oidc-"];
 /// Whether a field (its name in lower case) is such a claim. Characters other than letters and
 /// digits are equivalent.
 pub(crate) fn is_claim(name: &str, from_trusted_proxy: bool) -> bool {
-    let first = name.as_bytes().first();
-    let has_prefix_of = |list: &[&str]| {
-        list.iter()
-            .any(|prefix| prefix.as_bytes().first() == first && name_has_prefix(name, prefix))
-    };
-    // Most fields of a typical request begin with another letter.
-    matches!(first, Some(b'a'..=b'd' | b'f' | b'h' | b'i' | b'p'..=b'x'))
-        && (NAMES.binary_search_by(|known| compare(known, name)).is_ok()
-            || has_prefix_of(&PREFIXES)
-            || (!from_trusted_proxy && has_prefix_of(&LOAD_BALANCER_PREFIXES)))
+    let first = name.bytes().next().unwrap_or_default();
+    let has_prefix_of = |list: &[&str]| list.iter().any(|prefix| name_has_prefix(name, prefix));
+    with_first(&NAMES, &NAMES_BY_LETTER, first)
+        .binary_search_by(|known| compare(known, name))
+        .is_ok()
+        || has_prefix_of(with_first(&PREFIXES, &PREFIXES_BY_LETTER, first))
+        || (first == b'x' && !from_trusted_proxy && has_prefix_of(&LOAD_BALANCER_PREFIXES))
+}
+
+/// Begin and end in a sorted list, for each first letter. Every field of every request is searched.
+type ByLetter = [(usize, usize); 26];
+
+const NAMES_BY_LETTER: ByLetter = by_letter(&NAMES);
+const PREFIXES_BY_LETTER: ByLetter = by_letter(&PREFIXES);
+
+const fn by_letter(sorted: &[&str]) -> ByLetter {
+    let mut ranges = [(0, 0); 26];
+    let mut index = 0;
+    while index < sorted.len() {
+        let range = &mut ranges[(sorted[index].as_bytes()[0] - b'a') as usize];
+        if range.1 == 0 {
+            range.0 = index;
+        }
+        index += 1;
+        range.1 = index;
+    }
+    ranges
+}
+
+/// The part of a list with this first letter.
+fn with_first<'a>(list: &'a [&'a str], ranges: &ByLetter, first: u8) -> &'a [&'a str] {
+    let range = ranges.get(usize::from(first.wrapping_sub(b'a')));
+    range.and_then(|&(begin, end)| list.get(begin..end)).unwrap_or_default()
 }
 
 fn compare(known: &str, name: &str) -> Ordering {
@@ -183,8 +206,8 @@ mod tests {
 
     #[test]
     fn the_names_are_sorted_so_that_they_can_be_searched() {
-        assert!(NAMES.is_sorted());
-        for name in NAMES {
+        assert!(NAMES.is_sorted() && PREFIXES.is_sorted());
+        for name in NAMES.iter().chain(&PREFIXES) {
             assert!(is_claim(name, true), "{name}");
         }
     }

@@ -1,9 +1,9 @@
 //! Return of free memory to the kernel.
 //!
 //! mimalloc does it in the course of later allocations only. A thread keeps an empty page of each
-//! size until the sixteenth thousand of them, and a page that a thread has given back stays resident
-//! until another one follows, at least a second later. A gateway that is idle after a peak would keep
-//! all of it.
+//! size for about 16,000 of them, and a page that a thread has given back stays resident until another
+//! one follows, at least a second later. A gateway that is idle after a peak would keep all of it. Its
+//! `mi_collect` would do the same at once, but it can only be called with `unsafe`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const INTERVAL: Duration = Duration::from_millis(1500);
 /// Wakes of an idle thread in this interval, all by timers.
 const IDLE_WAKES: u64 = 4;
 
-/// Allocations until mimalloc has given back all empty pages of the thread, which take 0.4 ms, and
-/// the size of one that counts: smaller ones can be served without its bookkeeping.
+/// Number of allocations after which mimalloc has given back all empty pages of the thread, which
+/// takes 0.4 ms, and their size: it does not count much smaller ones.
 const ALLOCATIONS: usize = 17_000;
 const COUNTED_BYTES: usize = 2048;
 

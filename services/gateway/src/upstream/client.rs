@@ -226,7 +226,8 @@ pub(crate) async fn send_request(
                             let is_done = sending.is_done();
                             // Other clients would have the rights of this one.
                             let is_bound = has_bound_credentials
-                                || binds_connection(&fields, WWW_AUTHENTICATE);
+                                || (status == StatusCode::UNAUTHORIZED
+                                    && binds_connection(&fields, WWW_AUTHENTICATE));
                             if is_done {
                                 upload.release();
                             }

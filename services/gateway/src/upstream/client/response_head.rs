@@ -77,12 +77,11 @@ fn has_known_end<'a>(mut codings: impl Iterator<Item = &'a HeaderValue>) -> bool
 /// response to the next request on the connection: some servers send content with 204, and two
 /// framings contradict each other.
 fn has_certain_end(status: StatusCode, fields: &Fields) -> bool {
-    let has_coding = fields.contains_key(TRANSFER_ENCODING);
-    let has_length = fields.get_all(CONTENT_LENGTH).any(|length| length != "0");
-    match (has_coding, has_length) {
-        (true, true) => false,
-        (false, false) => true,
-        _ => status != StatusCode::NO_CONTENT,
+    let has_length = || fields.get_all(CONTENT_LENGTH).any(|length| length != "0");
+    if fields.contains_key(TRANSFER_ENCODING) {
+        status != StatusCode::NO_CONTENT && !has_length()
+    } else {
+        status != StatusCode::NO_CONTENT || !has_length()
     }
 }
 

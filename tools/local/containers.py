@@ -45,6 +45,7 @@ class Containers:
 
     def __init__(self, profile: str, compose: list[str]) -> None:
         self.profile = profile
+        self.ids: set[bytes] = set()
         self.tag = "latest" if profile == build.RELEASE else "dev"
         files = ["docker-compose.yaml"]
         if profile == build.QUICK:
@@ -83,6 +84,8 @@ class Containers:
             raise StackError(f"{error}; {hint}") from None
 
     def down(self) -> None:
+        if self.ids and self.was_stopped():
+            return  # Those that run now are another command's.
         print("stack: stopping the containers", flush=True)
         done = self._run("down", "--remove-orphans")
         if done.returncode:
@@ -109,9 +112,10 @@ class Containers:
         return []
 
     def was_stopped(self) -> bool:
-        """Whether another command has removed the containers."""
+        """Whether another command has removed or replaced all containers."""
         done = self._run("ps", "--all", "--quiet", errors=subprocess.DEVNULL)
-        return done.returncode == 0 and not done.stdout.strip()
+        now = {*done.stdout.split()}
+        return done.returncode == 0 and not now & (self.ids or now)
 
     def print_logs(self) -> None:
         """Print the last lines of each service's log."""
@@ -120,6 +124,7 @@ class Containers:
     def _bring_up(self, *arguments: str) -> None:
         done = self._run("up", "--detach", "--no-build", *self.scale, *arguments)
         if done.returncode == 0:
+            self.ids = {*self._run("ps", "--all", "--quiet", errors=subprocess.DEVNULL).stdout.split()}
             return
         # A service that refuses its configuration never becomes healthy, and Compose reports only
         # that; the service's own sentence is the last line of its log.

@@ -86,6 +86,7 @@ def watch(running: System, before: Snapshot, built: float, programs: dict[str, s
     reported: set[str] = set()
     # The parts that have changed since their last good build.
     due: set[str] = set()
+    locked = False
     while True:
         time.sleep(LOOK_SECONDS)
         ended, now = set(running.unexpected_ends()), snapshot()
@@ -109,11 +110,13 @@ def watch(running: System, before: Snapshot, built: float, programs: dict[str, s
         for name in sorted(changed & {*FIXED}):
             print(f"dev: {name} counts from the next start of `make dev`", flush=True)
         due |= parts(changed) | ({SERVICES} if ended else set())
+        # It may have another wasm-bindgen, such as that of another branch.
+        locked = locked or "Cargo.lock" in changed
         for part in sorted(due):
             try:
-                if part == PAGE and "Cargo.lock" in changed:
-                    # It may have another wasm-bindgen, such as that of another branch.
+                if part == PAGE and locked:
                     build.ensure_tools("dev")
+                    locked = False
                 build.build_page(build.QUICK) if part == PAGE else rebuild(running, programs)
                 due.remove(part)
             except stack.StackError as error:

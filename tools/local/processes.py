@@ -81,7 +81,8 @@ class Processes:
                 else f"choose another: `make dev {setting}=127.0.0.1:{number + 1}`"
             )
             try:
-                if name != "gateway" and number == port():
+                same = {address.strip("[]"), bind()}
+                if name != "gateway" and number == port() and (len(same) == 1 or same & {"0.0.0.0", "::"}):
                     raise PortTaken(f"port {number} for the {name} is the gateway's: {remedy}")
                 refuse_taken_port(name, address.strip("[]"), number, remedy)
             except PortTaken:

@@ -113,10 +113,12 @@ class Rebuilding(unittest.TestCase):
         self.assertEqual(self.watch(first, both, both), (1, 1))
 
     def test_the_lock_of_another_branch_brings_its_tools(self):
-        with mock.patch.object(build, "ensure_tools") as ensure_tools:
+        failed = build.BuildError("tools: no connection")
+        with mock.patch.object(build, "ensure_tools", side_effect=[failed, None]) as ensure_tools:
             edited = {**self.OLD, "Cargo.lock": 2}
-            self.watch(edited, edited)
-        ensure_tools.assert_called_once_with("dev")
+            page, again = {**edited, self.PAGE: 2}, {**edited, self.PAGE: 3}
+            self.assertEqual(self.watch(edited, edited, page, page, again, again), (2, 1))
+        self.assertEqual(ensure_tools.mock_calls, [mock.call("dev")] * 2)
 
     def test_a_file_that_is_gone_again_is_no_edit(self):
         self.assertEqual(self.watch({**self.OLD, "services/stats/4913": 1}, self.OLD, self.OLD), (0, 0))

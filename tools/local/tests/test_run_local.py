@@ -15,7 +15,7 @@ from unittest import mock
 
 from tools.build import build
 from tools.common import catalog, toolchain
-from tools.common.files import script
+from tools.common.files import script, write
 from tools.common.ports import free_port
 from tools.common.tests.case import Case
 from tools.local import containers, processes, run_local, service_files, stack
@@ -164,6 +164,16 @@ class Settings(Case):
         self.assertEqual(system.listen["gateway"], f"127.0.0.1:{number}")
         self.assertNotEqual(system.listen["stats"], system.listen["gateway"])
         self.assertIn(f"port {number} is taken, so stats listens on", said.getvalue())
+        for address, refused in (("127.0.0.1", True), ("127.0.0.3", False), ("0.0.0.0", True)):
+            given = {
+                **gateway,
+                "BIND": "127.0.0.2" if address != "127.0.0.1" else "",
+                "STATS_LISTEN": f"{address}:{number}",
+            }
+            with self.subTest(address), mock.patch.dict(os.environ, given):
+                expected = self.assertRaisesRegex(stack.PortTaken, "is the gateway's")
+                with expected if refused else contextlib.nullcontext():
+                    processes.Processes(build.RELEASE).check_ports()
 
     def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
         address = self.respond(body=b"here")
@@ -312,6 +322,24 @@ class Engines(Case):
                         self.assertIn(f"started in {clone}: `make down` there", output.getvalue())
                         with self.assertRaisesRegex(stack.StackError, "COMPOSE_PROJECT_NAME=other make up PORT="):
                             system.check_ports()
+
+    def test_containers_that_were_removed_or_replaced_are_seen(self):
+        place = self.temporary_folder()
+        script(place / "compose", f'case "$*" in *" ps "*) cat {place}/ids ;; *" down "*) >{place}/down ;; esac\n')
+        system = containers.Containers(build.QUICK, [str(place / "compose")])
+        write(place / "ids", "1\n2\n")
+        with mock.patch.object(build, "pack"):
+            system.start()
+            self.assertFalse(system.was_stopped())
+            write(place / "ids", "1\n3\n")
+            system.restart("stats")
+        for ids, stopped in (("1\n4\n", False), ("3\n", False), ("5\n6\n", True), ("", True)):
+            write(place / "ids", ids)
+            self.assertEqual(system.was_stopped(), stopped, ids)
+            with contextlib.redirect_stdout(io.StringIO()):
+                system.down()
+            self.assertNotEqual((place / "down").exists(), stopped, ids)
+            (place / "down").unlink(missing_ok=True)
 
     def chosen(self, endpoint, wanted=""):
         with (

@@ -60,7 +60,7 @@ def do_registry() -> None:
 
 
 def do_apply() -> None:
-    here = session()
+    here = session(creates=True)
     revision = version()
     planned = plans.kept(here.environment.name, revision)
     outputs = here.terraform().output()

@@ -70,7 +70,7 @@ def do_plan() -> None:
     if of_account():
         plan_account()
         return
-    here = session(base=True)
+    here = session(base=True, creates=True)
     name = here.environment.name
     with step("plan"):
         run = here.terraform()
@@ -155,7 +155,7 @@ def do_deploy() -> None:
     begun = time.monotonic()
     with step("checks"):
         terraform.check()
-        here = session(prepared=False, base=True)
+        here = session(prepared=False, base=True, creates=True)
         revision = version()
         say(f"{revision[:12]} to {here.place}, {here.environment.architecture}")
         confirm(here.environment, "deploying to")

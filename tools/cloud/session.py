@@ -84,10 +84,10 @@ class Session:
         return [name for name in self.states("pr-") if PREVIEW.fullmatch(name)]
 
 
-def session(prepared: bool = True, base: bool = False) -> Session:
+def session(prepared: bool = True, base: bool = False, creates: bool = False) -> Session:
     """Everything that can be wrong before anything is touched; the account prepared, or not yet. Most commands
     are about services, which the base of previews does not have."""
-    environment = environments.named(os.environ.get("ENV", ""))
+    environment = environments.named(os.environ.get("ENV", ""), creates=creates)
     if environment.base and not base:
         raise Refused(
             f"{environment.name} is what previews share and runs no services: name a preview, such as ENV=pr-7"

@@ -60,8 +60,9 @@ class Environment:
         return f"environments/{self.name}/releases.json"
 
 
-def named(name: str, folder: Path = TF / "environments") -> Environment:
-    """The environment of that name; Refused with the names that there are."""
+def named(name: str, folder: Path = TF / "environments", creates: bool = False) -> Environment:
+    """The environment of that name, for a command that creates or one that does not; Refused with the names that there
+    are."""
     known = sorted(path.parent.name for path in folder.glob("*/terraform.tfvars"))
     there_are = f"there are {', '.join(known)}" if known else f"{folder} has none"
     if not name:
@@ -69,7 +70,7 @@ def named(name: str, folder: Path = TF / "environments") -> Environment:
     written = PATTERN if PREVIEW.fullmatch(name) else name
     if written not in known:
         raise Refused(f"there is no environment {name!r}; {there_are}")
-    if written.startswith("pr-"):
+    if creates and written.startswith("pr-"):
         raise Refused(f"rename the environment {name}: the role of pull requests may change what begins with pr-")
     backend_file = folder / written / "backend.hcl"
     if not backend_file.is_file():
@@ -98,15 +99,25 @@ def state_key(name: str) -> str:
     return f"environments/{name}/terraform.tfstate"
 
 
+def flush(text: str) -> str:
+    """Without the blanks before settings of the top level; those of a block keep theirs."""
+    depth, lines = 0, []
+    for line in text.splitlines():
+        lines.append(line if depth > 0 else line.lstrip())
+        brackets = re.sub(r'"[^"]*"|#.*|//.*|[^][{}]', "", line)
+        depth += sum(1 if one in "[{" else -1 for one in brackets)
+    return "\n".join(lines)
+
+
 def settings(text: str) -> dict[str, str]:
     """The settings of a file in Terraform's language that are a plain string or number at its top level."""
-    found = re.findall(rf'^([a-z_]+)\s*=\s*(?:"([^"$]*)"|([0-9]+)){COMMENT}$', text, re.MULTILINE)
+    found = re.findall(rf'^([a-z_]+)\s*=\s*(?:"([^"$]*)"|([0-9]+)){COMMENT}$', flush(text), re.MULTILINE)
     return {name: string or number for name, string, number in found}
 
 
 def protects(text: str) -> bool:
     """Whether a file of variables sets `protect`."""
-    return re.search(rf'^protect\s*=\s*"?true"?{COMMENT}$', text, re.MULTILINE) is not None
+    return re.search(rf'^protect\s*=\s*"?true"?{COMMENT}$', flush(text), re.MULTILINE) is not None
 
 
 def state_bucket(account: str, region: str) -> str:

@@ -210,8 +210,9 @@ class Reviews(Case):
             self.protected(name, [], inside).assert_not_called()
 
     def test_a_setting_within_a_block_protects_nothing(self):
-        self.assertTrue(environments.protects("a = 1\nprotect = true # yes\n"))
-        for text in ("protect = false\n", "  protect = true\n", "# protect = true\n"):
+        for text in ("a = 1\nprotect = true # yes\n", 'a = "{" # {\nb = { c = [\n  1] }\n\t protect = true\n'):
+            self.assertTrue(environments.protects(text), text)
+        for text in ("protect = false\n", "a = {\n  b = [1]\n  protect = true\n}\n", "# protect = true\n"):
             self.assertFalse(environments.protects(text), text)
 
     def test_earlier_runs_that_wait_are_ended_and_later_ones_are_not(self):

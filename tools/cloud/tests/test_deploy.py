@@ -1,9 +1,14 @@
 """Decisions of the make targets for AWS; rehearse.py in e2e/deploy/ runs them completely."""
 
+import contextlib
+import io
+import os
 import re
 import unittest
+from functools import partial
 from unittest import mock
 
+from tools.ci import ci
 from tools.cloud import cost, deploy, prove, session
 from tools.cloud.releases import Release, before, with_newest
 from tools.cloud.rollout import RolledBack
@@ -46,7 +51,17 @@ class TheEnvironment(Case):
     def test_only_previews_are_named_like_previews(self):
         """The role of pull requests may change everything whose name begins so."""
         self.write("pr-demo", 'environment = "pr-demo"\n')
-        self.assertIn("rename the environment pr-demo", self.refused("pr-demo"))
+        # One that was deployed before can still be looked at and destroyed.
+        self.assertEqual(environments.named("pr-demo", self.folder).name, "pr-demo")
+        named = partial(environments.named, folder=self.folder)
+        with mock.patch.object(environments, "named", named), mock.patch.dict(os.environ, {"ENV": "pr-demo"}):
+            for target in (deploy.do_plan, deploy.do_deploy, ci.do_apply):
+                with (
+                    mock.patch.object(session.terraform, "check"),
+                    contextlib.redirect_stdout(io.StringIO()),
+                    self.assertRaisesRegex(Refused, "rename the environment pr-demo"),
+                ):
+                    target()
         self.write("prod", 'environment = "prod"\n')
         self.assertEqual(environments.named("prod", self.folder).name, "prod")
 
@@ -68,7 +83,7 @@ class TheEnvironment(Case):
         """Otherwise nothing would verify the images, and no review would be required."""
         for comment in ("", " # why", " // why", " /* why */"):
             text = f'environment = "shop"{comment}\nattested_by = "acme/shop"{comment}\nprotect = true{comment}\n'
-            for variables in (text, text.replace("true", '"true"'), text.replace("\n", "\r\n")):
+            for variables in (text, text.replace("true", '"true"'), text.replace("\n", "\r\n  ")):
                 with self.subTest(variables=variables):
                     folder = self.folder = self.temporary_folder()
                     self.write("shop", variables)

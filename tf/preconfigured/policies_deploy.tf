@@ -254,6 +254,7 @@ data "aws_iam_policy_document" "surroundings" {
       "logs:CreateLogGroup",
       "logs:DeleteLogGroup",
       "logs:FilterLogEvents",
+      "logs:GetLogEvents",
       "logs:PutRetentionPolicy",
       "logs:TagResource",
       "logs:UntagResource",

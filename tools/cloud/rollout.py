@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -27,8 +26,6 @@ LOOK_EVERY_SECONDS = 5
 RETURN_SECONDS = 600
 LOG_LINES = 15
 EVENT_LINES = 3
-# Before the end of a task or the last event: a task that ran for weeks is not read completely, nor another deployment.
-LOG_SECONDS = 3600
 # ECS refuses more (DescribeServices, `services`).
 SERVICES_IN_A_CALL = 10
 # ECS has records of three months, and fails without a time where there is none (terraform-provider-aws issue 43445).
@@ -191,8 +188,9 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
     """Reasons for a failure from ECS and from the service."""
     lines = [f"{name}: {text}"]
     try:
-        lines += [f"    {line}" for line in last_deployment(aws, wanted, name)]
-        lines += [f"    ECS: {text}" for text in unplaced(described(aws, wanted).get(name, {}))]
+        record = newest(aws, wanted, name)
+        lines += [f"    {line}" for line in last_deployment(aws, record)]
+        lines += [f"    ECS: {text}" for text in unplaced(described(aws, wanted).get(name, {}), record)]
         tasks = stopped(aws, wanted, name)
         for task in tasks[:3]:
             lines.append(f"    a task stopped: {task.get('stoppedReason', 'no reason given')}")
@@ -209,18 +207,17 @@ def reason(aws: Aws, wanted: Deployed, name: str, text: str) -> str:
     return "\n".join(lines)
 
 
-def unplaced(service: dict) -> list[str]:
-    """Why tasks do not start or stay, such as no Spot capacity, which no stopped task has; the newest first."""
+def unplaced(service: dict, record: dict | None) -> list[str]:
+    """Why tasks do not start or stay, such as no Spot capacity, which no stopped task has; the newest first, and
+    none of another deployment."""
     events = service.get("events", [])
-    since = max((one["createdAt"] for one in events), default=None)
-    recent = (one["message"] for one in events if (since - one["createdAt"]).total_seconds() < LOG_SECONDS)
-    found = (text for text in recent if "unable" in text or "unhealthy" in text)
+    ours = (one["message"] for one in events if record and one["createdAt"] >= record["createdAt"])
+    found = (text for text in ours if "unable" in text or "unhealthy" in text)
     return list(dict.fromkeys(found))[:EVENT_LINES]
 
 
-def last_deployment(aws: Aws, wanted: Deployed, name: str) -> list[str]:
-    """ECS's record of the newest deployment: its result, and the alarms that ended it."""
-    record = newest(aws, wanted, name)
+def last_deployment(aws: Aws, record: dict | None) -> list[str]:
+    """The result of a deployment, and the alarms that ended it."""
     if record is None:
         return []
     arn = record["serviceDeploymentArn"]
@@ -267,12 +264,16 @@ def log(aws: Aws, group: str, tasks: list[dict]) -> list[str]:
         identity = task["taskArn"].rsplit("/", 1)[-1]
         container = task["containers"][0]["name"]
         stream = f"{container}/{container}/{identity}"
-        ended = task["stoppedAt"].timestamp() if "stoppedAt" in task else 0
-        begin = max(0, int(1000 * (ended - LOG_SECONDS)))
-        # The last lines are on the last page, and any page may be empty.
-        pages = aws.pages("logs", "filter_log_events", logGroupName=group, logStreamNames=[stream], startTime=begin)
-        events = deque((event for page in pages for event in page["events"]), maxlen=LOG_LINES)
-        return [event["message"].rstrip() for event in events]
+        events: list[dict] = []
+        more: dict[str, Any] = {"limit": LOG_LINES, "startFromHead": False}
+        # From the end; any page may be empty, and the first in the stream has its own token.
+        while len(events) < LOG_LINES:
+            page = aws.call("logs", "get_log_events", logGroupName=group, logStreamName=stream, **more)
+            if page["nextBackwardToken"] == more.get("nextToken"):
+                break
+            events = page["events"] + events
+            more["nextToken"] = page["nextBackwardToken"]
+        return [event["message"].rstrip() for event in events[-LOG_LINES:]]
     return []
 
 

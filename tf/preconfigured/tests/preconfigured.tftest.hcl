@@ -509,6 +509,7 @@ run "the_deploy_role_has_these_actions_on_what_is_around_them" {
       "logs:CreateLogGroup",
       "logs:DeleteLogGroup",
       "logs:FilterLogEvents",
+      "logs:GetLogEvents",
       "logs:PutRetentionPolicy",
       "logs:TagResource",
       "logs:UntagResource",

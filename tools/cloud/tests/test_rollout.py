@@ -124,13 +124,10 @@ class FakeAws:
                     },
                 ]
             }
-        raise AssertionError(operation)
-
-    def pages(self, service, operation, /, **parameters):
-        assert (service, operation) == ("logs", "filter_log_events")
-        assert parameters["logStreamNames"] == ["web/web/1"]
-        yield {"events": []}
-        yield {"events": [{"message": "LOG_LEVEL is wrong\n"}]}
+        assert (service, operation, parameters["logStreamName"]) == ("logs", "get_log_events", "web/web/1")
+        pages = {None: [], "1": [{"message": "LOG_LEVEL is wrong\n"}], "2": []}
+        token = parameters.get("nextToken")
+        return {"events": pages[token], "nextBackwardToken": {None: "1"}.get(token, "2")}
 
 
 WANTED = Deployed("shop", {"web": "shop"}, {"web": NEW}, {"web": 2}, {"web": "/shop/web"})
@@ -223,18 +220,19 @@ class Waiting(unittest.TestCase):
 
     def test_why_no_task_could_be_placed_is_reported(self):
         """Without Spot capacity or above a quota there is no task that stopped, and its service has the reason."""
-        before, now = (datetime.datetime(2026, 11, 1, hour) for hour in (1, 2))
+        before, begun, now = (datetime.datetime(2026, 11, 1, 1, minute) for minute in (10, 20, 30))
         text = "(service shop) was unable to place a task. Reason: Capacity is unavailable at this time."
         events = [
             (now, text),
             (now, "(service shop) has started 1 tasks"),
             (now, text),
-            (before, "unable: an old reason"),
+            (before, "unable: a reason of the deployment before"),
         ]
         stuck = service(deployment(NEW, "IN_PROGRESS", 0))
         stuck["events"] = [{"createdAt": at, "message": message} for at, message in events]
         with self.assertRaises(RolledBack) as failed:
-            wait(FakeAws(stuck), WANTED, lambda _: None, seconds=0, every=0)
+            deployments = [{**record(2, "IN_PROGRESS"), "createdAt": begun}]
+            wait(FakeAws(stuck, deployments=deployments), WANTED, lambda _: None, seconds=0, every=0)
         self.assertEqual([line for line in str(failed.exception).splitlines() if "ECS:" in line], [f"    ECS: {text}"])
 
     def test_the_alarm_that_ended_the_newest_deployment_is_named(self):

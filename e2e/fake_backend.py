@@ -64,8 +64,6 @@ class Scene:
         self.members = []
         # What happened, as /stats/events tells it.
         self.events = []
-        # Times of the past, seconds before now, at which the service did not run.
-        self.gap = range(0)
         # The status of a stream's request; anything but 200 is a refusal.
         self.stream_status = 200
         # The status of /stats/history.

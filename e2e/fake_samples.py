@@ -80,8 +80,7 @@ def shares(seconds, core):
 
 def history(scene, sequence, time_unix_ms, seconds, step):
     """The past in columns; coarse rows have minimum and maximum as well."""
-    ages = [age for age in range(seconds - step, -1, -step) if age not in scene.gap]
-    times = [time_unix_ms - age * 1000 for age in ages]
+    times = [time_unix_ms - age * 1000 for age in range(seconds - step, -1, -step)]
     rows = [figures(scene, at) for at in times]
     series = {}
     for name in rows[0] if rows else ():

@@ -2,10 +2,13 @@
 
 import json
 import os
+import statistics
 import time
 import urllib.request
 
+import psutil
 from conftest import eventually
+from test_psutil import one_core_busy
 
 
 def test_cpu_and_ram_are_percentages_and_come_first(fetch):
@@ -37,6 +40,28 @@ def test_memory_agrees_with_the_kernel(fetch, local):
     sample = fetch("/stats").json()
     assert abs(sample["memory"]["total_bytes"] - total) <= 0.01 * total
     assert sample["ram"] == round(sample["memory"]["used_bytes"] / sample["memory"]["total_bytes"] * 100, 2)
+
+
+def cpu_over(fetch, samples):
+    seen = {}
+    deadline = time.monotonic() + samples + 5
+    while len(seen) < samples and time.monotonic() < deadline:
+        sample = fetch("/stats").json()
+        seen[sample["sequence"]] = sample["cpu"]
+        time.sleep(0.2)
+    return statistics.mean(seen.values())
+
+
+def test_one_busy_core_is_its_share_of_all(fetch, local):
+    share = 100 / fetch("/stats").json()["processors"]["online"]
+    with one_core_busy(20):
+        time.sleep(1)  # The sample that was half before the load is not counted.
+        psutil.cpu_percent()
+        under_load = cpu_over(fetch, 5)
+        # In the same seconds; other programs of this machine are part of it.
+        whole = psutil.cpu_percent()
+    assert share - 10 <= under_load, under_load
+    assert abs(under_load - whole) <= 15, (under_load, whole)
 
 
 def test_the_stream_delivers_each_sample_when_it_is_taken(base_url):

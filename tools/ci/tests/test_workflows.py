@@ -259,11 +259,12 @@ class TheFolder(unittest.TestCase):
         pushed = [one.get("create-storage-record") for one in options if one.get("push-to-registry") == "true"]
         self.assertEqual(pushed, ["false"] * 6)
 
-    def test_a_run_of_the_tests_by_hand_cancels_no_other(self):
+    def test_a_run_of_the_tests_by_hand_or_of_a_merge_queue_cancels_no_other(self):
         for workflow in workflows.read().values():
             concurrency = workflow.data.get("concurrency") or {}
             if {"workflow_call", "workflow_dispatch"} <= workflow.triggers.keys():
                 self.assertIn("github.workflow ", concurrency["group"])
+                self.assertIn("github.event_name ", concurrency["group"])
 
     def test_a_refused_plan_restores_no_earlier_version(self):
         """The version that runs then is the good one, and `make rollback` would replace it."""

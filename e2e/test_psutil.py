@@ -1,10 +1,7 @@
 """The figures beside those of psutil, on the same machine over the same time."""
 
-import multiprocessing
-import time
-from contextlib import contextmanager
-
 import psutil
+from test_stats import one_core_busy
 from test_stream import stream
 
 import services
@@ -14,22 +11,6 @@ BUSY_SECONDS = 12
 # In points of percent. psutil reads a moment after the service, and what both read moves.
 CPU_POINTS = 2
 RAM_POINTS = 1
-
-
-def burn(until):
-    while time.monotonic() < until:
-        pass
-
-
-@contextmanager
-def one_core_busy(seconds):
-    process = multiprocessing.Process(target=burn, args=(time.monotonic() + seconds,))
-    process.start()
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
 
 
 def test_processor_and_memory_agree_with_psutil_under_changing_load(request):

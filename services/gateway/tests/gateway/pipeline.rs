@@ -180,8 +180,11 @@ fn a_connection_that_the_upstream_has_authenticated_is_not_reused() {
                 user = (*credentials).to_owned();
             }
             let challenges = fields(&head, "challenge").join(", ");
-            let challenges = format!("WWW-Authenticate: {challenges}\r\n");
-            if !respond(reader.get_mut(), &challenges, &user) {
+            let status = if challenges.is_empty() { "200 OK" } else { "401 Unauthorized" };
+            let length = user.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n");
+            let fields = format!("WWW-Authenticate: {challenges}\r\n\r\n{user}");
+            if !write_response(&mut reader, &(head + &fields)) {
                 return;
             }
         }

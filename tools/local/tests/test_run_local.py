@@ -269,13 +269,19 @@ class Engines(Case):
         environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
         self.assertEqual([environment[name] for name in ("IMAGES", "PULL_POLICY")], ["system-stats", "never"])
 
-    def test_the_reason_why_no_engine_answers_is_that_of_docker(self):
-        place = self.temporary_folder()
-        script(place / "docker", "echo 'permission denied while trying to connect' >&2; exit 1\n")
+    @contextlib.contextmanager
+    def docker(self, place, commands):
+        """A script in a folder is the command docker; yields the output."""
+        script(place / "docker", commands)
         with (
             mock.patch.dict(os.environ, {"PATH": f"{place}:{os.environ['PATH']}", "STACK": ""}),
             contextlib.redirect_stdout(io.StringIO()) as said,
         ):
+            yield said
+
+    def test_the_reason_why_no_engine_answers_is_that_of_docker(self):
+        place = self.temporary_folder()
+        with self.docker(place, "echo 'permission denied while trying to connect' >&2; exit 1\n") as said:
             self.assertIsInstance(run_local.choose(build.RELEASE), processes.Processes)
             self.assertIn("(permission denied while trying to connect; add this user to the group", said.getvalue())
             with mock.patch.dict(os.environ, {"STACK": "containers"}):
@@ -287,11 +293,7 @@ class Engines(Case):
     def test_podman_in_place_of_docker_is_no_engine(self):
         """It says its own version to be that of the server, also where no socket answers Compose."""
         place = self.temporary_folder()
-        script(place / "docker", "echo 4.3.1; case $* in *Components*) exit 125 ;; esac\n")
-        with (
-            mock.patch.dict(os.environ, {"PATH": f"{place}:{os.environ['PATH']}", "STACK": ""}),
-            contextlib.redirect_stdout(io.StringIO()) as said,
-        ):
+        with self.docker(place, "echo 4.3.1; case $* in *Components*) exit 125 ;; esac\n") as said:
             self.assertIsInstance(run_local.choose(build.RELEASE), processes.Processes)
         self.assertIn("no sign of a Docker engine (the command docker is Podman)", said.getvalue())
 

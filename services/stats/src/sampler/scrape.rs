@@ -257,14 +257,16 @@ mod tests {
         }
     }
 
+    fn write_below(root: &Path, name: &str, text: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
     #[tokio::test]
     async fn name_and_connections_are_those_of_the_host_and_a_chip_has_its_device() {
         let root = std::env::temp_dir().join(format!("stats-host-scrape-{}", std::process::id()));
-        let write = |name: &str, text: &str| {
-            let path = root.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let write = |name: &str, text: &str| write_below(&root, name, text);
         write("etc/hostname", "box\n");
         write("proc/sys/kernel/hostname", "0123456789ab\n");
         write("proc/sys/net/netfilter/nf_conntrack_count", "2\n");
@@ -298,11 +300,7 @@ mod tests {
     #[tokio::test]
     async fn a_hanging_file_affects_only_its_collector_and_the_host_name_stays_hidden() {
         let root = std::env::temp_dir().join(format!("stats-scrape-{}", std::process::id()));
-        let write = |name: &str, text: &str| {
-            let path = root.join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let write = |name: &str, text: &str| write_below(&root, name, text);
         write("proc/meminfo", "MemTotal: 1 kB\n");
         write("proc/sys/kernel/hostname", "secret\n");
         write("proc/sys/kernel/osrelease", "6.1.0\n");

@@ -2,7 +2,7 @@
 
 import pytest
 from dashboard import assert_accessible, schemes, settled
-from fleet_page import choose, fleets, host, mixed, opened, picture
+from fleet_page import choose, fleets, host, mixed, opened, picture, until
 
 SIZES = {"phone": (375, 740), "narrow": (320, 640), "desktop": (1280, 800), "wall": (3840, 2160)}
 
@@ -52,8 +52,10 @@ def test_forced_colors_show_the_filter(fleets, opened):
 
 def test_the_header_covers_no_focused_row(fleets, opened):
     page = opened(fleets(*(host(number) for number in range(60))), viewport={"width": 1280, "height": 600})
-    page.evaluate("scrollTo(0, 900)")
-    page.wait_for_function("() => document.querySelector('tbody tr[data-key]')?.ariaRowIndex > 9")
+    # Before all rows have arrived, the page is too short to be scrolled that far.
+    until(page, """() => {
+      scrollTo(0, 900);
+      return document.querySelector("tbody tr[data-key]").ariaRowIndex > 9; }""")
     page.locator("tbody .m-name a").nth(8).focus()
     for _ in range(12):
         page.keyboard.press("Shift+Tab")

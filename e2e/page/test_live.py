@@ -62,9 +62,18 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
     wait_for_sequence(page, backend.sequence)
 
 
-def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend):
+def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend, new_context):
     backend.scene.delays["/stats/stream"] = 10
-    page = opened(live=False)
+    context, requests = new_context(), []
+
+    def respond_once(route):
+        requests.append(route)
+        if len(requests) == 1:
+            route.continue_()
+
+    # The page requests samples until the stream delivers them, and the second one makes it live.
+    context.route("**/stats", respond_once)
+    page = opened(live=False, context=context)
     page.wait_for_selector(".page[data-sequence]", timeout=LIVE_MS)
     assert page.get_attribute(".page", "data-state") == "connecting"
     assert page.locator(".tile .blank").count() == 0

@@ -63,7 +63,8 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
 
 
 def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend, new_context):
-    backend.scene.delays["/stats/stream"] = 10
+    # The first sample arrives while the program loads.
+    backend.scene.delays.update({"_bg.wasm": 3, "/stats/stream": 10})
     context, requests = new_context(), []
 
     def respond_once(route):

@@ -114,7 +114,7 @@ def test_the_bill_fits_its_binary_and_no_other(bills, name, binaries):
     components = bills[name]["components"]
     assert all("licenses" in entry for entry in components)
     # Our own crates come from no registry; all others have the registry's checksum.
-    ours = {"service", "semantics", "server", "wire", "app"}
+    ours = {"service", "http-semantics", "server", "wire", "app"}
     assert {entry["name"] for entry in components if "hashes" not in entry} <= ours
     page = {entry["name"] for entry in components if sbom.PAGE in entry.get("properties", [])}
     assert ("yew" in page) == catalog.ALL[name].page

@@ -19,7 +19,7 @@ COMMON = (
     *("Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "Dockerfile"),
     *("tools/build/build.py", "tools/no-unwind.ld", "tools/common/toolchain.py", "tools/common/versions.py"),
     *(f"tools/install/{name}" for name in ("rust.py", "small_std.py")),
-    *(f"crates/{crate}/{part}" for crate in ("http", "service", "server") for part in COMPILED),
+    *(f"crates/{crate}/{part}" for crate in ("http-semantics", "service", "server") for part in COMPILED),
 )
 
 

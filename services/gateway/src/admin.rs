@@ -16,7 +16,7 @@ use crate::BUILD;
 use crate::listener::side;
 use crate::settings::Admin;
 use crate::state::Gateway;
-use semantics::hosts::Hosts;
+use http_semantics::hosts::Hosts;
 
 /// Maximum connections: one or two scrapers and an operator.
 const MAX_CONNECTIONS: u32 = 64;

@@ -25,7 +25,7 @@ use crate::request::rate_limit::{Bounds, Rate};
 use crate::request::trusted_proxies::TrustedProxies;
 use crate::transport::tls::Tls;
 use crate::upstream::PoolSettings;
-use semantics::hosts::{HostList, Hosts};
+use http_semantics::hosts::{HostList, Hosts};
 
 /// Gateway configuration.
 #[derive(Clone, Debug)]

@@ -20,8 +20,8 @@ use crate::settings::Config;
 use crate::state::connections::Connections;
 use crate::telemetry::counters::Metrics;
 use crate::transport::workers::read_files;
-use semantics::hosts::Hosts;
-use semantics::signature::Key;
+use http_semantics::hosts::Hosts;
+use http_semantics::signature::Key;
 
 /// Time that the startup waits for DNS lookups of the upstreams; the name server of compose
 /// responds within milliseconds.

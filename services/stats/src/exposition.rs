@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use semantics::negotiation::media_type;
+use http_semantics::negotiation::media_type;
 
 /// Text format of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_semantics::hosts::Hosts;
+use http_semantics::negotiation::{FULL, coding, media_type};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use semantics::hosts::Hosts;
-use semantics::negotiation::{FULL, coding, media_type};
 use server::Answer;
 
 use crate::body::Body;

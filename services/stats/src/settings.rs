@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use semantics::hosts::HostList;
-use semantics::signature::Key;
+use http_semantics::hosts::HostList;
+use http_semantics::signature::Key;
 use service::{Secret, Settings};
 
 use crate::alerts::Rules;

@@ -3,7 +3,7 @@
 #[cfg(feature = "dev")]
 use std::path::PathBuf;
 
-use semantics::hosts::HostList;
+use http_semantics::hosts::HostList;
 use service::Settings;
 
 use crate::backend::{Backend, EXPECTED};

@@ -14,7 +14,7 @@ mod site;
 use std::{process::ExitCode, sync::Arc};
 
 use config::Config;
-use semantics::hosts::Hosts;
+use http_semantics::hosts::Hosts;
 use server::Limits;
 use service::{Build, Launch, ListenError, Process, ServiceInfo};
 

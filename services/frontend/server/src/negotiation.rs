@@ -1,6 +1,6 @@
 //! Content negotiation and revalidation (RFC 9110, sections 12.5.3 and 13.1.2).
 
-use semantics::negotiation::coding;
+use http_semantics::negotiation::coding;
 
 /// Content encodings, the smallest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
 };
-use semantics::negotiation::named;
+use http_semantics::negotiation::named;
 
 use super::cache_control::has_no_store;
 use super::cache_status::{Forward, Forwarded};

@@ -8,7 +8,7 @@ use http::header::{
     ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, COOKIE, FORWARDED,
     HeaderName, ORIGIN, REFERER, USER_AGENT, VARY,
 };
-use semantics::negotiation::{FULL, coding, thousandths};
+use http_semantics::negotiation::{FULL, coding, thousandths};
 
 use crate::fields::Fields;
 use crate::request::claims::is_claim;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
-use semantics::signature::{self, Invalid, Key};
+use http_semantics::signature::{self, Invalid, Key};
 
 use super::{Decision, RequestContext, split_target, text_of};
 use crate::fields::Fields;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue, MAX_FORWARDS, UPGRADE, WWW_AUTHENTICATE};
 use http::{Method, StatusCode, Version};
-use semantics::negotiation::named;
+use http_semantics::negotiation::named;
 
 use crate::BUILD;
 use crate::fields::Fields;

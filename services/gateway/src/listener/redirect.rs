@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::listener::side;
 use crate::state::Gateway;
-use semantics::hosts::Hosts;
+use http_semantics::hosts::Hosts;
 
 /// Maximum connections, if the main listener may have as many: a client sends one request, and then
 /// uses HTTPS.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER};
-use semantics::negotiation::named;
+use http_semantics::negotiation::named;
 
 use crate::fields::Fields;
 

@@ -1,6 +1,6 @@
 //! Settings for announcements: fleet members that register themselves.
 
-use semantics::signature::Key;
+use http_semantics::signature::Key;
 use service::{Secret, Settings};
 
 use super::networks;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use semantics::signature::{Key, Signed};
+use http_semantics::signature::{Key, Signed};
 use testing::{Answer, Service, eventually, fields, run};
 
 use crate::fleet::Member;

@@ -390,7 +390,7 @@ async fn an_unknown_view_is_rejected() {
 #[tokio::test]
 async fn on_loopback_an_unknown_host_is_rejected_for_every_path() {
     let (_publisher, feed) = broadcast(1);
-    let hosts = Hosts::new(&semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
+    let hosts = Hosts::new(&http_semantics::hosts::HostList::default(), [127, 0, 0, 1].into());
     let access = Access { hosts, origins: Origins::default(), announcements: None };
     let status = |target: &str, host: Option<&[u8]>| {
         let mut request = Request::get(target);

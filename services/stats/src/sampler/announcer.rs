@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use semantics::signature::{INPUT, Key, SIGNATURE, Signed};
+use http_semantics::signature::{INPUT, Key, SIGNATURE, Signed};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use semantics::signature::{Key, verify};
+use http_semantics::signature::{Key, verify};
 use testing::{BOUND, Service, fields, run};
 
 use crate::{STATS, Tree, stats_once};

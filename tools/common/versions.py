@@ -17,7 +17,7 @@ TRUNK = "0.21.14"
 
 # The tool that embeds the list of crates into each binary; sbom.py reads it.
 CARGO_AUDITABLE = "0.7.7"
-# The judge of licences, sources, banned crates and advisories (deny.toml).
+# Checks licenses, sources, banned crates and advisories (deny.toml).
 CARGO_DENY = "0.20.2"
 CARGO_FUZZ = "0.13.1"
 

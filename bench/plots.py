@@ -8,7 +8,7 @@ from html import escape
 from scenario import OURS
 
 # The first is ours.
-COLOURS = ("#3b6fd4", "#d0652b", "#2e8b6f", "#a04fb0", "#b8901f", "#5d6b7a", "#c23b5a", "#1d95b5")
+COLORS = ("#3b6fd4", "#d0652b", "#2e8b6f", "#a04fb0", "#b8901f", "#5d6b7a", "#c23b5a", "#1d95b5")
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:14px;font-weight:600}"
     ".quiet{fill:#777}.grid{stroke:#8884;fill:none}.line{fill:none;stroke-width:2}"
@@ -20,11 +20,11 @@ HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 340, 70, 170, 40, 45
 
 
 def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmic: bool = False) -> str:
-    """Horizontal bars, a group under its name, a colour for each subject."""
+    """Horizontal bars, a group under its name, a color for each subject."""
     subjects = dict.fromkeys(subject for _, subject, _ in values)
     others = [subject for subject in subjects if subject not in OURS]
-    colours = {other: COLOURS[1 + others.index(other) % (len(COLOURS) - 1)] for other in others}
-    colours.update({name: COLOURS[0] for name in subjects if name in OURS})
+    colors = {other: COLORS[1 + others.index(other) % (len(COLORS) - 1)] for other in others}
+    colors.update({name: COLORS[0] for name in subjects if name in OURS})
     groups = list(dict.fromkeys(group for group, _, _ in values))
     most = max((value for _, _, value in values), default=1) or 1
     least = min((value for _, _, value in values if value > 0), default=1)
@@ -35,10 +35,10 @@ def bars(title: str, unit: str, values: list[tuple[str, str, float]], logarithmi
             parts.append(f'<text class="quiet" x="8" y="{y + 11}">{escape(group)}</text>')
             y += 18
         for _, subject, value in (row for row in values if row[0] == group):
-            colour = colours[subject]
+            color = colors[subject]
             width = max(1.0, share(value, least, most, logarithmic) * room)
             parts.append(f'<text x="{LABEL - 6}" y="{y + 12}" text-anchor="end">{escape(subject)}</text>')
-            parts.append(f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>')
+            parts.append(f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{color}"/>')
             parts.append(f'<text x="{LABEL + width + 5:.1f}" y="{y + 12}">{number(value)}</text>')
             y += BAR + 4
         y += GAP
@@ -63,16 +63,16 @@ def lines(
     high = ends([y for _, y in points], logarithmic)
     parts = [*grid(wide, high, logarithmic), f'<text class="quiet" x="{LEFT}" y="{HEIGHT - 8}">{escape(across)}</text>']
     for at, (name, line) in enumerate(series.items()):
-        colour = COLOURS[at % len(COLOURS)]
+        color = COLORS[at % len(COLORS)]
         places = [
             (place(x, wide, True, LEFT, WIDTH - RIGHT), place(y, high, logarithmic, HEIGHT - BOTTOM, TOP + 8))
             for x, y in line
         ]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline class="line" stroke="{colour}" points="{path}"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
+        parts.append(f'<polyline class="line" stroke="{color}" points="{path}"/>')
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in places]
         y = TOP + 20 + at * 18
-        parts.append(f'<rect x="{WIDTH - RIGHT + 14}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<rect x="{WIDTH - RIGHT + 14}" y="{y - 9}" width="10" height="10" fill="{color}"/>')
         parts.append(f'<text x="{WIDTH - RIGHT + 30}" y="{y}">{escape(name)}</text>')
     scale = f"{unit}, logarithmic" if logarithmic else unit
     return drawing(title, scale, HEIGHT, parts)

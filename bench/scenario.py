@@ -12,7 +12,7 @@ from typing import Callable
 from processes import NotToBeHad, Server
 
 MORE, LESS = "more", "less"
-# Subjects that are not compared with each other and have one colour.
+# Subjects that are not compared with each other and have one color.
 OURS = ("stats", "frontend", "gateway", "all three", "whole stack", "page")
 
 

@@ -62,7 +62,7 @@ class Scene:
         self.answered_by = lambda path: None
         # Addresses of the members that a gateway knows; a fleet of one page has none.
         self.members = []
-        # What happened, as /stats/events tells it.
+        # What happened, as /stats/events reports it.
         self.events = []
         # The status of a stream's request; anything but 200 is a refusal.
         self.stream_status = 200

@@ -225,7 +225,7 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
     """In a time namespace (time_namespaces(7)) the monotonic clock begins elsewhere."""
     seconds = years * 365 * 86400
     offsets = ("unshare", "--time", f"--monotonic={seconds}", f"--boottime={seconds}")
-    # Only children are in the new namespace; this parent hands the signal on.
+    # Only children are in the new namespace; this parent forwards the signal.
     parent = ("sh", "-c", '"$@" & child=$!; trap "kill $child" TERM; wait $child; wait $child', "sh")
     require_namespaces(*offsets[1:])
     with services.gateway(

@@ -142,7 +142,7 @@ def mirror(source: Path, goal: Path, last: str) -> None:
     is_other = False
     for name in names:
         file = goal / name
-        # Not every name has a hash of the content, so the page's time tells an open one to load it again.
+        # Not every name has a hash of the content, so the page's time makes an open page load it again.
         if (name == last and is_other) or not file.exists() or file.read_bytes() != (source / name).read_bytes():
             is_other = True
             shutil.copyfile(source / name, goal / f".{name}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tools.cloud.aws import Aws, AwsError
 from tools.common.environments import APPLICATION
 
-# ECS hands the tags of a service on to these, and Terraform does not manage them. Old revisions of task definitions
+# ECS copies the tags of a service to these, and Terraform does not manage them. Old revisions of task definitions
 # stay, so that ECS can roll back to them.
 NOT_MANAGED = re.compile(
     r"arn:[^:]+:(ecs:[^:]+:[^:]+:(task|task-definition|service-deployment|service-revision)/|ec2:[^:]+:[^:]+:network-interface/)"

@@ -61,6 +61,6 @@ def ineffective_settings(kind: str, given: Mapping[str, str]) -> Iterator[str]:
 
 
 def compose_variables() -> set[str]:
-    """The variables that docker-compose.yaml hands to the services or uses itself."""
+    """The variables that docker-compose.yaml passes to the services or uses itself."""
     text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
     return set(re.findall(r"\$\{([A-Z_0-9]+)", text))

@@ -14,10 +14,10 @@ locals {
   # before the old one goes. The digest is of all that forces a replacement.
   target_groups = merge([
     for name, service in local.public : {
-      for colour in local.shifted[name] ? ["blue", "green"] : ["blue"] : "${name} ${colour}" => {
+      for color in local.shifted[name] ? ["blue", "green"] : ["blue"] : "${name} ${color}" => {
         service         = service
         name_of_service = name
-        name            = "${trimsuffix(substr("${var.name}-${name}", 0, 23), "-")}-${substr(sha1("${var.name} ${name} ${service.port} ${colour}"), 0, 8)}"
+        name            = "${trimsuffix(substr("${var.name}-${name}", 0, 23), "-")}-${substr(sha1("${var.name} ${name} ${service.port} ${color}"), 0, 8)}"
       }
     }
   ]...)

@@ -1,4 +1,4 @@
-"""How the policies of tf/preconfigured are judged; infrastructure.py judges the real ones."""
+"""Checks of the policies of tf/preconfigured; infrastructure.py checks the real ones."""
 
 import importlib.util
 import unittest

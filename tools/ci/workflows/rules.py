@@ -276,7 +276,7 @@ def artifact_overwrite(job: dict) -> Iterator[str]:
 
 
 def artifacts(workflows: dict[str, Workflow]) -> Iterator[str]:
-    """Whatever is downloaded was uploaded in the same run, and whatever is handed over is fetched."""
+    """Every artifact that is downloaded is uploaded in the same run, and the reverse."""
     for workflow in workflows.values():
         if workflow.call and set(workflow.triggers) <= {"workflow_call", "workflow_dispatch"}:
             runs = [workflow]

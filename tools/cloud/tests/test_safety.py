@@ -17,7 +17,7 @@ def change(name: str, action: str, before: dict | None = None, after: dict | Non
 
 
 def shifted(action: str = "delete", **weights: int) -> dict:
-    groups = [{"arn": f"arn:{colour}", "weight": weight} for colour, weight in weights.items()]
+    groups = [{"arn": f"arn:{color}", "weight": weight} for color, weight in weights.items()]
     forward = {"type": "forward", "forward": [{"target_group": groups}]}
     return change("shifted", action, before={"action": [forward]})
 

@@ -5,7 +5,7 @@
 //! text that the viewer's decoder has not received. So a viewer receives one of two forms of an
 //! event. If it has all events since the chain began, it receives the block in the chain, which
 //! refers to earlier events. Otherwise it receives the event compressed separately. A new chain
-//! begins every [`LENGTH`] events, and viewers join it there.
+//! begins every 30 events, and viewers join it there.
 
 use bytes::Bytes;
 use crc32fast::Hasher;

@@ -1,7 +1,7 @@
 //! Bootstrap of a service's process: configuration from the environment, logs, signals, a listening
 //! socket and the health probe. All configuration faults are reported at once.
 //!
-//! [`launch`] is the first call of each `main`. Its result is ready to serve.
+//! [`launch()`] is the first call of each `main`. Its result is ready to serve.
 
 mod build;
 mod command;

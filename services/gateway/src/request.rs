@@ -3,7 +3,7 @@
 //!
 //! In the order of processing: [`rate_limit`] issues a permit for the connection, [`parse`] parses
 //! the head, [`trusted_proxies`] identifies the client, [`hop_by_hop`] removes connection-specific
-//! fields, [`cidr`] and [`hosts`] restrict access, [`auth`] authenticates, [`trace_context`]
+//! fields, [`cidr`] and [`http_semantics::hosts`] restrict access, [`auth`] authenticates, [`trace_context`]
 //! continues the trace. [`forwarded`] adds fields for the upstream.
 
 pub(crate) mod auth;

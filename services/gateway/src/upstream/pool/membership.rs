@@ -29,7 +29,7 @@ impl Shared {
     }
 
     /// Processes the result of a lookup of the origin at `index`. New addresses are used at once;
-    /// others stay until they have been missing for [`PoolSettings::keep_unseen`] and fail. An
+    /// others stay until they have been missing for `PoolSettings::keep_unseen` and fail. An
     /// empty result is treated as a failure, because a name server that is starting returns the
     /// same.
     pub(in crate::upstream) fn found(

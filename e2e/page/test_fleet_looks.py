@@ -53,12 +53,7 @@ def test_forced_colors_show_the_filter(fleets, opened):
 def test_the_header_covers_no_focused_row(fleets, opened):
     page = opened(fleets(*(host(number) for number in range(60))), viewport={"width": 1280, "height": 600})
     # Before all rows have arrived, the page is too short to be scrolled that far.
-    until(
-        page,
-        """() => {
-      scrollTo(0, 900);
-      return document.querySelector("tbody tr[data-key]").ariaRowIndex > 9; }""",
-    )
+    until(page, """() => (scrollTo(0, 900), document.querySelector("tbody tr[data-key]").ariaRowIndex > 9)""")
     page.locator("tbody .m-name a").nth(8).focus()
     for _ in range(12):
         page.keyboard.press("Shift+Tab")

@@ -1,9 +1,8 @@
 //! Values, formats, storage and user events of the browser.
 
-use js_sys::Intl::DateTimeFormat;
-use js_sys::{Array, Date, Function, Object, Reflect};
+use js_sys::{Array, Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Document, Element, Event, Window};
+use web_sys::{Element, Event};
 
 use crate::fields::Fields;
 use crate::number::push_name;
@@ -28,132 +27,100 @@ impl Fields for JsValue {
     }
 
     fn list(&self) -> Vec<Self> {
-        if Array::is_array(self) { Array::from(self).to_vec() } else { Vec::new() }
+        if Array::is_array(self) { self.unchecked_ref::<Array>().to_vec() } else { Vec::new() }
     }
 }
 
 /// Address of the service (empty for the page's own origin), and whether kiosk mode is on. Kiosk
 /// mode shows only the tiles.
-pub(crate) fn page_options(document: &Document) -> (String, bool) {
-    let meta = document.query_selector("meta[name=backend-service-url]").ok().flatten();
-    let backend = meta.and_then(|meta| meta.get_attribute("content")).unwrap_or_default();
-    let page = JsValue::from(document.default_view());
-    (backend, page.get("isKiosk").is_some_and(|value| value.is_truthy()))
+pub(crate) fn page_options() -> (String, bool) {
+    let page = global();
+    (page.text_at("backend"), page.get("isKiosk").is_some_and(|value| value.is_truthy()))
 }
 
-/// Time formats of the viewer's language. Creating one takes longer than a whole tick, so they are
-/// cached.
-struct Formats {
-    minute: Function,
-    second: Function,
-    day: Function,
-    full: Function,
-}
-
-thread_local! {
-    static FORMATS: Formats = Formats {
-        minute: time_format(&["hour", "minute"]),
-        second: time_format(&["hour", "minute", "second"]),
-        day: time_format(&["month", "day"]),
-        full: time_format(&["month", "day", "hour", "minute", "second", "timeZoneName"]),
-    };
-}
-
-/// Creates a format of the viewer's language with these parts. It has Latin digits, as the numbers
-/// beside the times do.
-fn time_format(parts: &[&str]) -> Function {
-    let options = Object::new();
-    let set = |name: &str, value: &str| {
-        let _ = Reflect::set(&options, &name.into(), &value.into());
-    };
-    set("numberingSystem", "latn");
-    set("hourCycle", "h23");
-    for &part in parts {
-        set(
-            part,
-            match part {
-                "month" | "timeZoneName" => "short",
-                "day" => "numeric",
-                _ => "2-digit",
-            },
-        );
-    }
-    DateTimeFormat::new(&Array::new(), &options).format()
-}
-
-fn formatted(time_unix_ms: f64, choose: impl Fn(&Formats) -> &Function) -> String {
-    // An invalid date becomes an empty text.
-    let text = FORMATS.with(|formats| {
-        let text = choose(formats).call1(&JsValue::UNDEFINED, &time_unix_ms.into());
-        text.ok().and_then(|text| text.as_string()).unwrap_or_default()
-    });
+/// Formats a time by the parts of a date that `kind` selects, see `timeOf` in `index.html`.
+fn formatted(time_unix_ms: f64, kind: &str) -> String {
+    let text = time_of(kind, time_unix_ms).and_then(|text| text.as_string()).unwrap_or_default();
     // The name of a month may run from right to left.
     let mut isolated = String::new();
     push_name(&mut isolated, &text);
     isolated
 }
 
+fn time_of(kind: &str, time_unix_ms: f64) -> Option<JsValue> {
+    // An invalid date has no text.
+    function("timeOf").call2(&JsValue::UNDEFINED, &kind.into(), &time_unix_ms.into()).ok()
+}
+
 /// Decimal separator of the viewer's language, for Latin digits.
-pub(crate) fn decimal_point(window: &Window) -> char {
-    let text = call(window, "point", &[]).ok().and_then(|text| text.as_string());
-    text.and_then(|text| text.chars().next()).unwrap_or('.')
+pub(crate) fn decimal_point() -> char {
+    text("point", &[]).chars().next().unwrap_or('.')
 }
 
 /// Formats hours, minutes and seconds.
 pub(crate) fn time_text(time_unix_ms: f64) -> String {
-    formatted(time_unix_ms, |formats| &formats.second)
+    formatted(time_unix_ms, "25")
 }
 
 /// Formats hours and minutes.
 pub(crate) fn minute_text(time_unix_ms: f64) -> String {
-    formatted(time_unix_ms, |formats| &formats.minute)
+    formatted(time_unix_ms, "24")
 }
 
 /// Formats month and day.
 pub(crate) fn day_text(time_unix_ms: f64) -> String {
-    formatted(time_unix_ms, |formats| &formats.day)
+    formatted(time_unix_ms, "02")
 }
 
 /// Formats date, time and zone. The zone distinguishes an hour that occurs twice.
 pub(crate) fn full_text(time_unix_ms: f64) -> String {
-    formatted(time_unix_ms, |formats| &formats.full)
+    formatted(time_unix_ms, "06")
 }
 
 /// Time by which local time is behind UTC at a given time.
 pub(crate) fn offset_ms(time_unix_ms: f64) -> f64 {
-    Date::new(&time_unix_ms.into()).get_timezone_offset() * 60_000.0
+    time_of("", time_unix_ms).and_then(|offset| offset.as_f64()).unwrap_or_default()
 }
 
 /// Color of the style sheet, as computed by the browser.
-pub(crate) fn color(window: &Window, name: &str) -> String {
-    let root = window.document().and_then(|document| document.document_element());
-    let style = root.and_then(|root| window.get_computed_style(&root).ok().flatten());
-    let value = style.and_then(|style| style.get_property_value(name).ok());
-    value.unwrap_or_default().trim().to_owned()
+pub(crate) fn color(name: &str) -> String {
+    text("color", &[name])
 }
 
 /// Stored settings; `None` if there are none or the browser denies access.
-pub(crate) fn read_storage(window: &Window) -> Option<String> {
-    call(window, "stored", &[]).ok()?.as_string()
+pub(crate) fn read_storage() -> Option<String> {
+    call("stored", &[]).ok()?.as_string()
 }
 
 /// Stores the settings if the browser allows it.
-pub(crate) fn write_storage(window: &Window, text: &str) {
-    let _ = call(window, "stored", &[text]);
+pub(crate) fn write_storage(text: &str) {
+    let _ = call("stored", &[text]);
 }
 
-/// Calls a function of the script in `index.html`.
-pub(crate) fn call(window: &Window, name: &str, texts: &[&str]) -> Result<JsValue, JsValue> {
-    let function = JsValue::from(window).get(name).unwrap_or_default();
+/// Calls a global function: of the script in `index.html`, or of the browser.
+pub(crate) fn call(name: &str, texts: &[&str]) -> Result<JsValue, JsValue> {
     let texts: Array = texts.iter().map(|text| JsValue::from_str(text)).collect();
-    function.unchecked_into::<Function>().apply(&JsValue::UNDEFINED, &texts)
+    function(name).apply(&JsValue::UNDEFINED, &texts)
+}
+
+/// Calls a global function that returns a text; empty if it fails.
+fn text(name: &str, texts: &[&str]) -> String {
+    call(name, texts).ok().and_then(|text| text.as_string()).unwrap_or_default()
+}
+
+fn function(name: &str) -> Function {
+    global().get(name).unwrap_or_default().unchecked_into()
+}
+
+/// The window, whose fields and those below it need no binding each.
+pub(crate) fn global() -> JsValue {
+    js_sys::global().into()
 }
 
 /// Permission for notifications: `granted`, `denied`, or `default` before the viewer has decided;
 /// empty if the browser does not support notifications.
 pub(crate) fn permission() -> String {
-    let window = web_sys::window().map_or(JsValue::UNDEFINED, JsValue::from);
-    window.text_at("Notification.permission")
+    global().text_at("Notification.permission")
 }
 
 /// Action of the button that was pressed.

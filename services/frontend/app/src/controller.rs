@@ -20,10 +20,11 @@ use crate::alerts::Level;
 use crate::browser;
 use crate::controller::connection::Connection;
 use crate::decode;
+use crate::fetch;
 use crate::fields::Fields;
 use crate::heatmap;
 use crate::labels::{level_labels, title};
-use crate::number::plain;
+use crate::number::{cut, plain};
 use crate::preferences::{Settings, ViewState};
 use crate::router::Router;
 use crate::state::{Dashboard, Event};
@@ -118,7 +119,7 @@ impl Controller {
                 connection: Connection::new(base, router),
                 channel: BroadcastChannel::new(&["system-stats ", base].concat()).ok(),
                 tab: js_sys::Math::random(),
-                point: browser::decimal_point(&window),
+                point: browser::decimal_point(),
                 colors: Cell::default(),
                 colors_ms: Cell::new(f64::NEG_INFINITY),
                 may_be_selected: Cell::default(),
@@ -147,7 +148,7 @@ impl Controller {
                 window,
             }
         });
-        controller.dashboard.borrow_mut().is_kiosk = browser::page_options(&controller.document).1;
+        controller.dashboard.borrow_mut().is_kiosk = browser::page_options().1;
         controller.read_permission();
         controller.load_settings();
         controller.read_address(false);
@@ -174,13 +175,13 @@ impl Controller {
             let _ = controller.window.add_event_listener_with_callback(name, listener);
         }
         if let Some(channel) = &controller.channel {
-            channel.set_onmessage(Some(listener));
+            fetch::set(channel, "onmessage", listener);
         }
         Some(controller)
     }
 
     fn on_event(&self, event: &web_sys::Event) {
-        let kind = event.type_();
+        let kind = JsValue::from(event).text_at("type");
         match kind.as_str() {
             "message" => self.on_shared(&JsValue::from(event).get("data").unwrap_or_default()),
             "visibilitychange" | "online" => self.on_wake(),
@@ -225,11 +226,7 @@ impl Controller {
     }
 
     fn press(&self, action: String) {
-        if action == "reload" {
-            let _ = self.window.location().reload();
-            return;
-        }
-        if let Some((act @ ("copy" | "download"), what)) = action.split_once('-') {
+        if let Some((act @ ("copy" | "download"), what)) = cut(&action, b'-') {
             return self.export(act, what);
         }
         // Only settings are stored, so that the ones of another tab are not overwritten.
@@ -242,7 +239,7 @@ impl Controller {
             self.store();
         }
         if requests_permission {
-            let _ = browser::call(&self.window, "askToNotify", &[]);
+            let _ = browser::call("askToNotify", &[]);
         }
     }
 
@@ -254,13 +251,13 @@ impl Controller {
     }
 
     fn load_settings(&self) {
-        if let Some(text) = browser::read_storage(&self.window) {
+        if let Some(text) = browser::read_storage() {
             self.apply(Event::Settings(Settings::parse(&text)));
         }
     }
 
     fn store(&self) {
-        browser::write_storage(&self.window, &self.dashboard.borrow().settings.text());
+        browser::write_storage(&self.dashboard.borrow().settings.text());
         self.show_thresholds();
     }
 
@@ -270,7 +267,7 @@ impl Controller {
         for (index, limit) in dashboard.settings.thresholds.as_flattened().iter().enumerate() {
             let name = ["[data-threshold=\"", &plain(index as f64), "\"]"].concat();
             if let Some(field) = self.element(&name) {
-                let _ = js_sys::Reflect::set(&field, &"value".into(), &plain(*limit).into());
+                fetch::set(&field, "value", &plain(*limit).into());
             }
         }
     }
@@ -278,7 +275,7 @@ impl Controller {
     fn close_settings(&self) {
         let Some(sheet) = self.element("details[open]") else { return };
         // Closing the settings would lose a focus inside of them.
-        if sheet.query_selector(":focus").is_ok_and(|focus| focus.is_some())
+        if self.element("details[open] :focus").is_some()
             && let Some(summary) = self.element("details[open] > summary")
         {
             let _ = summary.unchecked_into::<HtmlElement>().focus();
@@ -288,7 +285,7 @@ impl Controller {
 
     /// Reads the view. A link to a panel leads to it also if it is the current one; ranges move nothing.
     fn read_address(&self, may_scroll: bool) {
-        let view = ViewState::parse(&self.window.location().hash().unwrap_or_default());
+        let view = ViewState::parse(&browser::global().text_at("location.hash"));
         let panel = view.panel.or(self.dashboard.borrow().view.panel);
         self.needs_scroll.set(may_scroll && panel.is_some());
         self.apply(Event::View(view));
@@ -297,9 +294,9 @@ impl Controller {
 
     /// Shows the sample that has arrived before the module, if it is of this service.
     fn read_early(&self, base: &str) {
-        let page = JsValue::from(&self.window);
+        let page = browser::global();
         let early = page.get("early").filter(|early| early.text_at("from") == base);
-        let _ = js_sys::Reflect::set(&page, &"early".into(), &JsValue::NULL);
+        fetch::set(&page, "early", &JsValue::NULL);
         let Some(early) = early else { return };
         if let Some(reading) = early.get("sample").and_then(|sample| decode::reading(&sample)) {
             let at_ms = early.number_at("at").unwrap_or_default();
@@ -339,8 +336,8 @@ impl Controller {
         if !self.may_be_selected.get() {
             return false;
         }
-        let selection = self.window.get_selection().ok().flatten();
-        let is_range = selection.is_some_and(|selection| selection.text_at("type") == "Range");
+        let selection = browser::call("getSelection", &[]).unwrap_or_default();
+        let is_range = selection.text_at("type") == "Range";
         if !is_range || self.element("input:focus").is_some() {
             self.may_be_selected.set(is_range);
             self.selected_ms.set(None);
@@ -357,7 +354,7 @@ impl Controller {
 
     fn mark_paused(&self, is_paused: bool) {
         let Some(page) = self.element(".page") else { return };
-        let is_marked = page.has_attribute("data-held");
+        let is_marked = page.get_attribute("data-held").is_some();
         if is_paused && !is_marked {
             let _ = page.set_attribute("data-held", "");
         } else if is_marked && !is_paused {
@@ -377,8 +374,9 @@ impl Controller {
     fn draw_title(&self) {
         let dashboard = self.dashboard.borrow();
         let title = title(&dashboard, self.point);
-        if self.document.title() != title {
-            self.document.set_title(&title);
+        let document: &JsValue = self.document.as_ref();
+        if document.text_at("title") != title {
+            fetch::set(document, "title", &title.into());
         }
         self.set_icon(dashboard.worst());
     }
@@ -391,8 +389,7 @@ impl Controller {
         }
         self.icon.set(Some((level, now)));
         let (name, _, shape) = level_labels(level);
-        let color = browser::color(&self.window, &["--", name].concat());
-        let _ = browser::call(&self.window, "setIcon", &[shape, &color]);
+        let _ = browser::call("setIcon", &[shape, name]);
     }
 
     fn element(&self, selector: &str) -> Option<Element> {
@@ -411,8 +408,8 @@ impl Controller {
 
     /// Paints the heat map of the cores, which markup cannot express.
     pub(crate) fn paint(&self) -> Option<()> {
-        let canvas: HtmlCanvasElement = self.element("canvas")?.dyn_into().ok()?;
-        let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.dyn_into().ok()?;
+        let canvas: HtmlCanvasElement = self.element("canvas")?.unchecked_into();
+        let context: CanvasRenderingContext2d = canvas.get_context("2d").ok()??.unchecked_into();
         let dashboard = self.dashboard.borrow();
         let cores = dashboard.latest.as_ref()?.cores.len();
         let rows = dashboard.rows().filter(|_| dashboard.paused.is_some());
@@ -420,7 +417,7 @@ impl Controller {
         let now = self.clock.now();
         // Reading a color makes the browser compute all styles.
         if now - self.colors_ms.get() > COLORS_MS {
-            let color = |name| heatmap::parts(&browser::color(&self.window, name));
+            let color = |name| heatmap::parts(&browser::color(name));
             self.colors.set([color("--s0"), color("--critical")]);
             self.colors_ms.set(now);
         }

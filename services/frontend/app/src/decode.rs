@@ -7,7 +7,7 @@ use wire::ScopeKind;
 use crate::alerts::{Alert, Annotation, Level, level};
 use crate::fields::Fields;
 use crate::metrics::{CHARTED, METRICS, Metric};
-use crate::number::Cell;
+use crate::number::{Cell, cut, parts};
 use crate::panels::{TABLES, Table};
 use crate::unit::Unit;
 
@@ -221,10 +221,10 @@ fn cells(row: &impl Fields, table: &Table) -> Vec<Cell> {
 
 /// Value at a path in the format of [`METRICS`].
 fn value(fields: &impl Fields, path: &str) -> f64 {
-    let value = match path.split_once('/') {
+    let value = match cut(path, b'/') {
         Some((part, whole)) => 100.0 * value(fields, part) / value(fields, whole),
         // Old kernels report only some parts of a sum.
-        None => path.split('|').filter_map(|path| single(fields, path)).fold(f64::NAN, sum),
+        None => parts(path, b'|').filter_map(|path| single(fields, path)).fold(f64::NAN, sum),
     };
     // Negative and infinite values count as unknown.
     if value.is_finite() && value >= 0.0 { value } else { f64::NAN }
@@ -236,7 +236,7 @@ fn single(fields: &impl Fields, path: &str) -> Option<f64> {
         b'^' => f64::max,
         _ => return fields.number_at(path),
     };
-    let (list, path) = path.get(1..)?.split_once('.')?;
+    let (list, path) = cut(path.get(1..)?, b'.')?;
     let entries = fields.get(list)?.list();
     // The traffic of a stacked device is also counted at the devices below it.
     let whole = entries.iter().filter(|entry| entry.get("stacked").is_none());

@@ -11,6 +11,7 @@ use web_sys::{AbortController, ReadableStreamDefaultReader, Window};
 
 use crate::fetch::{self, Failure};
 use crate::fields::Fields;
+use crate::number::cut;
 
 /// Maximum size of an event in bytes. Ten minutes of history take 90 kB, so a larger event does not
 /// come from the service.
@@ -123,7 +124,7 @@ impl Parser {
             part = next;
             // A line that is not UTF-8 does not come from the service.
             let line = String::from_utf8(std::mem::take(&mut self.line)).unwrap_or_default();
-            complete.extend(self.line(line.trim_end_matches('\r')));
+            complete.extend(self.line(line.strip_suffix('\r').unwrap_or(&line)));
         }
         self.line.extend_from_slice(part);
         complete
@@ -136,7 +137,7 @@ impl Parser {
                 std::mem::replace(&mut self.message, Message { id, ..Message::default() });
             return (!message.data.is_empty()).then_some(message);
         }
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        let (name, value) = cut(line, b':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match name {
             "data" => {

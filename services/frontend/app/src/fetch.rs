@@ -89,7 +89,8 @@ pub(crate) fn parse(text: &str) -> Option<JsValue> {
     JSON::parse(text).ok()
 }
 
-fn set(object: &Object, name: &str, value: &JsValue) {
+/// Sets a field of an object.
+pub(crate) fn set(object: &JsValue, name: &str, value: &JsValue) {
     let _ = Reflect::set(object, &name.into(), value);
 }
 

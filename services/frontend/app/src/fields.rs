@@ -1,5 +1,7 @@
 //! Access to JSON values, independent of their parser.
 
+use crate::number::parts;
+
 /// JSON value.
 pub(crate) trait Fields: Sized {
     /// Value of a field, or of an element of a list by its index.
@@ -13,7 +15,7 @@ pub(crate) trait Fields: Sized {
 
     /// Value at the end of a path.
     fn at(&self, path: &str) -> Option<Self> {
-        let mut names = path.split('.');
+        let mut names = parts(path, b'.');
         let first = self.get(names.next()?)?;
         names.try_fold(first, |value, name| value.get(name))
     }

@@ -6,7 +6,7 @@ use crate::alerts::Level;
 use crate::decode::Reading;
 use crate::fetch::Failure;
 use crate::metrics::Metric;
-use crate::number::{Format, UNKNOWN, decimals, push_integer, push_name, scaled, short};
+use crate::number::{Format, UNKNOWN, decimals, push_integer, push_name, scaled, short, trimmed};
 use crate::panels::Tile;
 use crate::state::{Dashboard, Link};
 use crate::unit::Unit;
@@ -41,9 +41,7 @@ pub(crate) fn scope_text(latest: &Reading, format: Format) -> String {
     if !memory.is_nan() {
         text.push_str(link);
         let (number, unit) = format.parts(memory, Unit::Bytes);
-        text.push_str(
-            number.strip_suffix("0").and_then(|n| n.strip_suffix(format.point)).unwrap_or(&number),
-        );
+        text.push_str(&trimmed(number, format.point));
         text.push('\u{a0}');
         text.push_str(unit);
     }
@@ -97,7 +95,12 @@ pub(crate) fn tile_details(dashboard: &Dashboard, tile: &Tile, format: Format) -
         (false, scope) => Some(["of the\u{a0}", &scope_label(scope).to_ascii_lowercase()].concat()),
         _ => None,
     };
-    details.into_iter().chain([scope]).flatten().collect()
+    let mut parts = Vec::new();
+    for part in details {
+        parts.extend(part);
+    }
+    parts.extend(scope);
+    parts
 }
 
 /// Used and total bytes of the `ram` percentage.
@@ -128,7 +131,8 @@ pub(crate) fn container_facts(
         let value = latest.metric(metric);
         if value.is_nan() { String::new() } else { format.text(value, unit) }
     };
-    let facts = [
+    let mut facts = Vec::new();
+    for fact in [
         (
             "CPU",
             of(Metric::ContainerCpu, Metric::ContainerCpuLimit, Unit::Number, "\u{a0}cores"),
@@ -142,8 +146,12 @@ pub(crate) fn container_facts(
         ("Throttled", one(Metric::Throttled, Unit::Percent), latest.metric(Metric::Throttled)),
         ("Tasks", of(Metric::Pids, Metric::PidsLimit, Unit::Count, ""), f64::NAN),
         ("Killed for memory", one(Metric::OomKills, Unit::Count), f64::NAN),
-    ];
-    facts.into_iter().filter(|(_, text, _)| !text.is_empty()).collect()
+    ] {
+        if !fact.1.is_empty() {
+            facts.push(fact);
+        }
+    }
+    facts
 }
 
 /// Formats an uptime: "up 3 h 12 min".

@@ -37,7 +37,7 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 fn main() {
     let document = web_sys::window().and_then(|window| window.document());
     let Some(document) = document else { return };
-    let Some(root) = document.get_element_by_id("app") else {
+    let Some(root) = document.query_selector("#app").ok().flatten() else {
         return;
     };
     yew::Renderer::<App>::with_root(root).render();

@@ -42,11 +42,8 @@ impl Format {
 
     /// Formats a value for an axis, without trailing zeros.
     pub(crate) fn tick(self, value: f64, unit: Unit) -> String {
-        let (mut number, name) = self.parts(value, unit);
-        if number.contains(self.point) {
-            let length = number.trim_end_matches('0').trim_end_matches(self.point).len();
-            number.truncate(length);
-        }
+        let (number, name) = self.parts(value, unit);
+        let number = trimmed(number, self.point);
         if name.is_empty() { number } else { [&number, "\u{a0}", name].concat() }
     }
 
@@ -90,8 +87,7 @@ impl Format {
 
 /// Formats a number for programs: at most three decimals, no trailing zeros.
 pub(crate) fn plain(value: f64) -> String {
-    let text = decimals(value, 3, '.');
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    trimmed(decimals(value, 3, '.'), '.')
 }
 
 /// Parses a number that is not negative and has at most six digits before and three after the
@@ -114,6 +110,23 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
 /// Whether a text contains another one. The standard library's search is 1 kB of code.
 pub(crate) fn contains(text: &str, part: &str) -> bool {
     text.as_bytes().windows(part.len().max(1)).any(|window| window == part.as_bytes())
+}
+
+/// Splits a text at the first of these bytes. The standard library's search is 1 kB of code.
+pub(crate) fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let place = text.bytes().position(|other| other == byte)?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
+}
+
+/// Parts of a text between these bytes.
+pub(crate) fn parts(text: &str, byte: u8) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (part, after) = cut(text, byte).map_or((text, None), |(part, rest)| (part, Some(rest)));
+        rest = after;
+        Some(part)
+    })
 }
 
 /// Appends a name. One that may run from right to left is isolated, because it would turn the text
@@ -162,8 +175,17 @@ pub(crate) fn decimals(value: f64, digits: u32, point: char) -> String {
 
 /// Formats a number with at most two decimals and no trailing zeros: "2", "0.5".
 pub(crate) fn short(value: f64, point: char) -> String {
-    let text = decimals(value, 2, point);
-    text.trim_end_matches('0').trim_end_matches(point).to_owned()
+    trimmed(decimals(value, 2, point), point)
+}
+
+/// Removes trailing zeros after the decimal separator.
+pub(crate) fn trimmed(mut number: String, point: char) -> String {
+    // `contains` with a character is 1 kB of code.
+    if number.chars().any(|letter| letter == point) {
+        let length = number.trim_end_matches('0').trim_end_matches(point).len();
+        number.truncate(length);
+    }
+    number
 }
 
 /// Returns `value` times `scale`, rounded. Negative values and NaN become 0.
@@ -223,6 +245,14 @@ mod tests {
         assert_eq!(parse("0"), Some(0.0));
         for text in ["", "-1", "1e3", "NaN", ".", "1.2.3", "99999999", "\u{664}"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_split_as_the_standard_library_splits_it() {
+        for text in ["", ".", "a", "a.b", "a..b.", "\u{e9}.x"] {
+            assert!(parts(text, b'.').eq(text.split('.')), "{text}");
+            assert_eq!(cut(text, b'.'), text.split_once('.'), "{text}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Preferences of the viewer. The address contains the time range and the panel; the browser's
 //! storage contains theme, units, notifications and thresholds.
 
+use crate::number::{cut, parts, plain};
 use crate::panels::{PANELS, TILES};
 
 /// Time ranges of the charts: name in addresses, displayed name, and seconds.
@@ -51,8 +52,8 @@ impl ViewState {
     /// defaults.
     pub(crate) fn parse(hash: &str) -> Self {
         let mut view = Self::default();
-        for pair in hash.trim_start_matches('#').split('&') {
-            match pair.split_once('=') {
+        for pair in parts(hash.get(1..).unwrap_or_default(), b'&') {
+            match cut(pair, b'=') {
                 Some(("range", name)) => {
                     let range = RANGES.iter().position(|range| range.0 == name);
                     view.range = range.unwrap_or_default();
@@ -80,7 +81,7 @@ impl Settings {
     /// Parses stored settings. Malformed values are replaced by the defaults.
     pub(crate) fn parse(text: &str) -> Self {
         let mut settings = Self::default();
-        let mut parts = text.split(' ');
+        let mut parts = parts(text, b' ');
         let theme = parts.next().and_then(|name| THEMES.iter().position(|theme| *theme == name));
         settings.theme = theme.unwrap_or_default();
         settings.decimal = parts.next() == Some("decimal");
@@ -98,7 +99,7 @@ impl Settings {
             [self.theme_name(), if self.decimal { " decimal" } else { " binary" }].concat();
         for &limit in self.thresholds.as_flattened() {
             text.push(' ');
-            text.push_str(&crate::number::plain(limit));
+            text.push_str(&plain(limit));
         }
         if self.notifies {
             text.push_str(NOTIFY_SUFFIX);

@@ -13,6 +13,7 @@ use web_sys::{Document, Event, Performance, Window};
 use crate::browser;
 use crate::fetch::{self, Failure};
 use crate::fields::Fields;
+use crate::number::parts;
 
 /// Interval of the check for the next request.
 const TICK_MS: i32 = 1_000;
@@ -56,7 +57,7 @@ impl Router {
     /// Starts the navigation. `redraw` is called when the page must be drawn again.
     pub(crate) fn start(window: Window, redraw: impl Fn() + 'static) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
-        let (backend, _) = browser::page_options(&document);
+        let (backend, _) = browser::page_options();
         // It lives as long as the page.
         let router: &'static Self = Box::leak(Box::new(Self {
             document,
@@ -113,11 +114,11 @@ impl Router {
     }
 
     /// Path of the member that the address names.
-    fn member(&self) -> Option<String> {
-        let search = self.window.location().search().unwrap_or_default();
-        search.trim_start_matches('?').split('&').find_map(|pair| {
+    fn member() -> Option<String> {
+        let search = browser::global().text_at("location.search");
+        parts(search.get(1..).unwrap_or_default(), b'&').find_map(|pair| {
             let id = pair.strip_prefix("member=")?;
-            let id = String::from(js_sys::decode_uri_component(id).ok()?);
+            let id = browser::call("decodeURIComponent", &[id]).ok()?.as_string()?;
             // Only an address or an instance is valid. Other values could be other paths of the
             // gateway.
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":.-_[]".contains(&byte);
@@ -128,15 +129,15 @@ impl Router {
 
     /// Switches to the view that the address names.
     fn apply_address(&'static self) {
-        match self.member() {
+        match Self::member() {
             Some(path) => {
                 // The entry of the browser's history contains the name of the member.
-                let state = self.window.history().ok().and_then(|history| history.state().ok());
-                if let Some(name) = state.and_then(|state| state.as_string()) {
+                let name = browser::global().text_at("history.state");
+                if !name.is_empty() {
                     *self.selected.borrow_mut() = (path.clone(), name);
                 }
                 if self.route.replace(Route::Member(path)) == Route::Table {
-                    self.dispatch(browser::CLOSE_TABLE);
+                    let _ = browser::call("tell", &[browser::CLOSE_TABLE]);
                 }
                 (self.redraw)();
             }
@@ -149,26 +150,19 @@ impl Router {
     /// Shows the table after its module is loaded.
     fn open_table(&'static self) {
         spawn_local(async move {
-            let program = match browser::call(&self.window, "loadTable", &[]) {
+            let program = match browser::call("loadTable", &[]) {
                 Ok(program) => JsFuture::from(program.unchecked_into::<Promise>()).await,
                 failed => failed,
             };
             self.has_failed.set(program.is_err());
             // The viewer may have navigated in the meantime. Without the module, links load the
             // page again.
-            if program.is_ok() && self.member().is_none() {
+            if program.is_ok() && Self::member().is_none() {
                 *self.route.borrow_mut() = Route::Table;
-                self.dispatch(browser::OPEN_TABLE);
+                let _ = browser::call("tell", &[browser::OPEN_TABLE]);
             }
             (self.redraw)();
         });
-    }
-
-    /// Sends an event to the table's module.
-    fn dispatch(&self, what: &str) {
-        if let Ok(event) = Event::new(what) {
-            let _ = self.document.dispatch_event(&event);
-        }
     }
 
     /// Requests the gateway's list of members.
@@ -209,11 +203,11 @@ impl Router {
     }
 
     fn on_event(&'static self, event: &Event) {
-        if event.type_() == "popstate" {
+        let fields: &JsValue = event.as_ref();
+        if fields.text_at("type") == "popstate" {
             return self.apply_address();
         }
         let Some(link) = browser::closest(event, "a[data-place]") else { return };
-        let fields: &JsValue = event.as_ref();
         let is_pressed = |name: &&str| fields.get(name).is_some_and(|key| key.is_truthy());
         // A click with a modifier key opens a new tab or window.
         let is_other = ["ctrlKey", "metaKey", "shiftKey", "altKey"].iter().any(is_pressed);
@@ -221,15 +215,13 @@ impl Router {
             return;
         }
         event.prevent_default();
-        let Ok(history) = self.window.history() else { return };
         let is_table = *self.route.borrow() == Route::Table;
-        let name = link.text_content().filter(|_| is_table);
-        let name = name.map_or(JsValue::NULL, Into::into);
-        let href = link.get_attribute("href").unwrap_or_default();
-        let _ = history.push_state_with_url(&name, "", Some(&href));
+        let link = JsValue::from(link);
+        let name = if is_table { link.text_at("textContent") } else { String::new() };
+        let _ = browser::call("go", &[&link.text_at("href"), &name]);
         if is_table {
             self.apply_address();
-            self.window.scroll_to_with_x_and_y(0.0, 0.0);
+            let _ = browser::call("scrollTo", &["0", "0"]);
         } else {
             self.open_table();
         }

@@ -123,7 +123,7 @@ fn draw(page: &mut Page, controller: &Controller, base: &str, router: &Router) {
         }
         None => page.fill(r#"<span class="blank">Instance 0000000000000000</span>"#),
     }
-    page.put([base, "/stats"].concat());
+    page.join(&[base, "/stats"]);
     page.fill(PAGE);
 }
 

@@ -1,7 +1,6 @@
 //! Controls of the page: time range, pause, exports and settings.
 
 use super::markup::Page;
-use crate::number::plain;
 use crate::panels::TILES;
 use crate::preferences::{RANGES, ViewState};
 use crate::state::Dashboard;
@@ -14,7 +13,7 @@ pub(super) fn controls(page: &mut Page, dashboard: &Dashboard) {
     let begin = page.begin();
     for (range, (id, name, _)) in RANGES.into_iter().enumerate() {
         page.put(ViewState { range, ..dashboard.view }.hash());
-        page.put(["range-", id].concat());
+        page.join(&["range-", id]);
         page.maybe((range == dashboard.view.range).then_some("true"));
         page.add(name);
         page.fill("<a href=? data-testid=? aria-current=?>{}</a>");
@@ -62,10 +61,10 @@ fn thresholds(page: &mut Page, dashboard: &Dashboard) {
     for (index, tile) in TILES.iter().enumerate() {
         page.add(tile.level_label);
         for (side, name) in [", warning", ", critical"].into_iter().enumerate() {
-            page.put([tile.level_label, name].concat());
-            page.put(plain((index * 2 + side) as f64));
+            page.join(&[tile.level_label, name]);
+            page.number((index * 2 + side) as f64);
             page.maybe((dashboard.invalid_threshold == Some(index * 2 + side)).then_some("true"));
-            page.put(plain(dashboard.settings.thresholds[index][side]));
+            page.number(dashboard.settings.thresholds[index][side]);
             page.fill(
                 r#"<td><input type="number" min="0" step="any" aria-label=? data-threshold=? aria-invalid=? value=?/></td>"#,
             );

@@ -17,6 +17,8 @@ use std::vec::IntoIter;
 use yew::AttrValue;
 use yew::virtual_dom::{AttributeOrProperty, Attributes, VList, VNode, VTag, VText};
 
+use crate::number::plain;
+
 /// Value or node that waits for the markup around it.
 enum Slot {
     /// Value of an attribute, or a text. An attribute without a value is omitted.
@@ -61,6 +63,29 @@ impl Page {
     #[inline(never)]
     pub(super) fn put(&mut self, text: String) {
         self.maybe_put(Some(text));
+    }
+
+    #[inline(never)]
+    pub(super) fn join(&mut self, parts: &[&str]) {
+        self.put(parts.concat());
+    }
+
+    #[inline(never)]
+    pub(super) fn number(&mut self, number: f64) {
+        self.put(plain(number));
+    }
+
+    /// Pushes a number as a percentage for an attribute of SVG.
+    #[inline(never)]
+    pub(super) fn percent(&mut self, number: f64) {
+        self.put(plain(number) + "%");
+    }
+
+    /// Pushes a text that has two places, such as a title and its content.
+    #[inline(never)]
+    pub(super) fn twice(&mut self, text: String) {
+        self.put(text.clone());
+        self.put(text);
     }
 
     /// Pushes nothing: an attribute is omitted, or a child does not exist.

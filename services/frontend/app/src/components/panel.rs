@@ -62,8 +62,7 @@ pub(super) fn panel(
     page.add(panel.id);
     page.flag(is_focus);
     page.maybe(level.map(|level| level_labels(level).0));
-    page.put(id.clone());
-    page.put(id);
+    page.twice(id);
     page.put(link.hash());
     page.add(panel.title);
     match scope {
@@ -97,9 +96,9 @@ pub(super) fn panel(
 }
 
 fn facts(page: &mut Page, dashboard: &Dashboard, format: Format) {
-    let facts = dashboard.latest.iter().flat_map(|latest| container_facts(latest, format));
+    let Some(latest) = &dashboard.latest else { return };
     let begin = page.begin();
-    for (name, value, share) in facts {
+    for (name, value, share) in container_facts(latest, format) {
         page.add(name);
         page.put(value);
         if share.is_nan() {
@@ -141,8 +140,8 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     }
     let has_message = is_missing || dashboard.rows().is_none();
     page.add(if has_message { "plot" } else { "plot drawn" });
-    page.put([panel.title, " over time"].concat());
-    page.put(plain(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64)));
+    page.join(&[panel.title, " over time"]);
+    page.number(dashboard.hover.map_or(100.0, |hover| x(hover) * 100.0 / WIDTH as f64));
     // A screen reader would read new values every second.
     page.put(match dashboard.hover {
         Some(_) if is_heat => {
@@ -154,7 +153,7 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     if dashboard.rows().is_none() {
         match dashboard.history_failure {
             Some(failure) => {
-                page.put(["History: ", &failure_text(failure), ". Trying again."].concat());
+                page.join(&["History: ", &failure_text(failure), ". Trying again."]);
                 page.fill(r#"<p class="missing">{}</p>"#);
             }
             None => missing(page, "Fetching\u{2026}"),
@@ -162,8 +161,8 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
     } else if is_missing {
         missing(page, panel.missing);
     } else if is_heat {
-        page.put(plain(f64::from(COLUMNS)));
-        page.put(plain(cores as f64));
+        page.number(f64::from(COLUMNS));
+        page.number(cores as f64);
         page.fill(r#"<canvas width=? height=? aria-hidden="true"></canvas>"#);
     } else {
         page.skip();
@@ -178,9 +177,11 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
         .annotations
         .iter()
         .filter(|annotation| (begin..=end).contains(&annotation.time_ms));
-    let annotations: Vec<String> =
-        annotations.map(|annotation| vertical(x(annotation.time_ms))).collect();
-    page.put(annotations.concat());
+    let mut events = String::new();
+    for annotation in annotations {
+        events.push_str(&vertical(x(annotation.time_ms)));
+    }
+    page.put(events);
     let dragged = dashboard.drag.zip(dashboard.hover);
     page.maybe_put(dragged.map(|(from, to)| between(x(from), x(to))));
     page.maybe_put(dashboard.hover.map(|hover| vertical(x(hover))));
@@ -204,14 +205,13 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
         }
         _ => String::new(),
     };
-    page.put(aside.clone());
-    page.put(aside);
-    page.put(["table-", panel.id].concat());
+    page.twice(aside);
+    page.join(&["table-", panel.id]);
     // Without the title, all panels would have buttons of the same names.
-    page.put(["Table: ", panel.title].concat());
+    page.join(&["Table: ", panel.title]);
     page.add(if is_open { "true" } else { "false" });
-    page.put(["download-svg-", panel.id].concat());
-    page.put(["SVG: ", panel.title].concat());
+    page.join(&["download-svg-", panel.id]);
+    page.join(&["SVG: ", panel.title]);
     page.fill(FOOTER);
     if is_open {
         table::chart_table(page, dashboard, panel.title, &shape, &drawing.totals, format);
@@ -222,7 +222,7 @@ fn chart(page: &mut Page, dashboard: &Dashboard, index: usize, format: Format, t
 fn series(page: &mut Page, kind: &str, paths: &mut dyn Iterator<Item = (usize, String)>) {
     let begin = page.begin();
     for (index, path) in paths {
-        page.put([kind, SERIES[index % SERIES.len()]].concat());
+        page.join(&[kind, SERIES[index % SERIES.len()]]);
         page.put(path);
         page.fill("<path class=? d=?/>");
     }
@@ -258,7 +258,7 @@ fn scale(page: &mut Page, drawing: &Drawing, shape: &Shape, format: Format) {
     let begin = page.begin();
     for tick in &drawing.ticks {
         let height = 1.0 - tick / drawing.top;
-        page.put(plain(height * 100.0) + "%");
+        page.percent(height * 100.0);
         // The topmost label is below its line.
         page.add(if height < 0.1 { "1em" } else { "-.3em" });
         page.put(format.tick(*tick, shape.unit));
@@ -281,9 +281,12 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
             .annotations
             .iter()
             .filter(|annotation| (annotation.time_ms - hover).abs() < near_ms);
-        let texts: Vec<&str> =
-            annotations.flat_map(|annotation| [", ", annotation.text.as_str()]).collect();
-        page.put([time, texts.concat()].concat());
+        let mut text = time;
+        for annotation in annotations {
+            text.push_str(", ");
+            text.push_str(&annotation.text);
+        }
+        page.put(text);
         page.fill(r#"<span class="hovered">{}</span>"#);
     } else {
         let begin = page.begin();
@@ -296,7 +299,7 @@ fn axis(page: &mut Page, dashboard: &Dashboard, times: &[Time]) {
                 }
                 continue;
             }
-            page.put(plain(share * 100.0) + "%");
+            page.percent(share * 100.0);
             page.add(match share {
                 ..0.06 => "start",
                 0.94.. => "end",

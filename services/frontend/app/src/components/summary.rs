@@ -53,7 +53,7 @@ fn others(page: &mut Page, dashboard: &Dashboard, format: Format) {
     if others.is_empty() {
         return page.skip();
     }
-    page.put(["and ", &plain(others.len() as f64), " more"].concat());
+    page.join(&["and ", &plain(others.len() as f64), " more"]);
     let begin = page.begin();
     for alert in others {
         let (level, _, mark) = level_labels(alert.level);

@@ -33,12 +33,10 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, index: usize, format:
     let found = rows.iter().filter(is_found).take(MAX_LIST_ROWS);
     // A search that filters the list is visible, also if the list has become short.
     if rows.len() > MAX_LIST_ROWS || !search.is_empty() {
-        page.put(["Search ", table.title].concat());
-        page.put(plain(index as f64));
+        page.join(&["Search ", table.title]);
+        page.number(index as f64);
         page.put(dashboard.searches[index].clone());
-        page.put(
-            [&plain(found.clone().count() as f64), " of ", &plain(rows.len() as f64)].concat(),
-        );
+        page.join(&[&plain(found.clone().count() as f64), " of ", &plain(rows.len() as f64)]);
         page.fill(SEARCH);
     } else {
         page.skip();
@@ -51,8 +49,7 @@ pub(super) fn list(page: &mut Page, dashboard: &Dashboard, index: usize, format:
         for (place, (column, cell)) in table.columns.iter().zip(row).enumerate() {
             let content = format.cell(cell, column.unit);
             if column.unit == Unit::Text {
-                page.put(content.clone());
-                page.put(content);
+                page.twice(content);
                 page.fill(if place == 0 {
                     r#"<th scope="row" class="name" title=?>{}</th>"#
                 } else {
@@ -129,7 +126,7 @@ pub(super) fn bar(page: &mut Page, share: f64) {
     let share = if share.is_nan() { 0.0 } else { share.min(100.0) };
     let level = BAR_THRESHOLDS.iter().filter(|limit| share >= **limit).count();
     page.add(["fill", "fill warning", "fill critical"][level]);
-    page.put(plain(share) + "%");
+    page.percent(share);
     page.fill(
         r#"<svg class="bar" aria-hidden="true"><rect class="track" width="100%" height="100%"/><rect class=? width=? height="100%"/></svg>"#,
     );

@@ -32,8 +32,7 @@ pub(super) fn tile(page: &mut Page, dashboard: &Dashboard, index: usize, format:
     page.add(tile.id);
     page.maybe(level.map(|level| level.0));
     page.flag(alert.is_some_and(|alert| !alert.is_about_tile_value()));
-    page.put(heading.clone());
-    page.put(heading);
+    page.twice(heading);
     page.maybe_put(link(dashboard, alert.map_or(panel, Alert::panel), since_ms));
     page.add(tile.name);
     match level {

@@ -185,7 +185,7 @@ impl Controller {
                 let is_again = !self.connection.last_event_id.borrow().is_empty();
                 self.apply(Event::History(history));
                 if is_again {
-                    let _ = browser::call(&self.window, "checkVersion", &[]);
+                    let _ = browser::call("checkVersion", &[]);
                 }
                 self.connection.needs_events.set(true);
             }

@@ -24,6 +24,6 @@ impl Controller {
                 text.push_str(part);
             }
         }
-        let _ = browser::call(&self.window, "notify", &[&text, &scope_text(latest, format)]);
+        let _ = browser::call("notify", &[&text, &scope_text(latest, format)]);
     }
 }

@@ -16,6 +16,7 @@ use super::text::{csv, status_labels, title};
 use super::view::{Presentation, View};
 use crate::browser;
 use crate::event_source::EventSource;
+use crate::fetch;
 use crate::fields::Fields;
 use crate::number::Format;
 use crate::preferences::Settings;
@@ -86,14 +87,14 @@ impl FleetController {
     /// Starts the controller. The table is shown at [`browser::OPEN_TABLE`].
     pub(crate) fn start(window: Window) -> Option<&'static Self> {
         let (document, clock) = (window.document()?, window.performance()?);
-        let (backend, is_kiosk) = browser::page_options(&document);
+        let (backend, is_kiosk) = browser::page_options();
         // It lives as long as the page.
         let controller: &'static Self = Box::leak(Box::new(Self {
             document,
             clock,
             fleet: RefCell::default(),
             settings: RefCell::default(),
-            point: browser::decimal_point(&window),
+            point: browser::decimal_point(),
             is_kiosk,
             view: RefCell::default(),
             is_open: Cell::default(),
@@ -126,7 +127,7 @@ impl FleetController {
             let _ = controller.window.add_event_listener_with_callback(name, &listener);
         }
         if let Some(channel) = &controller.channel {
-            channel.set_onmessage(Some(&listener));
+            fetch::set(channel, "onmessage", &listener);
         }
         let _ = controller
             .window
@@ -198,7 +199,7 @@ impl FleetController {
 
     /// Reads the settings, which the page of a member in another tab may have changed.
     fn load_settings(&self) {
-        if let Some(text) = browser::read_storage(&self.window) {
+        if let Some(text) = browser::read_storage() {
             *self.settings.borrow_mut() = Settings::parse(&text);
         }
         self.fleet.borrow_mut().thresholds = self.settings.borrow().thresholds.to_vec();
@@ -266,10 +267,10 @@ impl FleetController {
         let mut query = self.fleet.borrow().query.clone();
         if action == "download-csv" {
             let text = csv(&self.fleet.borrow());
-            let _ = browser::call(&self.window, "saveFile", &[&text, "fleet.csv"]);
+            let _ = browser::call("saveFile", &[&text, "fleet.csv"]);
         } else if action == "theme" {
             self.settings.borrow_mut().next_theme();
-            browser::write_storage(&self.window, &self.settings.borrow().text());
+            browser::write_storage(&self.settings.borrow().text());
             self.update();
         } else if let Some(column) = action.strip_prefix("sort-") {
             query.sort_by(column);
@@ -354,13 +355,12 @@ impl FleetController {
             self.document.set_title(&title);
             let (_, _, shape) = status_labels(fleet.worst());
             let color = match fleet.worst() {
-                Status::Normal => "--normal",
-                Status::Critical => "--critical",
-                Status::Unknown => "--muted",
-                _ => "--warning",
+                Status::Normal => "normal",
+                Status::Critical => "critical",
+                Status::Unknown => "muted",
+                _ => "warning",
             };
-            let color = browser::color(&self.window, color);
-            let _ = browser::call(&self.window, "setIcon", &[shape, &color]);
+            let _ = browser::call("setIcon", &[shape, color]);
         }
         drop(fleet);
         if !self.document.hidden() {

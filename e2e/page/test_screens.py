@@ -149,11 +149,11 @@ def test_events_and_thresholds_are_whole_on_a_phone(opened):
         assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
 
 
-def test_a_long_alert_begins_beside_its_mark(opened):
-    long = {"state": "critical", "alerts": [alert(target="/var/lib/containers/storage/overlay")]}
+def test_a_long_alert_is_beside_its_mark(opened):
+    long = {"state": "critical", "alerts": [alert(target="/var/lib/containers/storage/overlay", since_unix_ms=1.7e12)]}
     page = opened(viewport={"width": 320, "height": 640}, change=lambda sample: {**sample, **long})
-    mark, text = page.locator(".state .mark").bounding_box(), page.locator(".state strong").bounding_box()
-    assert mark["x"] + mark["width"] < text["x"]
+    mark, text, since = (page.locator(f".state {part}").bounding_box() for part in (".mark", "strong", ".since"))
+    assert mark["x"] + mark["width"] < text["x"] == pytest.approx(since["x"], abs=1)
     assert text["y"] < mark["y"] + mark["height"]
 
 

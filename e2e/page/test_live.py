@@ -3,6 +3,7 @@
 import re
 import time
 
+import pytest
 from conftest import eventually
 from dashboard import CHARTS, LIVE_MS, NOTICE_MS, button, hide, panel, plot, wait_for_sequence
 
@@ -62,9 +63,10 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
     wait_for_sequence(page, backend.sequence)
 
 
-def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend, new_context):
-    # The first sample arrives while the program loads.
-    backend.scene.delays.update({"_bg.wasm": 3, "/stats/stream": 10})
+@pytest.mark.parametrize("last", ["_bg.wasm", "/stats"])
+def test_all_current_figures_are_shown_before_the_stream_responds(opened, backend, new_context, last):
+    # The first sample arrives while the program loads, or after its start.
+    backend.scene.delays.update({last: 3, "/stats/stream": 10})
     context, requests = new_context(), []
 
     def respond_once(route):

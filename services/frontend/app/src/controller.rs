@@ -60,7 +60,7 @@ const USER_EVENTS: [&str; 12] = [
 ];
 
 /// Events of the window.
-const WINDOW_EVENTS: [&str; 5] = ["online", "hashchange", "range", "storage", "blur"];
+const WINDOW_EVENTS: [&str; 6] = ["online", "hashchange", "range", "storage", "blur", "early"];
 
 /// Connection and listeners of the page. Dropping it closes the connection and removes the
 /// listeners.
@@ -191,6 +191,7 @@ impl Controller {
                     self.draw();
                 }
             }
+            "early" => self.read_early(&self.url("")),
             "hashchange" | "range" => self.read_address(kind == "hashchange"),
             "storage" => {
                 self.read_permission();
@@ -292,7 +293,7 @@ impl Controller {
         self.fetch_range();
     }
 
-    /// Shows the sample that has arrived before the module, if it is of this service.
+    /// Shows the sample that the page's script has fetched, if it is of this service.
     fn read_early(&self, base: &str) {
         let page = browser::global();
         let early = page.get("early").filter(|early| early.text_at("from") == base);

@@ -102,6 +102,8 @@ impl Dashboard {
     pub(crate) fn apply(&mut self, event: Event, now_ms: f64) -> bool {
         self.now_ms = now_ms;
         match event {
+            // The stream may have been faster.
+            Event::Early(_) if self.latest.is_some() => return false,
             Event::Early(reading) => {
                 self.early_ms = Some(now_ms);
                 self.show(reading);

@@ -364,6 +364,14 @@ fn the_early_sample_may_be_that_of_another_replica() {
 }
 
 #[test]
+fn the_early_sample_replaces_no_newer_one() {
+    let mut dashboard = Dashboard::default();
+    dashboard.apply(sample("a", 9), 100.0);
+    assert!(!dashboard.apply(early("a", 7), 200.0));
+    assert_eq!(dashboard.latest.as_ref().map(|latest| latest.sequence), Some(9.0));
+}
+
+#[test]
 fn an_early_sample_has_its_age() {
     let mut dashboard = Dashboard::default();
     dashboard.apply(early("a", 7), 100.0);

@@ -13,16 +13,14 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from tools.build import build
-from tools.common import catalog, signals, toolchain
+from tools.common import catalog, toolchain
 from tools.common.catalog import Service
 from tools.common.environments import Refused
 from tools.common.files import write
-from tools.common.ports import free_ports
 from tools.common.progress import exit_code
 from tools.common.toolchain import ROOT
 from tools.local import compose_only, processes, service_files, stack
@@ -123,8 +121,6 @@ def remove(name: str, root: Path) -> None:
             write(root / path, text)
     shutil.rmtree(root / service.crate)
     print(f"remove: {service.crate} and its places in {len(texts)} files")
-    for line in mentions(name, root):
-        print(f"remove: still mentioned: {line}")
 
 
 def name_faults(name: str, root: Path) -> Iterator[str]:
@@ -179,15 +175,6 @@ def unsaved(service: Service, root: Path) -> Iterator[str]:
             yield path
 
 
-def mentions(name: str, root: Path) -> list[str]:
-    """Where the settings of a removed service are still named, for a person to look at."""
-    word = f"{name.upper().replace('-', '_')}_"
-    answer = toolchain.answer(
-        ["git", "-C", str(root), "grep", "--line-number", "--word-regexp", "-e", f"{word}[A-Z]*", "--", ":!tools"]
-    )
-    return (answer or "").splitlines()[:10]
-
-
 def tried(name: str) -> int:
     """Build, start and test the service: in a process of its own, which reads the new declaration."""
     return subprocess.run([sys.executable, "-m", "tools.local.new_service", "try", name], cwd=ROOT).returncode
@@ -200,32 +187,11 @@ def try_out(name: str, _root: Path) -> None:
     tests = ["cargo", "test", "--locked", "--package", name]
     build.run(f"tests of {name}", tests, bound=TEST_SECONDS)
     build.build(build.QUICK)
-    with_system(name, build.QUICK)
+    with processes.beside(build.QUICK, "try"):
+        url = f"{stack.asked()}{catalog.ALL[name].route}"
+        print(f"new: GET {url}: {json.loads(stack.answer(url))}", flush=True)
     print(f"new: built, started and tested after {time.monotonic() - begun:.0f} s")
     print(f"new: next: services/{name}/src/routes.rs, then `make dev`; `make remove SERVICE={name}` undoes it")
-
-
-def with_system(name: str, profile: str) -> None:
-    """Start all services as processes on free ports, and request the route through the gateway."""
-    ports = iter(free_ports(len(catalog.ALL)))
-    settings = {"PORT": str(next(ports)), "BIND": "", "GATEWAY_ADMIN_LISTEN": "off"}
-    for service in catalog.ALL.values():
-        if not service.public:
-            settings[service.listen_setting] = f"127.0.0.1:{next(ports)}"
-    # Beside a system that runs already. This process does nothing else.
-    os.environ.update(settings)
-    processes.STATE = build.TARGET / "try"
-    system = processes.Processes(profile)
-    system.check_ports()
-    signals.on_end(signals.interrupt)
-    try:
-        system.start()
-        system.wait_until_ready()
-        url = f"{stack.asked()}{catalog.ALL[name].route}"
-        with urllib.request.urlopen(url, timeout=2) as response:
-            print(f"new: GET {url}: {response.status} {json.load(response)}", flush=True)
-    finally:
-        system.down()
 
 
 if __name__ == "__main__":

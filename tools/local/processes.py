@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.build import build
 from tools.build.build import SERVICES
-from tools.common import catalog, toolchain
-from tools.common.ports import free_port
-from tools.common.signals import deferred
+from tools.common import catalog, signals, toolchain
+from tools.common.ports import free_port, free_ports
 from tools.common.toolchain import ROOT
 from tools.local.stack import (
     SCALED,
@@ -41,8 +41,10 @@ class Processes:
 
     LISTEN = {name: service.listen_setting for name, service in catalog.ALL.items()}
 
-    def __init__(self, profile: str) -> None:
+    def __init__(self, profile: str, prefix: Sequence[str] = ()) -> None:
         self.profile = profile
+        # A command that runs a program, such as an emulator.
+        self.prefix = prefix
         self.children: dict[str, subprocess.Popen] = {}
         self.listen = {
             name: f"{published_address()}:{port()}"
@@ -187,11 +189,11 @@ class Processes:
             environment.setdefault("LOG_FORMAT", "text")
             if name == "frontend":
                 environment["FRONTEND_PAGE_FOLDER"] = str(build.PAGE / "dist")
-        with self._log(name).open("wb") as log, deferred():
+        with self._log(name).open("wb") as log, signals.deferred():
             # A session of its own: Ctrl-C on the terminal is for this script, which stops the
             # services in order.
             child = subprocess.Popen(
-                [str(STATE / name)],
+                [*self.prefix, str(STATE / name)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -258,6 +260,26 @@ class Processes:
     @staticmethod
     def _pid_file(name: str) -> Path:
         return STATE / f"{name}.pid"
+
+
+@contextmanager
+def beside(profile: str, folder: str, prefix: Sequence[str] = ()) -> Iterator[Processes]:
+    """The whole system on free ports, beside one that runs already. This process does nothing else."""
+    global STATE
+    STATE = build.TARGET / folder
+    ports = iter(free_ports(len(SERVICES)))
+    services = (service for service in catalog.ALL.values() if not service.public)
+    os.environ.update({service.listen_setting: f"127.0.0.1:{next(ports)}" for service in services})
+    os.environ.update({"PORT": str(next(ports)), "BIND": "", "GATEWAY_ADMIN_LISTEN": "off"})
+    system = Processes(profile, prefix)
+    system.check_ports()
+    signals.on_end(signals.interrupt)
+    try:
+        system.start()
+        system.wait_until_ready()
+        yield system
+    finally:
+        system.down()
 
 
 def passed_hosts(listen: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools.common import progress, toolchain
 from tools.common.files import write
@@ -27,8 +28,8 @@ def find(name: str, inside: str) -> list[str]:
     return unpacked(name, inside)
 
 
-def unpacked(name: str, inside: str, *packages: str) -> list[str]:
-    """The command of a program from Debian's package, unpacked below .tools/ with what it depends on.
+def unpacked(name: str, inside: str, *more: str, alone: bool = False) -> list[str]:
+    """The command of a program from Debian's package, unpacked below .tools/ with what it depends on, or without.
 
     `more` are packages that it does not depend on and does not work without.
     """
@@ -37,7 +38,7 @@ def unpacked(name: str, inside: str, *packages: str) -> list[str]:
         with _locked(name):
             # Another thread or process may have fetched it meanwhile.
             if not (folder / inside).exists():
-                _unpack(name, folder, packages)
+                _unpack(name, folder, more, alone)
     libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
     # Its own exec and no shell's, so that the process is the program.
     return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
@@ -60,6 +61,18 @@ def apt_options(archive: Path, status: str | None = None) -> list[str]:
     return [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
 
 
+def unpack(downloads: Path, folder: Path) -> None:
+    """Unpack every package of `downloads` into a fresh `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for package in sorted(downloads.glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(folder)])
+
+
+def missing_program() -> str | None:
+    """The first program of apt and dpkg that is not there."""
+    return next((name for name in ("apt-get", "apt-cache", "dpkg-deb") if shutil.which(name) is None), None)
+
+
 @contextlib.contextmanager
 def _locked(name: str) -> Iterator[None]:
     """Only one thread of one process at a time; apt cannot share a folder."""
@@ -70,22 +83,22 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def _unpack(name: str, folder: Path, packages: tuple[str, ...]) -> None:
-    if shutil.which("apt-get") is None:
-        raise NotToBeHad(f"{name} is missing, and there is no apt-get to fetch it: install {name}")
+def _unpack(name: str, folder: Path, more: tuple[str, ...], alone: bool) -> None:
+    if missing := missing_program():
+        raise NotToBeHad(f"{name} is missing, and there is no {missing} to fetch it: install {name}")
     archive = toolchain.TOOLS / "cache" / f"apt-{name}"
-    options = apt_options(archive)
+    # Alone, it does not matter what is installed.
+    options = apt_options(archive, "" if alone else None)
+    how = ["download"] if alone else ["install", "-y", "--no-install-recommends", "--download-only"]
     print(f"{name} from Debian", flush=True)
     _run(["apt-get", *options, "update"])
-    _run(["apt-get", *options, "install", "-y", "--no-install-recommends", "--download-only", name, *packages])
-    unpacked = folder.with_suffix(".unfinished")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    for package in sorted((archive / "archives").glob("*.deb")):
-        _run(["dpkg-deb", "-x", str(package), str(unpacked)])
+    _run(["apt-get", *options, *how, name, *more], cwd=archive / "archives")
+    unfinished = folder.with_suffix(".unfinished")
+    unpack(archive / "archives", unfinished)
     shutil.rmtree(folder, ignore_errors=True)
-    unpacked.rename(folder)
+    unfinished.rename(folder)
     shutil.rmtree(archive)
 
 
-def _run(command: list[str]) -> None:
-    progress.run(command[0], command, DOWNLOAD_SECONDS, quiet=True, failure=NotToBeHad)
+def _run(command: list[str], **options: Any) -> None:
+    progress.run(command[0], command, DOWNLOAD_SECONDS, quiet=True, failure=NotToBeHad, **options)

@@ -13,7 +13,6 @@ from pathlib import Path
 from tools.common import debian_program, toolchain, versions
 from tools.common.files import script, write
 from tools.common.toolchain import CHANNEL, forced_route, targets_to_add
-from tools.install import debian_packages
 from tools.install.progress import COMPILE, DOWNLOAD, LOCAL, Bound, Failed, Job
 from tools.install.step import part
 
@@ -98,7 +97,7 @@ def rustup_sysroot() -> Path:
 
 def debian(job: Job) -> None:
     """Unpack the packages, then compile std: two parts, because each takes minutes."""
-    missing = debian_packages.missing_program()
+    missing = debian_program.missing_program()
     if missing:
         raise Failed(f"there is no {missing}")
     part(
@@ -132,7 +131,7 @@ def rust_packages(job: Job) -> None:
     download = ["install", "-y", "--no-install-recommends", "--download-only"]
     job.run(["apt-get", *options, *download, *versions.DEBIAN_RUST], DOWNLOAD)
     unpacked = toolchain.TOOLS / "debian.unfinished"
-    debian_packages.unpack(job, archive / "archives", unpacked)
+    debian_program.unpack(archive / "archives", unpacked)
     relocate_programs(job, unpacked)
     shutil.rmtree(toolchain.DEBIAN, ignore_errors=True)
     unpacked.rename(toolchain.DEBIAN)

@@ -11,7 +11,7 @@ class DebianProgram(Case):
     def test_threads_that_need_the_same_program_fetch_it_once(self) -> None:
         fetched = []
 
-        def unpack(name: str, folder: Path, packages: tuple[str, ...]) -> None:
+        def unpack(name: str, folder: Path, *_: object) -> None:
             fetched.append(name)
             # Long enough for the others to find nothing there.
             time.sleep(0.2)

@@ -35,7 +35,8 @@ class ThePromtool(BareClone):
         self.provide_debian()
         self.assertEqual(self.install(), "")
         self.assertEqual(toolchain.program("promtool"), str(toolchain.BIN / "promtool"))
-        self.assertEqual(list((toolchain.TOOLS / "cache").iterdir()), [])
+        self.assertEqual({path.name for path in toolchain.TOOLS.rglob("*.deb")}, set())
+        self.assertFalse((toolchain.TOOLS / "prometheus").exists())
         self.assertIn(f"Dir::Cache={toolchain.TOOLS}", self.calls())
 
     def test_one_that_does_not_start_is_replaced(self) -> None:

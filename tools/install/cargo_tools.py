@@ -5,15 +5,15 @@ minutes of compiling. Where a version has no pin for this processor, or the down
 """
 
 import hashlib
+import http.client
 import io
 import os
 import platform
 import shutil
 import tarfile
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 from tools.common import toolchain
 from tools.install.progress import COMPILE, Job
@@ -32,40 +32,27 @@ SILENCE_SECONDS = 10
 ARCHIVE_BYTES = 100_000_000
 
 
-class Release(NamedTuple):
-    """An archive of a release: where it is, its digest, and the program's path inside."""
-
-    url: str
-    sha256: str
-    member: str
-
-
-# By program, version and processor. The digests are those that the projects publish beside their archives.
+# By program, version and processor: an archive and its SHA-256, which the project publishes beside it.
 RELEASES = {
-    ("trunk", "0.21.14", "x86_64"): Release(
+    ("trunk", "0.21.14", "x86_64"): (
         "https://github.com/trunk-rs/trunk/releases/download/v0.21.14/trunk-x86_64-unknown-linux-gnu.tar.gz",
         "f2b4680cd239693a646a2795e4633c625328d7b2a044fbe749fa3a2fe9e7036b",
-        "trunk",
     ),
-    ("trunk", "0.21.14", "aarch64"): Release(
+    ("trunk", "0.21.14", "aarch64"): (
         "https://github.com/trunk-rs/trunk/releases/download/v0.21.14/trunk-aarch64-unknown-linux-gnu.tar.gz",
         "b1d8e60e454f7fc182d9a4d95d1506ffbae947d8ba90f8f6f02da93b60f980f9",
-        "trunk",
     ),
-    ("cargo-deny", "0.20.2", "x86_64"): Release(
+    ("cargo-deny", "0.20.2", "x86_64"): (
         "https://github.com/EmbarkStudios/cargo-deny/releases/download/0.20.2/cargo-deny-0.20.2-x86_64-unknown-linux-musl.tar.gz",
         "9f12ed4c49936e09b48bf862b595cde2fe64fcbd9d74dfacac6131ca824c8d5f",
-        "cargo-deny-0.20.2-x86_64-unknown-linux-musl/cargo-deny",
     ),
-    ("wasm-bindgen", "0.2.129", "x86_64"): Release(
+    ("wasm-bindgen", "0.2.129", "x86_64"): (
         "https://github.com/wasm-bindgen/wasm-bindgen/releases/download/0.2.129/wasm-bindgen-0.2.129-x86_64-unknown-linux-musl.tar.gz",
         "82d12bb940e2d4e72e0d5605387fc1b8ca179044e012b620f0ce4e7440e8320e",
-        "wasm-bindgen-0.2.129-x86_64-unknown-linux-musl/wasm-bindgen",
     ),
-    ("wasm-bindgen", "0.2.129", "aarch64"): Release(
+    ("wasm-bindgen", "0.2.129", "aarch64"): (
         "https://github.com/wasm-bindgen/wasm-bindgen/releases/download/0.2.129/wasm-bindgen-0.2.129-aarch64-unknown-linux-musl.tar.gz",
         "2ed4351c35dd9440308bbb02767d47ea278efe851a52465300f3c94f5b6c2a87",
-        "wasm-bindgen-0.2.129-aarch64-unknown-linux-musl/wasm-bindgen",
     ),
 }
 
@@ -98,8 +85,8 @@ def download_release(job: Job, program: str, version: str) -> bool:
         job.say(f"no prebuilt {program} {version} is pinned for {platform.machine()}; compiling it")
         return False
     try:
-        binary = extract(download(release.url), release)
-    except Unusable as error:
+        binary = extracted(program, *release)
+    except (OSError, ValueError, tarfile.TarError, http.client.HTTPException) as error:
         job.say(f"the prebuilt {program} cannot be used ({error}); compiling it")
         return False
     place = toolchain.BIN / program
@@ -117,31 +104,15 @@ def download_release(job: Job, program: str, version: str) -> bool:
     return True
 
 
-class Unusable(Exception):
-    """An archive did not arrive, or is not the one that was pinned."""
-
-
-def download(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as answer:
-            content = answer.read(ARCHIVE_BYTES + 1)
-    except (OSError, urllib.error.URLError, ValueError) as error:
-        raise Unusable(str(error)) from None
-    if len(content) > ARCHIVE_BYTES:
-        raise Unusable(f"more than {ARCHIVE_BYTES} bytes")
-    return content
-
-
-def extract(archive: bytes, release: Release) -> bytes:
+def extracted(program: str, url: str, sha256: str) -> bytes:
     """The program inside an archive whose digest is the pinned one."""
+    with urllib.request.urlopen(url, timeout=SILENCE_SECONDS) as answer:
+        archive = answer.read(ARCHIVE_BYTES)
     found = hashlib.sha256(archive).hexdigest()
-    if found != release.sha256:
-        raise Unusable(f"SHA-256 {found} instead of {release.sha256}")
-    try:
-        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as files:
-            member: io.BufferedReader | None = files.extractfile(release.member)  # type: ignore[assignment]
-            if member is None:
-                raise Unusable(f"{release.member} is not a file")
-            return member.read()
-    except (tarfile.TarError, KeyError, OSError) as error:
-        raise Unusable(f"{release.member}: {error}") from None
+    if found != sha256:
+        raise ValueError(f"SHA-256 {found} instead of {sha256}")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for member in files:
+            if member.isfile() and Path(member.name).name == program and (file := files.extractfile(member)):
+                return file.read()
+    raise ValueError(f"it has no {program}")

@@ -23,7 +23,7 @@ from tools.install.cargo_tools import cargo_install
 from tools.install.debian_packages import c_compiler, provide
 from tools.install.progress import Job, end_on_signals, say
 from tools.install.rust import rust, rust_inputs
-from tools.install.small_std import SmallStd
+from tools.install.small_std import small_std
 from tools.install.step import Step, installer_lock, perform
 
 LISTS = "lists"
@@ -88,18 +88,15 @@ def steps(groups: list[str]) -> list[Step]:
         cargo_program("trunk", versions.TRUNK, DOWNLOAD.format(3), "--no-default-features"),
         # Without its default features, too: they are for the test runner's downloads.
         cargo_program(
-            "wasm-bindgen",
-            versions.wasm_bindgen(ROOT),
-            DOWNLOAD.format(1),
-            "--no-default-features",
+            *("wasm-bindgen", versions.wasm_bindgen(ROOT), DOWNLOAD.format(1), "--no-default-features"),
             crate="wasm-bindgen-cli",
         ),
         Step("compose", "Docker Compose", "seconds", compose_inputs, pypi.compose),
     ]
     build = [
         *dev,
-        small_std(toolchain.WASM_TARGET, "the page"),
-        small_std(toolchain.musl_target(), "the services"),
+        small_std(toolchain.WASM_TARGET),
+        small_std(toolchain.musl_target()),
         cargo_program("cargo-auditable", versions.CARGO_AUDITABLE, "about 1 min"),
     ]
     check = [
@@ -149,11 +146,6 @@ def steps(groups: list[str]) -> list[Step]:
     return list({step.name: step for step in [lists, *selected]}.values())
 
 
-def program(name: str, binary: str, version: str, duration: str, action: Callable[[Job], object]) -> Step:
-    """The step of a program that is due again when its version changes or its file vanishes."""
-    return Step(name, f"{binary} {version}", duration, lambda: (version, identity(toolchain.program(binary))), action)
-
-
 def cargo_program(binary: str, version: str, duration: str, *options: str, crate: str = "") -> Step:
     """The step of a program that Cargo compiles where its release cannot be downloaded."""
     action = partial(cargo_install, binary=binary, version=version, options=options, crate=crate or binary)
@@ -166,10 +158,9 @@ def debian_program(name: str, binary: str, package: str, origin: str) -> Step:
     return program(name, binary, f"of Debian's {package}", "seconds", action)
 
 
-def small_std(target: str, what: str) -> Step:
-    """The step of a std for releases."""
-    std = SmallStd.of(target)
-    return Step(std.name, f"a small std for {what}", "about 1 min", std.inputs, std.install)
+def program(name: str, binary: str, version: str, duration: str, action: Callable[[Job], object]) -> Step:
+    """The step of a program that is due again when its version changes or its file vanishes."""
+    return Step(name, f"{binary} {version}", duration, lambda: (version, identity(toolchain.program(binary))), action)
 
 
 def venv(

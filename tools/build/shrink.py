@@ -6,41 +6,34 @@ Files in, files out, as a map from name to content; nothing else is touched.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Callable, Iterator
+import string
+from collections.abc import Iterator
 
-# Names of wasm-bindgen's imports and exports: words with a hash
-# among them, which no compression makes smaller. There are a hundred of them, in both files.
-LONG_NAME = re.compile(rb"\b[a-z_]\w*_h?[0-9a-f]{16}\w*")
-# With the line to itself: within one, two slashes may be of an address.
-LINE_COMMENT = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
-# Parts of wasm-bindgen's loader for browsers and servers that this page does not have: all that can
-# run the module compile it while it loads, and the frontend sends it with its media type. A part
-# that another version writes differently stays.
-LOADER = (
-    (rb"async function __wbg_load\(.*?(?=function initSync\()", b""),
-    (rb"function initSync\(.*?(?=async function __wbg_init\()", b""),
-    (
-        rb"async function __wbg_init\(.*?(?=export \{)",
-        b"async function __wbg_init({ module_or_path }) {\n"
-        b"const { instance } = await WebAssembly.instantiateStreaming(fetch(module_or_path), __wbg_get_imports());\n"
-        b"return __wbg_finalize_init(instance);\n}\n",
-    ),
-    (rb"export \{ initSync, ", b"export { "),
-    (rb"if \(!\('encodeInto' in cachedTextEncoder\)\) \{.*?(?=let WASM_VECTOR_LEN)", b""),
-    (
-        rb"let result;\ntry \{\nresult = ([^\n;]*);\n\} catch \(_\) \{\nresult = false;\n\}\nconst ret = result;\n",
-        rb"const ret = \1;\n",
-    ),
-    (rb"const ret = ([^\n]*);\nreturn ret;\n", rb"return \1;\n"),
+# Names that wasm-bindgen gives: of imports and exports, mostly with a hash, which no compression makes smaller and
+# which both files have; and of its functions. 4 kB of the page after brotli.
+LONG_NAME = re.compile(
+    rb"\b(?:[a-z_]\w*_h?[0-9a-f]{16}\w*|__(?:wb|ext)\w+|(?:\w+(?:Wasm0|Table0|Memory0|Closure|LikeNone)|handleError)\b)"
 )
+# 0.8 kB. With the line to itself: within one, two slashes may be of an address.
+LINE_COMMENT = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
+# The end of wasm-bindgen's loader, for browsers and servers that this page does not have: all that can run the module
+# compile it while it loads, and the frontend sends it with its media type. 0.6 kB.
+LOADER = re.compile(rb"async function __wbg_load\(.*?export \{ initSync, ", re.DOTALL)
+SHORT_LOADER = b"""\
+async function __wbg_init({ module_or_path }) {
+const { instance } = await WebAssembly.instantiateStreaming(fetch(module_or_path), __wbg_get_imports());
+return __wbg_finalize_init(instance);
+}
+export { """
 # The page's own files have a hash of the content in their names, both files of a program the same
 # one; what is loaded later has a plain name.
 NAME = re.compile(r"(.+?)(-[0-9a-f]{16})?((?:_bg)?\.(?:js|wasm|css|svg))$")
 
-# Sections of a module (WebAssembly Core 2.0, section 5.5.2) and kinds of imports (5.5.5).
+# Sections of a module (WebAssembly Core 2.0, section 5.5.2), and LEB128: seven bits a byte, the lowest first.
 IMPORTS, EXPORTS = 2, 7
-A_FUNCTION = 0
+NUMBER = re.compile(rb"[\x80-\xff]{0,4}[\0-\x7f]")
 
 
 class Unexpected(Exception):
@@ -55,12 +48,13 @@ def shrink(files: dict[str, bytes]) -> dict[str, bytes]:
     slimmed = {}
     for name, content in files.items():
         if name.endswith(".js"):
-            content = without_fallbacks(without_indentation(LINE_COMMENT.sub(b"", content)))
+            content = without_indentation(LINE_COMMENT.sub(b"", content))
+            content = LOADER.sub(SHORT_LOADER, content)
             content = renamed(content, short[name])
         elif name.endswith(".wasm"):
             content = renamed_module(content, short[name])
         elif name.endswith(".css"):
-            content = without_spaces(without_indentation(without_comments(content, b"/*", b"*/")))
+            content = without_indentation(without_comments(content, b"/*", b"*/"))
         elif name.endswith(".html"):
             content = without_indentation(without_comments(LINE_COMMENT.sub(b"", content), b"<!--", b"-->"))
         slimmed[name] = content
@@ -85,92 +79,33 @@ def short_names(script: bytes) -> dict[bytes, bytes]:
 
 def candidates() -> Iterator[bytes]:
     """Short names without end. None of JavaScript's own words begins like them."""
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    number = 0
-    while True:
-        name, rest = "", number
-        while rest >= 0:
-            name, rest = letters[rest % 26] + name, rest // 26 - 1
-        yield f"${name}".encode()
-        number += 1
-
-
-def without_fallbacks(script: bytes) -> bytes:
-    for part, instead in LOADER:
-        script = re.sub(part, instead, script, flags=re.DOTALL)
-    return script
+    for length in itertools.count(1):
+        for letters in itertools.product(string.ascii_lowercase, repeat=length):
+            yield f"${''.join(letters)}".encode()
 
 
 def renamed(script: bytes, short: dict[bytes, bytes]) -> bytes:
-    return LONG_NAME.sub(lambda found: short[found.group()], script)
+    return LONG_NAME.sub(lambda found: short[found[0]], script)
 
 
 def renamed_module(module: bytes, short: dict[bytes, bytes]) -> bytes:
-    """The module with the short names for what it imports and exports."""
+    """The module with the short names for what it imports and exports; the length precedes each."""
     if module[:8] != b"\0asm\1\0\0\0":
         raise Unexpected("the module is not of WebAssembly's version 1")
-    slimmed, reader = module[:8], Reader(module, 8)
-    while not reader.at_end():
-        section, content = reader.byte(), reader.block()
-        if section == IMPORTS:
-            content = rewritten(content, lambda entry: import_entry(entry, short))
-        elif section == EXPORTS:
-            content = rewritten(content, lambda entry: export_entry(entry, short))
-        slimmed += bytes([section]) + block(content)
-    return slimmed
-
-
-def rewritten(section: bytes, entry: Callable[[Reader], bytes]) -> bytes:
-    reader = Reader(section)
-    count = reader.number()
-    return leb128(count) + b"".join(entry(reader) for _ in range(count))
-
-
-def import_entry(reader: Reader, short: dict[bytes, bytes]) -> bytes:
-    module, name, kind = reader.block(), reader.block(), reader.byte()
-    if kind != A_FUNCTION:
-        raise Unexpected(f"the module imports {name.decode()}, which is no function")
-    return block(module) + block(short.get(name, name)) + bytes([kind]) + leb128(reader.number())
-
-
-def export_entry(reader: Reader, short: dict[bytes, bytes]) -> bytes:
-    name, kind, index = reader.block(), reader.byte(), reader.number()
-    return block(short.get(name, name)) + bytes([kind]) + leb128(index)
-
-
-class Reader:
-    """Reads a module's numbers and blocks one after the other."""
-
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        self._data = data
-        self._at = at
-
-    def at_end(self) -> bool:
-        return self._at == len(self._data)
-
-    def byte(self) -> int:
-        return self._take(1)[0]
-
-    def number(self) -> int:
-        """LEB128: seven bits a byte, the lowest first."""
-        value, shift = 0, 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    def block(self) -> bytes:
-        """A block of bytes with its length before it."""
-        return self._take(self.number())
-
-    def _take(self, count: int) -> bytes:
-        taken = self._data[self._at : self._at + count]
-        if len(taken) != count:
+    slimmed, at = module[:8], 8
+    while at < len(module):
+        kind, number = module[at : at + 1], NUMBER.match(module, at + 1)
+        size = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(number[0])) if number else 0
+        begin = number.end() if number else 0
+        content = module[begin : begin + size]
+        if number is None or len(content) < size:
             raise Unexpected("the module is cut off")
-        self._at += count
-        return taken
+        if kind[0] in (IMPORTS, EXPORTS):
+            for name, new in short.items():
+                content = content.replace(block(name), block(new))
+        slimmed += kind + block(content)
+        at = begin + size
+    return slimmed
 
 
 def block(content: bytes) -> bytes:
@@ -196,13 +131,6 @@ def without_indentation(text: bytes) -> bytes:
         raise Unexpected("a text has lines whose indentation matters")
     lines = (line.strip() for line in text.splitlines())
     return b"\n".join(line for line in lines if line) + b"\n"
-
-
-def without_spaces(style: bytes) -> bytes:
-    """A style sheet without the spaces and semicolons that only people need. Those around `+`, `-` and
-    parentheses have a meaning; a text in quotes has none of the others in ours."""
-    style = re.sub(rb"\s*([{};,])\s*", rb"\1", style)
-    return re.sub(rb":\s+", b":", style).replace(b";}", b"}")
 
 
 def with_new_hashes(files: dict[str, bytes]) -> dict[str, bytes]:

@@ -1,13 +1,11 @@
 """The Dockerfile is the only description of the images' configuration."""
 
-import ast
 import io
 import json
+import modulefinder
 import re
-import shutil
 import subprocess
 import tarfile
-import tempfile
 import unittest
 import unittest.mock
 import uuid
@@ -115,13 +113,7 @@ class Skeleton(Case):
 
     def test_an_edit_of_a_source_file_leaves_it_as_it_is(self) -> None:
         original = self.goal / "original"
-        for name in (*skeleton.FILES, "crates", "services", "bench/Cargo.toml"):
-            place = original / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, place, ignore=shutil.ignore_patterns("dist", "fixtures", "target"))
-            else:
-                shutil.copyfile(ROOT / name, place)
+        skeleton.write(original)
         skeleton.write(self.goal / "before", original)
         with (original / "services/gateway/src/main.rs").open("a") as file:
             file.write("// edited\n")
@@ -144,16 +136,25 @@ class Commit(unittest.TestCase):
 
 
 @unittest.skipIf(toolchain.engine() is None, "needs a Docker engine")
-class Context(unittest.TestCase):
-    def test_it_has_what_is_compiled_and_nothing_else(self) -> None:
-        with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as file:
-            file.write("FROM scratch\nCOPY . /\n")
-            file.flush()
-            command = ["docker", "build", "--quiet", "--file", file.name, str(ROOT)]
-            done = subprocess.run(command, check=True, capture_output=True, timeout=120)
-        image = done.stdout.decode().strip()
-        self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
-        container = toolchain.answer(["docker", "create", image, "/none"])
+class Images(Case):
+    def setUp(self) -> None:
+        self.mark = f"system-stats.test={uuid.uuid4().hex}"
+        self.addCleanup(self.remove)
+
+    def remove(self) -> None:
+        ids = toolchain.answer(["docker", "images", "--all", "--quiet", "--filter", f"label={self.mark}"])
+        if ids:
+            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
+
+    def built(self, context: Path, text: str) -> str:
+        """The image that a Dockerfile makes of a context."""
+        file = self.temporary_folder() / "Dockerfile"
+        file.write_text(text)
+        command = ["docker", "build", "--quiet", "--label", self.mark, "--file", str(file), str(context)]
+        return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout.decode().strip()
+
+    def test_the_context_has_what_is_compiled_and_nothing_else(self) -> None:
+        container = toolchain.answer(["docker", "create", self.built(ROOT, "FROM scratch\nCOPY . /\n"), "/none"])
         try:
             exported = subprocess.run(["docker", "export", container], check=True, stdout=subprocess.PIPE, timeout=60)
         finally:
@@ -174,24 +175,10 @@ class Context(unittest.TestCase):
             self.assertIsNone(re.search(r"(^|/)(\.\w|dist/|target/|tests/|test_\w+\.py|__pycache__)", file), file)
         self.assertLess(sum(files.values()), 7_000_000)
 
-
-@unittest.skipIf(toolchain.engine() is None, "needs a Docker engine")
-class BothRoutes(unittest.TestCase):
-    """The engine's view of an image is the same whether it was compiled or packed."""
-
-    def setUp(self) -> None:
-        self.mark = f"system-stats.test={uuid.uuid4().hex}"
-        self.addCleanup(self.remove_stubs)
-
-    def remove_stubs(self) -> None:
-        ids = toolchain.answer(["docker", "images", "--quiet", "--filter", f"label={self.mark}"])
-        if ids:
-            subprocess.run(["docker", "rmi", "--force", *set(ids.split())], stdout=subprocess.DEVNULL)
-
     def test_the_dockerfile_a_packed_image_and_a_pushed_one_have_the_same_configuration(self) -> None:
         for name in build.SERVICES:
-            with self.subTest(name=name), tempfile.TemporaryDirectory() as folder:
-                context = Path(folder)
+            with self.subTest(name=name):
+                context = self.temporary_folder()
                 binary = b"\x7fELF" + bytes(14) + (0x3E).to_bytes(2, "little")
                 (context / "binaries").mkdir()
                 for place in (context / name, context / "binaries" / name):
@@ -200,23 +187,16 @@ class BothRoutes(unittest.TestCase):
                 # The stage as it stands, with a build stage that compiles nothing.
                 stub = f"FROM scratch AS build-{name}\nLABEL {self.mark}\nCOPY binaries /src/target/binaries\n"
                 final = TEXT[TEXT.index(f"FROM scratch AS {name}\n") :].split("\nFROM ")[0]
-                compiled = self.built(context, stub + final)
-                packed = self.built(context, dockerfile.stage(name).packing())
+                images = (self.built(context, text) for text in (stub + final, dockerfile.stage(name).packing()))
+                inspected = (toolchain.answer(["docker", "image", "inspect", image]) for image in images)
+                compiled, packed = (json.loads(text)[0] for text in inspected)
                 pushed = json.loads(oci.pack(dockerfile.stage(name), binary, "X86_64").config)
-                for key in ("User", "Entrypoint", "ExposedPorts", "Healthcheck", "Labels"):
-                    self.assertEqual(compiled["Config"][key], packed["Config"][key], key)
-                    self.assertEqual(compiled["Config"][key], pushed["config"][key], key)
-                self.assertEqual(len(compiled["RootFS"]["Layers"]), 1)
-                self.assertEqual(len(packed["RootFS"]["Layers"]), 1)
+                for image in (compiled, packed):
+                    del image["Config"]["Labels"][self.mark.split("=")[0]]
+                    for key in ("User", "Entrypoint", "ExposedPorts", "Healthcheck", "Labels"):
+                        self.assertEqual(image["Config"][key], pushed["config"][key], key)
+                    self.assertEqual(len(image["RootFS"]["Layers"]), 1)
                 self.assertFalse(compiled["Config"]["Cmd"] or compiled["Config"]["Volumes"])
-
-    def built(self, context: Path, text: str) -> dict:
-        (context / "Dockerfile").write_text(text)
-        command = ["docker", "build", "--quiet", str(context)]
-        done = subprocess.run(command, check=True, capture_output=True, timeout=120)
-        image = done.stdout.decode().strip()
-        self.addCleanup(subprocess.run, ["docker", "rmi", "--force", image], stdout=subprocess.DEVNULL)
-        return json.loads(toolchain.answer(["docker", "image", "inspect", image]))[0]
 
 
 def copied(stage: str) -> set[str]:
@@ -233,24 +213,9 @@ def copied(stage: str) -> set[str]:
 
 def modules(name: str) -> set[str]:
     """The files of a module, of the modules of tools/ that it imports, and of their packages."""
-    found: set[str] = set()
-    todo = [name]
-    while todo:
-        module = todo.pop()
-        file = ROOT / f"{module.replace('.', '/')}.py"
-        if (ROOT / module.replace(".", "/")).is_dir():
-            file = ROOT / module.replace(".", "/") / "__init__.py"
-        path = str(file.relative_to(ROOT))
-        if not module.startswith("tools") or not file.exists() or path in found:
-            continue
-        found.add(path)
-        todo.append(module.rpartition(".")[0])
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                todo += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
+    finder = modulefinder.ModuleFinder([str(ROOT)])
+    finder.import_hook(name)
+    return {str(Path(module.__file__).relative_to(ROOT)) for module in finder.modules.values() if module.__file__}
 
 
 def contents(folder: Path) -> dict[str, str]:

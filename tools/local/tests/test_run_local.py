@@ -21,42 +21,42 @@ from tools.common.tests.case import Case
 from tools.local import containers, processes, run_local, service_files, stack
 
 
+def checked(profile):
+    """The processes of a system whose ports can be used."""
+    system = processes.Processes(profile)
+    system.check_ports()
+    return system
+
+
 class Settings(Case):
-    def test_the_port_is_3050_by_default(self):
-        with mock.patch.dict(os.environ, {"PORT": ""}):
-            self.assertEqual(stack.port(), 3050)
-        with mock.patch.dict(os.environ, {"PORT": "8081"}):
-            self.assertEqual(stack.url(), "http://localhost:8081")
+    def taken(self):
+        """A port that another program has until the test ends."""
+        return self.enter(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
 
     def test_a_wrong_setting_is_one_sentence(self):
-        for name, value in (
-            ("PORT", "http"),
-            ("PORT", "70000"),
-            ("PORT", "\u00b2"),
-            ("BIND", "localhost"),
-            ("BIND", "nonsense"),
-            ("STACK", "podman"),
+        for name, value, check in (
+            *(("PORT", value, run_local.choose) for value in ("http", "70000", "\u00b2")),
+            *(("BIND", value, run_local.choose) for value in ("localhost", "nonsense")),
+            ("STACK", "podman", run_local.choose),
+            *(("STATS_LISTEN", f"127.0.0.1{port}", checked) for port in (":99999", "", ":0")),
+            *(("SCALE", value, checked) for value in ("0", "21", "x", "-1", "1.5", "\u0663")),
         ):
             with self.subTest(name=name), mock.patch.dict(os.environ, {name: value}):
                 with self.assertRaisesRegex(stack.StackError, f"{name} is '{value}', but must be"):
-                    run_local.choose(build.RELEASE)
+                    check(build.RELEASE)
 
-    def test_the_address_that_is_said_is_the_one_that_answers(self):
-        for bind, url in (
-            ("", "http://localhost:3050"),
-            ("0.0.0.0", "http://localhost:3050"),
-            ("::", "http://localhost:3050"),
-            ("[::1]", "http://[::1]:3050"),
-            ("127.0.0.2", "http://127.0.0.2:3050"),
-            ("2001:db8::1", "http://[2001:db8::1]:3050"),
+    def test_the_address_that_is_printed_answers_and_the_one_that_is_asked_needs_no_name(self):
+        for bind, port, url, asked in (
+            ("", "", "http://localhost:3050", "http://127.0.0.1:3050"),
+            ("", "8081", "http://localhost:8081", "http://127.0.0.1:8081"),
+            ("0.0.0.0", "", "http://localhost:3050", "http://127.0.0.1:3050"),
+            ("::", "", "http://localhost:3050", "http://127.0.0.1:3050"),
+            ("[::1]", "", "http://[::1]:3050", "http://[::1]:3050"),
+            ("127.0.0.2", "", "http://127.0.0.2:3050", "http://127.0.0.2:3050"),
+            ("2001:db8::1", "", "http://[2001:db8::1]:3050", "http://[2001:db8::1]:3050"),
         ):
-            with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
-                self.assertEqual(stack.url(), url)
-
-    def test_the_address_that_is_asked_needs_no_name(self):
-        for bind, url in (("", "http://127.0.0.1:3050"), ("::", "http://127.0.0.1:3050"), ("::1", "http://[::1]:3050")):
-            with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": ""}):
-                self.assertEqual(stack.asked(), url)
+            with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "PORT": port}):
+                self.assertEqual((stack.url(), stack.asked()), (url, asked))
 
     def test_services_behind_the_gateway_answer_the_names_that_it_passes_on(self):
         here = "127.0.0.1:8080"
@@ -73,20 +73,11 @@ class Settings(Case):
             with self.subTest(bind=bind), mock.patch.dict(os.environ, {"BIND": bind, "GATEWAY_HOSTS": hosts}):
                 self.assertEqual(processes.passed_hosts(listen), expected)
 
-    def test_a_wrong_listening_address_is_one_sentence(self):
-        for wrong in ("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:0"):
-            with mock.patch.dict(os.environ, {"STATS_LISTEN": wrong}):
-                with self.assertRaisesRegex(stack.StackError, "STATS_LISTEN is '.*', but must be"):
-                    processes.Processes(build.RELEASE).check_ports()
-
     def test_a_taken_port_names_the_service_and_the_remedy(self):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            number = taken.getsockname()[1]
-            with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
-                stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
-        stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+        number = self.taken()
+        with self.assertRaisesRegex(stack.StackError, f"port {number} for the gateway .* or x"):
+            stack.refuse_taken_port("gateway", "127.0.0.1", number, "x")
+        stack.refuse_taken_port("gateway", "127.0.0.1", free_port(), "x")
 
     def test_localhost_must_not_lead_to_another_program(self):
         """Browsers ask ::1 first, where Vite and Node listen."""
@@ -123,57 +114,50 @@ class Settings(Case):
             system.check_ports()
 
     def test_only_ports_of_the_running_system_itself_may_be_taken(self):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            address = f"127.0.0.1:{taken.getsockname()[1]}"
-            with mock.patch.dict(os.environ, {"PORT": str(free_port()), "STATS_LISTEN": address}):
-                system = processes.Processes(build.RELEASE)
-                with mock.patch.object(system, "_held", return_value={address}):
+        address = f"127.0.0.1:{self.taken()}"
+        with mock.patch.dict(os.environ, {"PORT": str(free_port()), "STATS_LISTEN": address}):
+            system = processes.Processes(build.RELEASE)
+            with mock.patch.object(system, "_held", return_value={address}):
+                system.check_ports()
+            with mock.patch.object(system, "_held", return_value={"127.0.0.1:1"}):
+                with self.assertRaisesRegex(stack.StackError, "cannot be used"):
                     system.check_ports()
-                with mock.patch.object(system, "_held", return_value={"127.0.0.1:1"}):
-                    with self.assertRaisesRegex(stack.StackError, "cannot be used"):
-                        system.check_ports()
+
+    def with_stats_on(self, number, port):
+        """The system with another port of stats and of the gateway, and what it prints."""
+        self.enter(
+            mock.patch.object(processes, "STATE", self.temporary_folder()),
+            mock.patch.dict(catalog.ALL, stats=dataclasses.replace(catalog.ALL["stats"], port=number)),
+            mock.patch.dict(os.environ, {"PORT": str(port), "FRONTEND_LISTEN": f"127.0.0.1:{free_port()}"}),
+        )
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            system = checked(build.RELEASE)
+        self.assertIn(f"port {number} is taken, so stats listens on {system.listen['stats']}", printed.getvalue())
+        return system
 
     def test_a_service_behind_the_gateway_takes_another_port_unless_it_was_given_one(self):
-        with socket.socket() as taken, contextlib.redirect_stdout(io.StringIO()) as said:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            number = taken.getsockname()[1]
-            stats = dataclasses.replace(catalog.ALL["stats"], port=number)
-            gateway = {"PORT": str(free_port()), "FRONTEND_LISTEN": f"127.0.0.1:{free_port()}"}
-            state = mock.patch.object(processes, "STATE", self.temporary_folder())
-            with state, mock.patch.dict(catalog.ALL, stats=stats), mock.patch.dict(os.environ, gateway):
-                system = processes.Processes(build.RELEASE)
-                system.check_ports()
-                self.assertIn(f"port {number} is taken, so stats listens on {system.listen['stats']}", said.getvalue())
-                self.assertEqual(system._upstreams()["GATEWAY_STATS"], system.listen["stats"])
-                with mock.patch.dict(os.environ, {"STATS_LISTEN": f"127.0.0.1:{number}"}):
-                    with self.assertRaisesRegex(stack.StackError, f"port {number} for the stats .* STATS_LISTEN="):
-                        processes.Processes(build.RELEASE).check_ports()
+        number = self.taken()
+        system = self.with_stats_on(number, free_port())
+        self.assertEqual(system._upstreams()["GATEWAY_STATS"], system.listen["stats"])
+        with mock.patch.dict(os.environ, {"STATS_LISTEN": f"127.0.0.1:{number}"}):
+            with self.assertRaisesRegex(stack.StackError, f"port {number} for the stats .* STATS_LISTEN="):
+                checked(build.RELEASE)
 
     def test_a_service_behind_the_gateway_leaves_it_its_port(self):
         number = free_port()
-        stats = dataclasses.replace(catalog.ALL["stats"], port=number)
-        gateway = {"PORT": str(number), "FRONTEND_LISTEN": f"127.0.0.1:{free_port()}"}
-        self.enter(mock.patch.object(processes, "STATE", self.temporary_folder()))
-        with mock.patch.dict(catalog.ALL, stats=stats), mock.patch.dict(os.environ, gateway):
-            with contextlib.redirect_stdout(io.StringIO()) as said:
-                system = processes.Processes(build.RELEASE)
-                system.check_ports()
+        system = self.with_stats_on(number, number)
         self.assertEqual(system.listen["gateway"], f"127.0.0.1:{number}")
         self.assertNotEqual(system.listen["stats"], system.listen["gateway"])
-        self.assertIn(f"port {number} is taken, so stats listens on", said.getvalue())
-        for address, refused in (("127.0.0.1", True), ("127.0.0.3", False), ("0.0.0.0", True)):
-            given = {
-                **gateway,
-                "BIND": "127.0.0.2" if address != "127.0.0.1" else "",
-                "STATS_LISTEN": f"{address}:{number}",
-            }
+        for address, bind, refused in (
+            ("127.0.0.1", "", True),
+            ("127.0.0.3", "127.0.0.2", False),
+            ("0.0.0.0", "127.0.0.2", True),
+        ):
+            given = {"BIND": bind, "STATS_LISTEN": f"{address}:{number}"}
             with self.subTest(address), mock.patch.dict(os.environ, given):
                 expected = self.assertRaisesRegex(stack.PortTaken, "is the gateway's")
                 with expected if refused else contextlib.nullcontext():
-                    processes.Processes(build.RELEASE).check_ports()
+                    checked(build.RELEASE)
 
     def test_no_proxy_stands_between_the_system_and_its_first_answer(self):
         address = self.respond(body=b"here")
@@ -226,6 +210,17 @@ class Ends(Case):
 
 
 class Upstreams(unittest.TestCase):
+    def routes(self, change=lambda _: None, **given):
+        """The routes of the gateway with these settings, without services of `make new`."""
+        core = {name: service for name, service in catalog.ALL.items() if service.address_setting or service.public}
+        with (
+            mock.patch.dict(catalog.ALL, core, clear=True),
+            mock.patch.dict(os.environ, {"GATEWAY_ROUTES": "", **given}),
+        ):
+            system = processes.Processes(build.RELEASE)
+            change(system)
+            return system._upstreams().get("GATEWAY_ROUTES")
+
     def test_the_gateway_gets_the_addresses_of_all_services(self):
         added = {"added": service_files.new_service("added", 8099)}
         given = {"FRONTEND_LISTEN": "127.0.0.1:3001", "GATEWAY_STATS": "10.0.0.1:80", "GATEWAY_ROUTES": "/mine mine:1"}
@@ -238,36 +233,26 @@ class Upstreams(unittest.TestCase):
         self.assertEqual(routes[-1], "/mine mine:1")
 
     def test_without_other_services_the_routes_are_those_of_the_environment(self):
-        core = {name: service for name, service in catalog.ALL.items() if service.address_setting or service.public}
-        with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": ""}):
-            self.assertNotIn("GATEWAY_ROUTES", processes.Processes(build.RELEASE)._upstreams())
-        with mock.patch.object(catalog, "ALL", core), mock.patch.dict(os.environ, {"GATEWAY_ROUTES": "/a b:1"}):
-            self.assertEqual(processes.Processes(build.RELEASE)._upstreams()["GATEWAY_ROUTES"], "/a b:1")
-
-
-class Scale(unittest.TestCase):
-    def test_a_wrong_number_of_instances_is_refused(self):
-        for text in ("0", "21", "x", "-1", "1.5", "\u0663"):
-            with self.subTest(text), mock.patch.dict(os.environ, {"SCALE": text}):
-                with self.assertRaisesRegex(stack.StackError, "from 1 to 20"):
-                    stack.scale()
+        self.assertIsNone(self.routes())
+        self.assertEqual(self.routes(GATEWAY_ROUTES="/a b:1"), "/a b:1")
 
     def test_requests_for_stats_are_spread_over_all_instances(self):
-        given = {"SCALE": "3", "GATEWAY_ROUTES": "/mine mine:1"}
-        with mock.patch.dict(os.environ, given):
-            running = processes.Processes(build.RELEASE)
-            self.assertEqual(running.replicas, ["stats-2", "stats-3"])
-            running.listen.update({"stats-2": "127.0.0.1:2", "stats-3": "127.0.0.1:3"})
-            routes = running._upstreams()["GATEWAY_ROUTES"].split("; ")
-        own = running.listen["stats"]
-        self.assertEqual(routes, [f"/stats {own},127.0.0.1:2,127.0.0.1:3 check=/healthz", "/mine mine:1"])
+        def change(system):
+            self.assertEqual(system.replicas, ["stats-2", "stats-3"])
+            system.listen.update({"stats": "127.0.0.1:1", "stats-2": "127.0.0.1:2", "stats-3": "127.0.0.1:3"})
+
+        found = self.routes(change, SCALE="3", GATEWAY_ROUTES="/mine mine:1")
+        self.assertEqual(found, "/stats 127.0.0.1:1,127.0.0.1:2,127.0.0.1:3 check=/healthz; /mine mine:1")
 
 
 class Engines(Case):
-    def test_the_images_are_those_that_are_packed_here(self):
-        """A file `.env` may name published ones, and what the environment has comes before it."""
-        environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
-        self.assertEqual([environment[name] for name in ("IMAGES", "PULL_POLICY")], ["system-stats", "never"])
+    def test_variables_of_other_projects_do_not_keep_compose_from_starting(self):
+        """A file `.env` may name published images, and what the environment has comes before it."""
+        with mock.patch.dict(os.environ, {"COMPOSE_IGNORE_ORPHANS": "true", "DOCKER_DEFAULT_PLATFORM": "linux/arm64"}):
+            environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
+        expected = {"COMPOSE_IGNORE_ORPHANS": "false", "DOCKER_DEFAULT_PLATFORM": ""}
+        expected.update({"IMAGES": "system-stats", "PULL_POLICY": "never"})
+        self.assertEqual({name: environment[name] for name in expected}, expected)
 
     @contextlib.contextmanager
     def docker(self, place, commands):
@@ -296,11 +281,6 @@ class Engines(Case):
         with self.docker(place, "echo 4.3.1; case $* in *Components*) exit 125 ;; esac\n") as said:
             self.assertIsInstance(run_local.choose(build.RELEASE), processes.Processes)
         self.assertIn("no sign of a Docker engine (the command docker is Podman)", said.getvalue())
-
-    def test_variables_of_other_projects_do_not_keep_compose_from_starting(self):
-        with mock.patch.dict(os.environ, {"COMPOSE_IGNORE_ORPHANS": "true", "DOCKER_DEFAULT_PLATFORM": "linux/arm64"}):
-            environment = containers.Containers(build.RELEASE, ["docker", "compose"]).environment
-        self.assertEqual([environment[name] for name in containers.NEUTRAL], ["false", ""])
 
     def test_containers_of_another_clone_are_left_alone(self):
         """Compose knows them by the project's name, which is the same in all clones."""

@@ -6,6 +6,7 @@ The Dockerfile calls `dependencies` and `binary SERVICE`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,8 +25,8 @@ from tools.supply import oci
 SERVICES = catalog.NAMES
 PAGE = ROOT / "services" / "frontend" / "app"
 TARGET = toolchain.TARGET
-# For each image that is packed: the finished binary and the Dockerfile of its stage, nothing else.
-CONTEXTS = TARGET / "images"
+# Archives for the engine.
+IMAGES = TARGET / "images"
 
 RELEASE = "release"
 # The loop of an edit: quick to compile, and the frontend reads the page from a folder.
@@ -34,7 +35,7 @@ QUICK = "quick"
 # A fat release build of the gateway takes about 3 minutes on two cores; a machine ten times
 # slower is taken for stuck.
 COMPILE_SECONDS = 1800
-PACK_SECONDS = 120
+LOAD_SECONDS = 120
 
 # The label of every image of this repository, set in the Dockerfile.
 LABEL = "system-stats.image=true"
@@ -191,31 +192,22 @@ def commit_variable(name: str) -> dict[str, str]:
 
 
 def pack(name: str, profile: str, tag: str) -> int:
-    """Build the image of one service from its binary and give the size of its one file."""
-    context = CONTEXTS / tag / name
-    shutil.rmtree(context, ignore_errors=True)
-    context.mkdir(parents=True)
-    binary = TARGET / toolchain.musl_target() / profile / name
-    shutil.copy2(binary, context / name)
-    # The container's user is not the one who built it, whose umask may be strict.
-    (context / name).chmod(0o755)
-    (context / "Dockerfile").write_text(dockerfile.stage(name).packing(), encoding="utf-8")
-    image = f"system-stats/{name}:{tag}"
-    pairs = [f"--label={key}={value}" for key, value in oci.revision(binary.read_bytes()).items()]
-    # The classic builder is enough for FROM, COPY and metadata, and is there on every engine.
-    command = ["docker", "build", "--quiet", "--tag", image, *pairs, str(context)]
-    run(
-        f"image {image}",
-        command,
-        bound=PACK_SECONDS,
-        quiet=True,
-        variables={"DOCKER_BUILDKIT": "0", "DOCKER_DEFAULT_PLATFORM": ""},
-    )
-    size = ["docker", "image", "inspect", "--format", "{{.Size}}", image]
-    answer = toolchain.answer(size)
-    if answer is None:
-        raise BuildError(f"image {image}: the engine does not tell its size")
-    return int(answer)
+    """Give the engine the image of one service, and return the size of its one file."""
+    binary = (TARGET / toolchain.musl_target() / profile / name).read_bytes()
+    load(dockerfile.stage(name), binary, f"system-stats/{name}:{tag}")
+    return len(binary)
+
+
+def load(stage: dockerfile.Stage, binary: bytes, image: str) -> None:
+    """Load the image that is pushed, too: engines have different builders, or none."""
+    packed = oci.pack(stage, binary, oci.machine(binary), level=1)
+    names = {"Config": "config.json", "RepoTags": [image], "Layers": ["layer.tar"]}
+    files = {"config.json": packed.config, "layer.tar": packed.layer, "manifest.json": json.dumps([names]).encode()}
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    archive = IMAGES / f"{stage.name}.tar"
+    archive.write_bytes(oci.tarred((name, 0o644, content) for name, content in files.items()))
+    run(f"image {image}", ["docker", "load", "--quiet", "--input", str(archive)], bound=LOAD_SECONDS, quiet=True)
+    archive.unlink()
 
 
 def ensure_tools(*groups: str) -> None:

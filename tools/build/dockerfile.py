@@ -28,11 +28,6 @@ class Stage:
     name: str
     instructions: dict[str, str]
 
-    def packing(self) -> str:
-        """A Dockerfile with the same configuration for a context that holds the finished binary."""
-        lines = [f"{word} {rest}" for word, rest in self.instructions.items() if word != "COPY"]
-        return "\n".join([*lines, f"COPY {self.name} /{self.name}", ""])
-
     def labels(self) -> dict[str, str]:
         return dict(pair.split("=", 1) for pair in self.instructions["LABEL"].split())
 

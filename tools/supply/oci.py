@@ -57,13 +57,13 @@ class Image:
         return digest(self.manifest)
 
 
-def pack(stage: Stage, binary: bytes, architecture: str) -> Image:
+def pack(stage: Stage, binary: bytes, architecture: str, level: int = 9) -> Image:
     """The image that a final stage of the Dockerfile describes, for the given processor."""
     built_for = machine(binary)
     if built_for != architecture:
         raise ImageError(f"{stage.name}: the binary is for {built_for}, and the environment needs {architecture}")
     tar = tarred([(stage.name, 0o755, binary)])
-    layer = gzip.compress(tar, compresslevel=9, mtime=0)
+    layer = gzip.compress(tar, compresslevel=level, mtime=0)
     config = canonical(
         {
             "architecture": ARCHITECTURES[architecture],

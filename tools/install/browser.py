@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tools.common import debian_program, toolchain, versions
@@ -24,7 +25,7 @@ def browser(job: Job) -> None:
         lambda: debian_browser(job, "lib/chromium/chromium", versions.DEBIAN_CHROMIUM),
     )
     if not any(record(job, "chromium", attempt()) for attempt in attempts):
-        raise Failed("there is no Chromium: install the package chromium, or Google Chrome")
+        raise Failed("there is no Chromium (a snap does not serve): install the package chromium, or Google Chrome")
 
 
 def firefox(job: Job) -> None:
@@ -38,7 +39,9 @@ def firefox(job: Job) -> None:
             return
     except Failed as failure:
         job.say(str(failure))
-    job.say("there is no Firefox, and its tests will be skipped: install the package firefox-esr, or Firefox")
+    job.say(
+        "there is no Firefox (a snap does not serve), so its tests will be skipped: install the package firefox-esr"
+    )
 
 
 def record(job: Job, name: str, path: str | None) -> bool:
@@ -51,7 +54,15 @@ def record(job: Job, name: str, path: str | None) -> bool:
 
 
 def existing(*names: str) -> str | None:
-    return next(filter(None, map(shutil.which, names)), None)
+    """The first of these programs that is no snap: the /tmp of a snap does not have Playwright's profile."""
+    found = filter(None, map(shutil.which, names))
+    return next((path for path in found if not path.startswith("/snap/") and not leads_to_snap(Path(path))), None)
+
+
+def leads_to_snap(program: Path) -> bool:
+    """Ubuntu's packages of browsers are scripts that start the snap."""
+    with program.open("rb") as file:
+        return b"/snap/bin/" in file.read(4096)
 
 
 def playwright_browser(job: Job) -> str | None:

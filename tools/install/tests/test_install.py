@@ -9,7 +9,7 @@ from unittest import mock
 from tools.common import toolchain
 from tools.common.files import write
 from tools.install import __main__ as install
-from tools.install import cargo_tools, pypi, step
+from tools.install import browser, cargo_tools, pypi, step
 from tools.install.progress import Failed, Job
 from tools.install.step import Step
 from tools.install.tests.bare_clone import BareClone
@@ -136,6 +136,15 @@ class AnEnvironment(BareClone):
 
 
 class TheSteps(BareClone):
+    def test_a_browser_of_snap_is_not_taken(self) -> None:
+        """Its /tmp is another one, so it does not find the profile that Playwright makes there."""
+        self.provide("firefox", "exec /snap/bin/firefox")
+        self.assertIsNone(browser.existing("firefox"))
+        with mock.patch.object(browser.shutil, "which", lambda name: f"/snap/bin/{name}"):
+            self.assertIsNone(browser.existing("chromium"))
+        self.provide("google-chrome", "echo Google Chrome 150")
+        self.assertEqual(browser.existing("firefox", "google-chrome"), str(self.path / "google-chrome"))
+
     def test_the_checks_bring_the_cargo_that_they_ask(self) -> None:
         names = [each.name for each in install.steps(["check"])]
         rust = names.index(f"rust-{toolchain.musl_target()}")

@@ -20,8 +20,8 @@ TARGETS = {
     "down": ["down", "--remove-orphans"],
     "logs": ["logs", "--follow", "--tail", "100"],
 }
-
-
+# Whatever COMPOSE_FILE has for another project.
+FILES = ("--file", "docker-compose.yaml", "--file", "docker-compose.override.yaml")
 # The first that knows `up --watch`; `develop` in docker-compose.override.yaml needs 2.22.
 MINIMUM = "2.25.0"
 
@@ -48,6 +48,7 @@ def run_compose(target: str) -> int:
     # Here Compose decides where images come from.
     if refused := [sentence for sentence in sentences if given_settings.OWN_IMAGES not in sentence]:
         raise Refused("\n  ".join(refused))
+    compose = [*compose, *FILES]
     command = [*compose, *TARGETS[target]]
     try:
         # What the environment does not have may be in `.env`.

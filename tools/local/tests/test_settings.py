@@ -143,6 +143,9 @@ class Elsewhere(Case):
         calls = []
         answers = {"version": self.version, "ps": "1234" if folder else "", "--format": folder}
 
+        def answer(command):
+            return next(text for word, text in answers.items() if word in command)
+
         def run(command, env, **_):
             calls.append(command)
             self.environment = env
@@ -152,7 +155,11 @@ class Elsewhere(Case):
             mock.patch.object(compose_only.sys, "platform", "darwin"),
             mock.patch.object(compose_only.toolchain, "engine", lambda: "28.0.0"),
             mock.patch.object(compose_only.toolchain, "compose", lambda: ["docker", "compose"]),
-            mock.patch.object(compose_only.toolchain, "answer", lambda command: answers[command[2]]),
+            mock.patch.object(
+                compose_only.toolchain,
+                "answer",
+                lambda command: next(answers[word] for word in command if word in answers),
+            ),
             mock.patch.object(compose_only.subprocess, "run", run),
             mock.patch.dict(os.environ, given),
         )
@@ -161,7 +168,9 @@ class Elsewhere(Case):
 
     def test_make_dev_builds_and_watches(self) -> None:
         code, calls = self.run_target("dev")
-        self.assertEqual((code, calls[0][:5]), (0, ["docker", "compose", "up", "--build", "--watch"]))
+        # Whatever files COMPOSE_FILE names for another project.
+        files = ["--file", "docker-compose.yaml", "--file", "docker-compose.override.yaml"]
+        self.assertEqual((code, calls[0][:9]), (0, ["docker", "compose", *files, "up", "--build", "--watch"]))
 
     def test_a_compose_that_cannot_watch_is_named(self) -> None:
         for self.version, code in (("2.24.7", 1), ("2.40.3-desktop.1", 0), ("5.0.0", 0)):

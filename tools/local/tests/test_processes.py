@@ -26,21 +26,24 @@ class Pids(Case):
         programs = self.place / "target" / toolchain.musl_target() / build.RELEASE
         for name in build.SERVICES:
             script(programs / name, "exec sleep 30\n")
-        for module, name, value in ((processes, "STATE", self.place / "run"), (build, "TARGET", self.place / "target")):
-            self.enter(mock.patch.object(module, name, value))
+        self.enter(mock.patch.object(processes, "STATE", self.place / "run"))
+        self.enter(mock.patch.object(build, "TARGET", self.place / "target"))
+        self.printed = self.enter(contextlib.redirect_stdout(io.StringIO()))
+
+    def system(self, scale=1):
+        with mock.patch.dict(os.environ, {"SCALE": str(scale)}):
+            return processes.Processes(build.RELEASE)
 
     def started(self):
-        with mock.patch.dict(os.environ, {"SCALE": "2"}):
-            system = processes.Processes(build.RELEASE)
-            system.start()
-        self.addCleanup(
-            lambda children: [child.kill() or child.wait() for child in children], [*system.children.values()]
-        )
+        system = self.system(scale=2)
+        system.start()
+        for child in system.children.values():
+            self.addCleanup(lambda child=child: child.kill() or child.wait())
         return system
 
     def ends(self, system):
         children = [*system.children.values()]
-        with mock.patch.object(processes, "STOP_SECONDS", 5), contextlib.redirect_stdout(io.StringIO()):
+        with mock.patch.object(processes, "STOP_SECONDS", 5):
             ending = threading.Thread(target=system.down, daemon=True)
             ending.start()
             ending.join(20)
@@ -51,18 +54,17 @@ class Pids(Case):
     def test_logs_are_followed_with_the_options_that_every_tail_has(self):
         script(self.place / "path" / "tail", 'case "$*" in *--*) exit 1 ;; esac\n')
         with mock.patch.dict(os.environ, {"PATH": f"{self.place / 'path'}:{os.environ['PATH']}"}):
-            self.assertEqual(processes.Processes(build.RELEASE).stream_logs().wait(10), 0)
+            self.assertEqual(self.system().stream_logs().wait(10), 0)
 
     def test_what_runs_stays_until_its_successor_is_built(self):
         before = self.started()
-        with mock.patch.dict(os.environ, {"SCALE": "1"}), contextlib.redirect_stdout(io.StringIO()):
-            after = processes.Processes(build.RELEASE)
-            after.check_ports()
-            self.assertEqual(before.unexpected_ends(), [])
-            with mock.patch.object(after, "_choose_ports"):
-                after.start()
-            self.assertEqual(sorted(before.unexpected_ends()), sorted(before.children))
-            after.down()
+        after = self.system()
+        after.check_ports()
+        self.assertEqual(before.unexpected_ends(), [])
+        with mock.patch.object(after, "_choose_ports"):
+            after.start()
+        self.assertEqual(sorted(before.unexpected_ends()), sorted(before.children))
+        after.down()
 
     def test_one_that_was_replaced_or_stopped_leaves_its_successor_alone(self):
         before = self.started()
@@ -70,29 +72,25 @@ class Pids(Case):
         before.children["stats"].kill()
         before.children["stats"].wait()
         self.assertFalse(before.was_stopped())
-        with contextlib.redirect_stdout(io.StringIO()), mock.patch.object(processes.Processes, "_choose_ports"):
+        with mock.patch.object(processes.Processes, "_choose_ports"):
             after = self.started()
-            for child in before.children.values():
-                child.wait(10)
-            self.assertTrue(before.was_stopped())
-            before.down()
-            other = processes.Processes(build.RELEASE)
-            self.assertEqual(
-                {other._pid(name) for name in after.children}, {child.pid for child in after.children.values()}
-            )
-            other.down()
-            self.assertTrue(after.was_stopped())
+        for child in before.children.values():
+            child.wait(10)
+        self.assertTrue(before.was_stopped())
+        before.down()
+        other = self.system()
+        pids = {other._pid(name) for name in after.children}
+        self.assertEqual(pids, {child.pid for child in after.children.values()})
+        other.down()
+        self.assertTrue(after.was_stopped())
 
     def test_a_service_that_is_never_ready_shows_its_log(self):
         system = self.started()
         write(self.place / "run" / "stats.log", "no permission for /proc\n")
-        with (
-            mock.patch.object(processes, "wait_until_ready", side_effect=stack.StackError("no real answer")),
-            contextlib.redirect_stdout(io.StringIO()) as said,
-            self.assertRaises(stack.StackError),
-        ):
-            system.wait_until_ready()
-        self.assertIn("no permission for /proc", said.getvalue())
+        with mock.patch.object(processes, "wait_until_ready", side_effect=stack.StackError("no real answer")):
+            with self.assertRaises(stack.StackError):
+                system.wait_until_ready()
+        self.assertIn("no permission for /proc", self.printed.getvalue())
         self.ends(system)
 
     def test_processes_end_although_their_files_are_gone(self):
@@ -103,8 +101,7 @@ class Pids(Case):
     def test_a_service_restarts_although_its_folder_is_gone(self):
         system = self.started()
         shutil.rmtree(self.place / "run")
-        with contextlib.redirect_stdout(io.StringIO()):
-            system.restart("frontend")
+        system.restart("frontend")
         self.ends(system)
 
     def test_a_service_runs_on_where_its_successor_finds_no_room(self):
@@ -129,9 +126,7 @@ class Pids(Case):
             time.sleep(0.05)
 
     def test_ctrl_c_during_a_start_leaves_no_process_that_nothing_knows(self):
-        with mock.patch.dict(os.environ, {"SCALE": "1"}):
-            system = processes.Processes(build.RELEASE)
-        start, started = subprocess.Popen, []
+        system, start, started = self.system(), subprocess.Popen, []
 
         def interrupted(*arguments, **options):
             started.append(start(*arguments, **options))
@@ -142,19 +137,16 @@ class Pids(Case):
             system.start()
         self.addCleanup(lambda: started[0].kill() or started[0].wait())
         self.assertEqual([*system.children.values()], started)
-        with contextlib.redirect_stdout(io.StringIO()):
-            system.down()
+        system.down()
         self.assertIsNotNone(started[0].poll())
 
     def test_down_forgets_processes_that_ended_by_themselves(self):
         write(self.place / "run" / "stats.pid", "1 0\n")
-        with (
-            mock.patch.object(run_local, "running_stacks", return_value=[]),
-            mock.patch.object(toolchain, "engine", return_value=None),
-            contextlib.redirect_stdout(io.StringIO()) as said,
+        with mock.patch.multiple(
+            run_local, running_stacks=list, toolchain=mock.Mock(**{"engine.return_value": None})
         ):
             run_local.down()
-        self.assertEqual(said.getvalue(), "stack: nothing is running\n")
+        self.assertEqual(self.printed.getvalue(), "stack: nothing is running\n")
         self.assertFalse((self.place / "run" / "stats.pid").exists())
 
     def test_processes_of_another_user_are_one_sentence(self):
@@ -165,10 +157,7 @@ class Pids(Case):
         self.ends(system)
 
     def test_a_process_is_known_by_its_pid_and_its_start(self):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        try:
-            started = processes._start_time(child.pid)
-            self.assertTrue(started.isdigit())
-        finally:
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+            self.assertTrue(processes._start_time(child.pid).isdigit())
             child.communicate(b"\n")
         self.assertEqual(processes._start_time(child.pid), "")

@@ -64,8 +64,15 @@ class InACopy(unittest.TestCase):
             code = new_service.main(list(arguments), self.root)
         return code, output.getvalue()
 
+    def commit(self) -> None:
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message", "work")
+
     def text(self, path: str) -> str:
         return (self.root / path).read_text(encoding="utf-8")
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        (self.root / path).write_text(self.text(path).replace(old, new), encoding="utf-8")
 
 
 class AddAndRemove(InACopy):
@@ -95,10 +102,7 @@ class AddAndRemove(InACopy):
 
     def test_what_was_added_by_hand_inside_a_block_goes_with_it(self) -> None:
         self.make("new", "hello")
-        compose = self.root / "docker-compose.yaml"
-        compose.write_text(
-            self.text("docker-compose.yaml").replace("HELLO_GREETING:-}", "HELLO_GREETING:-}\n      A: b")
-        )
+        self.replace("docker-compose.yaml", "HELLO_GREETING:-}", "HELLO_GREETING:-}\n      A: b")
         self.assertEqual(self.make("remove", "hello")[0], 0)
         self.assertEqual(git(self.root, "status", "--porcelain"), "")
 
@@ -112,15 +116,13 @@ class AddAndRemove(InACopy):
         for path in ("services/hello/src/more.rs", "services/hello/src/routes.rs", "FORCE=yes"):
             self.assertIn(path, output)
         self.assertTrue(routes.exists())
-        git(self.root, "add", "--all")
-        git(self.root, "commit", "--quiet", "--message", "work")
+        self.commit()
         self.assertEqual(self.make("remove", "hello")[0], 0)
         self.assertFalse(routes.exists())
 
     def test_a_change_of_one_committed_file_is_not_deleted(self) -> None:
         self.make("new", "hello")
-        git(self.root, "add", "--all")
-        git(self.root, "commit", "--quiet", "--message", "hello")
+        self.commit()
         main = self.root / "services/hello/src/main.rs"
         main.write_text(main.read_text() + "// more\n")
         code, said = self.make("remove", "hello")
@@ -195,11 +197,13 @@ class Refusals(InACopy):
         self.make("new", "hello")
         self.assertIn("`make new` has added hello", self.make("remove", "other")[1])
 
-    def test_a_service_is_added_once(self) -> None:
+    def test_a_service_is_added_once_and_a_folder_in_the_way_is_kept(self) -> None:
         self.make("new", "hello")
-        git(self.root, "add", "--all")
-        git(self.root, "commit", "--quiet", "--message", "hello")
+        (self.root / "services/mine").mkdir()
+        (self.root / "services/mine/notes").write_text("mine")
+        self.commit()
         self.refused("new", "hello", "has this service already")
+        self.refused("new", "mine", "services/mine exists already")
 
     def test_a_file_that_a_sparse_clone_leaves_out_is_one_sentence(self) -> None:
         (self.root / "docs/architecture.md").unlink()
@@ -208,26 +212,16 @@ class Refusals(InACopy):
         self.assertIn("docs/architecture.md", said)
         self.assertFalse((self.root / "services/hello").exists())
 
-    def test_a_folder_in_the_way_is_kept(self) -> None:
-        (self.root / "services/hello").mkdir()
-        (self.root / "services/hello/notes").write_text("mine")
-        git(self.root, "add", "--all")
-        git(self.root, "commit", "--quiet", "--message", "notes")
-        self.refused("new", "hello", "services/hello exists already")
-
     def test_a_lost_marker_is_named(self) -> None:
-        compose = self.text("docker-compose.yaml").replace(service_files.marker("services"), "#")
-        (self.root / "docker-compose.yaml").write_text(compose)
-        git(self.root, "commit", "--quiet", "--all", "--message", "no marker")
+        self.replace("docker-compose.yaml", service_files.marker("services"), "#")
+        self.commit()
         self.refused("new", "hello", "docker-compose.yaml must have the line '# `make new` adds services above")
 
     def test_a_merge_with_conflicts_comes_first(self) -> None:
-        git(self.root, "checkout", "--quiet", "-b", "other")
-        (self.root / "README.md").write_text("one\n")
-        git(self.root, "commit", "--quiet", "--all", "--message", "one")
-        git(self.root, "checkout", "--quiet", "-")
-        (self.root / "README.md").write_text("two\n")
-        git(self.root, "commit", "--quiet", "--all", "--message", "two")
+        for branch in ("-b", "other"), ("-",):
+            git(self.root, "checkout", "--quiet", *branch)
+            (self.root / "README.md").write_text(f"{branch}\n")
+            self.commit()
         with contextlib.suppress(subprocess.CalledProcessError):
             git(self.root, "merge", "--quiet", "other")
         code, output = self.make("new", "hello")
@@ -316,12 +310,12 @@ class Results(InACopy):
         environment = toolchain.environment()
         if shutil.which("rustfmt", path=environment["PATH"]) is None:
             self.skipTest("rustfmt is not installed")
+        command = ["rustfmt", "--edition", "2024", "--check", "--config-path", str(ROOT)]
         for name in ("ab", "hello", "a-name-as-long-as-it-is"):
-            for path, text in service_files.crate(service_files.new_service(name, 8099)).items():
-                if not path.endswith(".rs"):
-                    continue
-                command = ["rustfmt", "--edition", "2024", "--check", "--config-path", str(ROOT)]
-                done = subprocess.run(command, input=text.encode(), env=environment, stdout=subprocess.PIPE, timeout=60)
+            files = service_files.crate(service_files.new_service(name, 8099))
+            for path in (path for path in files if path.endswith(".rs")):
+                text = files[path].encode()
+                done = subprocess.run(command, input=text, env=environment, stdout=subprocess.PIPE, timeout=60)
                 self.assertEqual((done.returncode, done.stdout), (0, b""), f"{name}: {path}")
 
 
@@ -335,26 +329,18 @@ class Template(unittest.TestCase):
         used = set(re.findall(r"^(\w+)\.workspace", manifest, re.MULTILINE)) & set(folders)
         self.assertEqual(len(used), 3, f"the template must use three of the crates {set(folders)}")
         for crate in used:
-            exported = (ROOT / folders[crate] / "src/lib.rs").read_text(encoding="utf-8")
-            exported += "".join(
-                re.findall(
-                    r"macro_rules! \w+",
-                    "".join(file.read_text(encoding="utf-8") for file in (ROOT / folders[crate] / "src").glob("*.rs")),
-                )
-            )
+            sources = (ROOT / folders[crate] / "src").glob("*.rs")
+            texts = {file.name: file.read_text(encoding="utf-8") for file in sources}
+            exported = texts["lib.rs"] + "".join(re.findall(r"macro_rules! \w+", "".join(texts.values())))
             for name in names_of(crate):
                 self.assertRegex(exported, rf"(pub (use|fn|struct|enum|mod|async fn) .*|[{{ ,]|! ){name}\b", crate)
 
 
 def names_of(crate: str) -> set[str]:
     """The names of a crate that the template uses."""
-    found: set[str] = set()
-    for file in service_files.TEMPLATE.rglob("*.rs"):
-        text = file.read_text(encoding="utf-8")
-        found |= set(re.findall(rf"\b{crate}::(\w+)", text))
-        for group in re.findall(rf"\b{crate}::\{{(.*?)\}}", text):
-            found |= set(group.split(", "))
-    return found
+    text = "".join(file.read_text(encoding="utf-8") for file in service_files.TEMPLATE.rglob("*.rs"))
+    groups = re.findall(rf"\b{crate}::\{{(.*?)\}}", text)
+    return {*re.findall(rf"\b{crate}::(\w+)", text), *(name for group in groups for name in group.split(", "))}
 
 
 class Declaration(unittest.TestCase):
@@ -371,14 +357,11 @@ class Declaration(unittest.TestCase):
         self.assertEqual(catalog.public(services).name, "gateway")
         self.assertEqual(catalog.NAMES[-1], "gateway")
 
-    def test_each_crate_has_the_name_of_its_service(self) -> None:
+    def test_each_crate_has_the_name_of_its_service_and_its_port_by_default(self) -> None:
         for name, service in catalog.ALL.items():
             manifest = (ROOT / service.crate / "Cargo.toml").read_text(encoding="utf-8")
             self.assertIn(f'\nname = "{name}"\n', manifest)
-
-    def test_each_port_is_the_default_of_its_service(self) -> None:
-        for name, service in catalog.ALL.items():
-            files = sorted((ROOT / service.crate / "src").glob("*.rs"))
+            files = (ROOT / service.crate / "src").glob("*.rs")
             sources = "".join(file.read_text(encoding="utf-8") for file in files)
             self.assertTrue(re.search(rf"\bport: {service.port}\b", sources), name)
             self.assertTrue(f'"{service.listen_setting}"' in sources, name)

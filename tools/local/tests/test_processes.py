@@ -142,9 +142,7 @@ class Pids(Case):
 
     def test_down_forgets_processes_that_ended_by_themselves(self):
         write(self.place / "run" / "stats.pid", "1 0\n")
-        with mock.patch.multiple(
-            run_local, running_stacks=list, toolchain=mock.Mock(**{"engine.return_value": None})
-        ):
+        with mock.patch.multiple(run_local, running_stacks=list, toolchain=mock.Mock(**{"engine.return_value": None})):
             run_local.down()
         self.assertEqual(self.printed.getvalue(), "stack: nothing is running\n")
         self.assertFalse((self.place / "run" / "stats.pid").exists())

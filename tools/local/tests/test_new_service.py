@@ -12,6 +12,8 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import yaml
+
 from tools.build import dockerfile
 from tools.common import catalog, toolchain
 from tools.common.tests.case import git
@@ -367,9 +369,8 @@ class Declaration(unittest.TestCase):
             self.assertTrue(f'"{service.listen_setting}"' in sources, name)
 
     def test_compose_has_the_memory_limits_and_health_paths(self) -> None:
-        text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+        composed = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))["services"]
         for name, service in catalog.ALL.items():
-            own = re.search(rf"^  {name}:\n(.*?)(?=^  \w|^\w|\Z)", text, re.MULTILINE | re.DOTALL)[1]
-            self.assertIn(f"mem_limit: {service.compose_memory_mib}m\n", own)
-            path = "" if service.health == "/healthz" else f', "{service.health}"'
-            self.assertIn(f'test: ["CMD", "/{name}", "healthcheck"{path}]', own)
+            self.assertEqual(composed[name]["mem_limit"], f"{service.compose_memory_mib}m")
+            path = [] if service.health == "/healthz" else [service.health]
+            self.assertEqual(composed[name]["healthcheck"]["test"], ["CMD", f"/{name}", "healthcheck", *path])

@@ -5,6 +5,8 @@ import re
 import unittest
 from unittest import mock
 
+import yaml
+
 from tools.build import build
 from tools.ci.check import code_lines
 from tools.common import catalog
@@ -22,6 +24,9 @@ NAME = re.compile(rf'"((?:{"|".join(PREFIXES)})_[A-Z_0-9]+)"')
 DEVELOPMENT = {"FRONTEND_PAGE_FOLDER"}
 # Set by AWS for a task's containers.
 OF_ECS = {"ECS_CONTAINER_METADATA_URI_V4"}
+
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text(encoding="utf-8"))
 
 
 def declared(service: str) -> set[str]:
@@ -45,18 +50,7 @@ def documented() -> dict[str, set[str]]:
 
 def composed(service: str) -> dict[str, str]:
     """The environment of a service in docker-compose.yaml, with what all have in common."""
-    text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
-    common = text[text.index("x-environment:") : text.index("\nservices:")]
-    own = re.search(rf"^  {service}:\n(.*?)(?=^  \w|^\w|\Z)", text, re.MULTILINE | re.DOTALL)[1]
-    pattern = re.compile(r"^ +([A-Z_0-9]+): (.+)$", re.MULTILINE)
-    return dict(pattern.findall(common) + pattern.findall(own))
-
-
-def composed_routes() -> str:
-    """The routes in docker-compose.yaml to services for which the gateway has no setting."""
-    addresses = {name: f"{name}:{service.port}" for name, service in catalog.ALL.items()}
-    settings = catalog.gateway_settings(catalog.ALL.values(), addresses)
-    return f"{settings['GATEWAY_ROUTES']}; " if "GATEWAY_ROUTES" in settings else ""
+    return COMPOSE["services"][service]["environment"]
 
 
 class EverySetting(unittest.TestCase):
@@ -67,31 +61,25 @@ class EverySetting(unittest.TestCase):
             self.assertEqual(table[service], declared(service) - DEVELOPMENT, service)
 
     def test_compose_passes_every_setting_to_its_service(self) -> None:
+        addresses = {name: f"{name}:{service.port}" for name, service in catalog.ALL.items()}
+        routes = catalog.gateway_settings(catalog.ALL.values(), addresses, "${GATEWAY_ROUTES:-}")["GATEWAY_ROUTES"]
+        fixed = OF_ECS | DEVELOPMENT | set(given_settings.FIXED["containers"])
         for service in build.SERVICES:
-            passed = composed(service)
-            fixed = OF_ECS | DEVELOPMENT | set(given_settings.FIXED["containers"])
-            for name in declared(service) | declared("every service"):
-                if name in fixed:
-                    continue
+            passed, read = composed(service), declared(service) | declared("every service")
+            for name in read - fixed:
                 self.assertIn(name, passed, f"{service} in docker-compose.yaml")
-                routes = composed_routes() if name == "GATEWAY_ROUTES" else ""
-                self.assertRegex(passed[name], rf"^{re.escape(routes)}\$\{{{name}:-[^}}]*\}}$")
-            self.assertLessEqual(set(passed), declared(service) | declared("every service"), service)
+                begin = re.escape(routes.partition("$")[0]) if name == "GATEWAY_ROUTES" else ""
+                self.assertRegex(passed[name], rf"^{begin}\$\{{{name}:-[^}}]*\}}$")
+            self.assertLessEqual(set(passed), read, service)
 
     def test_the_container_of_the_gateway_has_room_for_all_its_threads(self) -> None:
         source = (ROOT / "services/gateway/src/settings.rs").read_text(encoding="utf-8")
         most = int(re.search(r'"GATEWAY_THREADS",\s*"a whole number from 1 to (\d+)"', source)[1])
-        text = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
-        (room,) = re.findall(r"^    pids_limit: (\d+)$", text[text.index("\n  gateway:\n") :], re.MULTILINE)
-        self.assertGreater(int(room), most + 64)
+        self.assertGreater(COMPOSE["services"]["gateway"]["pids_limit"], most + 64)
 
     def test_every_file_of_a_setting_is_looked_for_in_the_folder_that_is_mounted(self) -> None:
-        files = {
-            name
-            for service in build.SERVICES
-            for name in declared(service)
-            if name.endswith(("_FILE", "_KEY", "_CERTIFICATE", "_CA"))
-        }
+        ends = ("_FILE", "_KEY", "_CERTIFICATE", "_CA")
+        files = {name for service in build.SERVICES for name in declared(service) if name.endswith(ends)}
         self.assertEqual(files, set(given_settings.FILES))
 
 

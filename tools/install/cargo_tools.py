@@ -68,7 +68,8 @@ def cargo_install(job: Job, binary: str, version: str, options: Sequence[str], c
     folder = toolchain.TOOLS / "build" / crate
     place = ["--root", str(toolchain.TOOLS), "--force"]
     job.run(
-        ["cargo", "install", crate, "--version", version, "--locked", *place, *options],
+        # A company may have another default, for what its employees publish.
+        ["cargo", "install", crate, "--version", version, "--locked", "--registry", "crates-io", *place, *options],
         COMPILE,
         # A user's `build.target` is for other projects.
         variables={**toolchain.cargo_folders(folder), "CARGO_BUILD_TARGET": "host-tuple", **QUICK_PROFILE},

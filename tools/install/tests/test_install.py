@@ -153,12 +153,13 @@ class TheSteps(BareClone):
         self.assertNotIn("trunk", names)
 
     def test_a_program_is_compiled_for_this_machine_in_a_folder_of_its_own(self) -> None:
-        """Whatever `build.target` and `build.build-dir` a user has configured."""
+        """Whatever `build.target`, `build.build-dir` and `registry.default` a user has configured."""
         self.provide("cargo", f'echo "$CARGO_BUILD_TARGET $CARGO_BUILD_BUILD_DIR" >> {self.place}/calls')
         with Job.open("tool", "tool") as job:
             (toolchain.TOOLS / "build" / "tool").mkdir(parents=True)
             cargo_tools.cargo_install(job, "tool", "1.0", [], "tool")
         self.assertIn(f"host-tuple {toolchain.TOOLS}/build/tool\n", self.calls())
+        self.assertIn(" --registry crates-io ", self.calls())
 
     def test_what_went_with_a_cleared_folder_is_due_again(self) -> None:
         """Compose lives beside other packages of Python, whose folder is cleared when one changes."""

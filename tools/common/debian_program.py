@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +31,13 @@ def unpacked(name: str, inside: str, *more: str, alone: bool = False) -> list[st
 
     `more` are packages that it does not depend on and does not work without.
     """
-    folder = toolchain.TOOLS / name
-    if not (folder / inside).exists():
-        with _locked(name):
-            # Another thread or process may have fetched it meanwhile.
-            if not (folder / inside).exists():
-                _unpack(name, folder, more, alone)
+    folder, cache = toolchain.TOOLS / name, toolchain.TOOLS / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    # Another thread or process may be fetching it; apt cannot share a folder.
+    with (cache / f"apt-{name}.lock").open("w") as file:
+        locked(file, wait=True)
+        if not (folder / inside).exists():
+            _unpack(name, folder, more, alone)
     libraries = ":".join(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
     # Its own exec and no shell's, so that the process is the program.
     return ["env", f"LD_LIBRARY_PATH={libraries}", str(folder / inside)]
@@ -71,16 +70,6 @@ def unpack(downloads: Path, folder: Path) -> None:
 def missing_program() -> str | None:
     """The first program of apt and dpkg that is not there."""
     return next((name for name in ("apt-get", "apt-cache", "dpkg-deb") if shutil.which(name) is None), None)
-
-
-@contextlib.contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """Only one thread of one process at a time; apt cannot share a folder."""
-    cache = toolchain.TOOLS / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"apt-{name}.lock").open("w") as file:
-        locked(file, wait=True)
-        yield
 
 
 def _unpack(name: str, folder: Path, more: tuple[str, ...], alone: bool) -> None:

@@ -19,16 +19,12 @@ OWN_MOUNTS = "docker-compose.yaml sets it to where the host's files are mounted"
 FIXED = {
     "containers": {
         **{
-            service.listen_setting: PUBLISHED
-            if service.public
-            else f"in a container the address is always 0.0.0.0:{service.port}"
+            service.listen_setting: f"in a container the address is always 0.0.0.0:{service.port}"
             for service in catalog.ALL.values()
         },
-        "GATEWAY_PUBLISHED_ADDRESS": PUBLISHED,
-        "STATS_PROC": OWN_MOUNTS,
-        "STATS_ROOT": OWN_MOUNTS,
-        "IMAGES": OWN_IMAGES,
-        "PULL_POLICY": OWN_IMAGES,
+        **dict.fromkeys(("GATEWAY_LISTEN", "GATEWAY_PUBLISHED_ADDRESS"), PUBLISHED),
+        **dict.fromkeys(("STATS_PROC", "STATS_ROOT"), OWN_MOUNTS),
+        **dict.fromkeys(("IMAGES", "PULL_POLICY"), OWN_IMAGES),
     },
     "processes": {"GATEWAY_LISTEN": PUBLISHED, "FILES": "processes read the host's files: give their paths"},
 }

@@ -23,8 +23,8 @@ from tools.local.stack import (
     StackError,
     bind,
     follow,
+    number_in,
     port,
-    port_number,
     published_address,
     refuse_taken_port,
     scale,
@@ -68,7 +68,7 @@ class Processes:
     def _choose_ports(self, held: Collection[str] = ()) -> None:
         for name in SERVICES:
             address, _, text = self.listen[name].rpartition(":")
-            number = port_number(text)
+            number = number_in(text)
             if number is None:
                 raise StackError(
                     f"{self.LISTEN[name]} is {self.listen[name]!r}, but must be an address and a "

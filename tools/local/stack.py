@@ -7,6 +7,7 @@ import errno
 import ipaddress
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,26 +39,24 @@ class PortTaken(StackError):
 
 def port() -> int:
     """The published port: PORT, or 3050."""
-    text = os.environ.get("PORT") or "3050"
-    number = port_number(text)
-    if number is None:
-        raise StackError(f"PORT is {text!r}, but must be a number from 1 to 65535")
-    return number
+    return _number("PORT", 3050, 65535)
 
 
 def scale() -> int:
     """How many instances of stats to run: SCALE, or 1."""
-    text = os.environ.get("SCALE") or "1"
-    if not (text.isascii() and text.isdigit() and len(text) <= 2 and 1 <= int(text) <= MAX_SCALE):
-        raise StackError(f"SCALE is {text!r}, but must be a number from 1 to {MAX_SCALE}")
-    return int(text)
+    return _number("SCALE", 1, MAX_SCALE)
 
 
-def port_number(text: str) -> int | None:
-    """The port that a text names, or None."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 5:
-        return None
-    return int(text) if 0 < int(text) < 65536 else None
+def _number(name: str, default: int, most: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if (number := number_in(text, most)) is None:
+        raise StackError(f"{name} is {text!r}, but must be a number from 1 to {most}")
+    return number
+
+
+def number_in(text: str, most: int = 65535) -> int | None:
+    """The number from 1 to `most` that a text names, or None."""
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) and 1 <= int(text) <= most else None
 
 
 def bind() -> str:

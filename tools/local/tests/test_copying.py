@@ -31,10 +31,16 @@ class AnUpdate(Case):
         copy_repository(self.upstream)
         self.release("1.0.0")
         git(self.place, "init", "--quiet", "--bare", "--initial-branch=main", "origin")
+        self.enter(mock.patch.dict(os.environ, {"TRY": "no"}), contextlib.redirect_stdout(io.StringIO()))
+        self.clone, self.once = commands("Create a copy")
+        (self.update,) = commands("Update the copy")
+
+    def commit(self, root: Path, message: str) -> None:
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", message)
 
     def release(self, version: str) -> None:
-        git(self.upstream, "add", "--all")
-        git(self.upstream, "commit", "--quiet", "--message", version)
+        self.commit(self.upstream, version)
         git(self.upstream, "tag", f"v{version}")
 
     def run_block(self, block: str, folder: Path) -> None:
@@ -53,14 +59,11 @@ class AnUpdate(Case):
 
     def change_the_copy(self) -> None:
         """A service with code of its own, an environment with other sizes, another title."""
-        output = io.StringIO()
-        with mock.patch.dict(os.environ, {"TRY": "no"}), contextlib.redirect_stdout(output):
-            self.assertEqual(new_service.main(["new", "hello"], self.copy), 0)
+        self.make("new", "hello", self.copy)
         self.edit(self.copy, "services/hello/src/routes.rs", '"greeting"', '"text"')
         self.edit(self.copy, "tf/environments/staging/terraform.tfvars", "replicas = 2", "replicas = 3")
         self.edit(self.copy, "README.md", "# system-stats", "# my system")
-        git(self.copy, "add", "--all")
-        git(self.copy, "commit", "--quiet", "--message", "our changes")
+        self.commit(self.copy, "our changes")
 
     def change_upstream(self) -> None:
         """Changes beside those of the copy, in the same files."""
@@ -68,12 +71,8 @@ class AnUpdate(Case):
         self.edit(self.upstream, "services.json", '"compose_memory_mib": 32', '"compose_memory_mib": 48')
         self.edit(self.upstream, "README.md", "## Develop", "## Development")
         self.edit(self.upstream, "Dockerfile", "# The workspace with empty crates", "# Empty crates")
-        self.edit(
-            self.upstream,
-            "docs/settings.md",
-            "| `GATEWAY_LISTEN` |",
-            "| `GATEWAY_NEW` | `0` | new |\n| `GATEWAY_LISTEN` |",
-        )
+        row = "| `GATEWAY_LISTEN` |"
+        self.edit(self.upstream, "docs/settings.md", row, f"| `GATEWAY_NEW` | `0` | new |\n{row}")
         (self.upstream / "services/stats/src/new.rs").write_text("//! New.\n")
         self.release("1.1.0")
 
@@ -93,25 +92,21 @@ class AnUpdate(Case):
         self.assertTrue((self.copy / "services/stats/src/new.rs").is_file())
         self.assertEqual(tuple(catalog.read(self.copy)), ("stats", "frontend", "hello", "gateway"))
         # The service can still be removed without a trace.
-        with contextlib.redirect_stdout(io.StringIO()):
-            self.assertEqual(new_service.main(["remove", "hello"], self.copy), 0)
+        self.make("remove", "hello", self.copy)
         git(self.copy, "add", "--all")
         changed = git(self.copy, "diff", "--cached", "--name-only", "upstream/v1.1.0").split()
         self.assertEqual(changed, ["README.md", "tf/environments/staging/terraform.tfvars"])
 
     def test_a_clone_merges_the_next_version(self) -> None:
-        clone, _ = commands("Create a copy")
-        (update,) = commands("Update the copy")
-        self.run_block(clone, self.place)
+        self.run_block(self.clone, self.place)
         self.assertEqual(git(self.copy, "tag").split(), ["upstream/v1.0.0"])
         self.change_the_copy()
         self.change_upstream()
-        self.run_block(update, self.copy)
+        self.run_block(self.update, self.copy)
         self.check_the_result()
 
     def test_services_of_both_sides_are_merged_one_after_the_other(self) -> None:
-        clone, _ = commands("Create a copy")
-        self.run_block(clone, self.place)
+        self.run_block(self.clone, self.place)
         self.change_the_copy()
         self.make("new", "world", self.upstream)
         self.release("1.1.0")
@@ -131,22 +126,18 @@ class AnUpdate(Case):
         self.assertIn('"text"', (self.copy / "services/hello/src/routes.rs").read_text())
 
     def make(self, command: str, name: str, root: Path) -> None:
-        with mock.patch.dict(os.environ, {"TRY": "no"}), contextlib.redirect_stdout(io.StringIO()):
-            self.assertEqual(new_service.main([command, name], root), 0)
+        self.assertEqual(new_service.main([command, name], root), 0)
 
     def test_a_copy_without_history_names_its_version_once(self) -> None:
-        clone, once = commands("Create a copy")
-        (update,) = commands("Update the copy")
         git(self.upstream, "worktree", "add", "--quiet", "--detach", str(self.place / "archive"))
         shutil.copytree(self.place / "archive", self.copy, ignore=shutil.ignore_patterns(".git"))
         git(self.copy, "init", "--quiet", "--initial-branch=main")
-        git(self.copy, "add", "--all")
-        git(self.copy, "commit", "--quiet", "--message", "from the template")
+        self.commit(self.copy, "from the template")
         self.change_the_copy()
         git(self.copy, "remote", "add", "upstream", str(self.upstream))
-        configuration = [line for line in clone.splitlines() if line.startswith(("git config", "git fetch"))]
+        configuration = [line for line in self.clone.splitlines() if line.startswith(("git config", "git fetch"))]
         self.assertEqual(len(configuration), 3)
-        self.run_block("\n".join([*configuration, once]), self.copy)
+        self.run_block("\n".join([*configuration, self.once]), self.copy)
         self.change_upstream()
-        self.run_block(update, self.copy)
+        self.run_block(self.update, self.copy)
         self.check_the_result()

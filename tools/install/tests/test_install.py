@@ -37,24 +37,18 @@ class TheStamp(BareClone):
         self.assertEqual(self.runs, 1)
 
     def test_a_changed_pin_runs_the_step_again(self) -> None:
-        install.main([])
-        self.pin = "1.1"
-        install.main([])
+        for self.pin in ("1.0", "1.1"):
+            install.main([])
         self.assertEqual(self.runs, 2)
 
     def test_an_interrupted_step_runs_again(self) -> None:
-        self.fails = True
-        self.assertEqual(install.main([]), 130)
-        self.fails = False
-        self.assertEqual(install.main([]), 0)
+        for self.fails, code in ((True, 130), (False, 0)):
+            self.assertEqual(install.main([]), code)
         self.assertEqual(self.runs, 2)
 
     def test_a_step_that_fails_after_a_success_is_due_again_with_the_old_pin(self) -> None:
-        install.main([])
-        self.pin, self.fails = "1.1", True
-        install.main([])
-        self.pin, self.fails = "1.0", False
-        install.main([])
+        for self.pin, self.fails in (("1.0", False), ("1.1", True), ("1.0", False)):
+            install.main([])
         self.assertEqual(self.runs, 3)
 
 
@@ -171,11 +165,8 @@ class TheSteps(BareClone):
         self.assertNotEqual(compose.inputs(), before)
 
     def test_a_virtual_environment_whose_python_is_gone_is_due_again(self) -> None:
-        for step_name, folder in (
-            *(("aws", "aws"), ("sigstore", "sigstore"), ("lint", "lint")),
-            *(("rehearsal", "rehearsal"), ("provider", "provider"), ("checkov", "checkov")),
-        ):
-            python = toolchain.TOOLS / folder / "bin" / "python"
+        for step_name in ("aws", "sigstore", "lint", "rehearsal", "provider", "checkov"):
+            python = toolchain.TOOLS / step_name / "bin" / "python"
             write(self.place / "python3.11", "a program")
             python.parent.mkdir(parents=True)
             python.symlink_to(self.place / "python3.11")

@@ -57,6 +57,8 @@ class TheRoute(BareClone):
         self.provide_rustup(toolchains="stable-host (default)")
         failure = self.install_rust()
         self.assertIn(f"toolchain install {toolchain.CHANNEL}", self.calls())
+        # rustup itself stays as it is.
+        self.assertIn("--no-self-update", self.calls())
         self.assertIn("`rustup toolchain install` ended with exit code 1", failure)
 
     def test_a_channel_is_not_mistaken_for_a_longer_one(self) -> None:
@@ -81,19 +83,11 @@ class TheRoute(BareClone):
             self.provide(name, script)
         self.enter(mock.patch.object(rust, "dpkg_status", return_value=""))
 
-    def test_an_archive_with_an_old_rust_is_no_route(self) -> None:
-        self.provide_apt("echo '  Candidate: 1.85.0+dfsg3-1'")
-        self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", self.install_rust())
-
-    def test_apt_is_read_in_english(self) -> None:
-        self.provide_apt('[ "$LC_ALL" = C ] && echo "  Candidate: 1.85.0" || echo "  Installationskandidat: 1.85.0"')
+    def test_an_archive_with_an_old_rust_is_no_route_and_apt_is_read_in_english(self) -> None:
         os.environ["LC_ALL"] = "de_DE.UTF-8"
-        self.assertIn("the archive has rustc-web 1.85.0", self.install_rust())
-
-    def test_rustup_itself_stays_as_it_is(self) -> None:
-        self.provide_rustup(toolchains="stable-host (default)")
-        self.install_rust()
-        self.assertIn("--no-self-update", self.calls())
+        text = "Candidate: 1.85.0+dfsg3-1"
+        self.provide_apt(f'[ "$LC_ALL" = C ] && echo "  {text}" || echo "  Installationskandidat: 1.85.0"')
+        self.assertIn("the archive has rustc-web 1.85.0+dfsg3-1", self.install_rust())
 
     def test_a_forced_route_is_the_only_one_tried(self) -> None:
         os.environ["RUST_ROUTE"] = "debian"

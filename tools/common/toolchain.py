@@ -60,9 +60,13 @@ FOREIGN = re.compile(
 # The sources of Rust.
 ROUTES = ("rustup", "debian")
 
+# Podman, which may be the command `docker`, answers without an engine, but has no components.
+ENGINE = ["docker", "version", "--format", "{{.Server.Version}}{{with .Server.Components}}{{end}}"]
 # Asking a program for its version touches no network; a loaded machine may
 # still need seconds to start a large one.
 QUESTION_SECONDS = 20
+# Questions without an answer within that time, and what took its place. They are not asked again.
+LATE: dict[tuple[str, ...], subprocess.CompletedProcess[str]] = {}
 
 
 def main(arguments: list[str]) -> int:
@@ -153,16 +157,15 @@ def compose() -> list[str] | None:
 
 def engine() -> str | None:
     """The version of the Docker engine that answers, or None where none does."""
-    # Podman, which may be the command `docker`, answers without an engine, but has no components.
-    return answer(["docker", "version", "--format", "{{.Server.Version}}{{with .Server.Components}}{{end}}"]) or None
+    return answer(ENGINE) or None
 
 
 def engine_fault() -> str:
     """The reason that Docker's client gives when no engine answers; empty where there is no client."""
-    done = ask(["docker", "version", "--format", "{{.Server.Version}}"])
+    done = ask(ENGINE)
     if done is None:
         return ""
-    if done.returncode == 0:
+    if (answer(["docker", "--version"]) or "").startswith("podman"):
         return "the command docker is Podman"
     reason = "".join(done.stderr.strip().splitlines()[-1:])
     return f"{reason}; add this user to the group docker" if "permission denied" in reason else reason
@@ -310,12 +313,14 @@ def answer(command: list[str], variables: dict[str, str] | None = None) -> str |
 
 def ask(command: list[str], variables: dict[str, str] | None = None) -> subprocess.CompletedProcess[str] | None:
     """A quick command after its end, or after the time for it; None when it is missing."""
+    if late := LATE.get(tuple(command)):
+        return late
     options: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "timeout": QUESTION_SECONDS}
     try:
         return subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, **options)
     except subprocess.TimeoutExpired:
-        late = f"{command[0]} does not answer within {QUESTION_SECONDS} s"
-        return subprocess.CompletedProcess(command, 1, "", late)
+        text = f"{command[0]} does not answer within {QUESTION_SECONDS} s"
+        return LATE.setdefault(tuple(command), subprocess.CompletedProcess(command, 1, "", text))
     except OSError:
         return None
 

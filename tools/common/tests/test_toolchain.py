@@ -129,6 +129,17 @@ class TheCompose(Case):
             with mock.patch.dict(os.environ, {"PATH": str(place)}), mock.patch.object(toolchain, "PYTHON", place):
                 self.assertEqual(toolchain.compose() is not None, found, version)
 
+    def test_an_engine_that_does_not_answer_is_asked_once(self):
+        """Such as one behind a VPN: each question would take 20 s."""
+        place = self.temporary_folder()
+        script(place / "docker", f'[ "$1" = version ] && echo >> {place}/calls && exec sleep 30\n')
+        self.enter(mock.patch.dict(os.environ, {"PATH": f"{place}:{os.environ['PATH']}"}))
+        self.enter(mock.patch.object(toolchain, "QUESTION_SECONDS", 0.5), mock.patch.object(toolchain, "LATE", {}))
+        for _ in range(2):
+            self.assertIsNone(toolchain.engine())
+            self.assertIn("docker does not answer within", toolchain.engine_fault())
+        self.assertEqual((place / "calls").read_text(), "\n")
+
 
 class TheTools(unittest.TestCase):
     def test_a_linked_folder_is_the_folder_itself(self):

@@ -278,7 +278,7 @@ class Engines(Case):
     def test_podman_in_place_of_docker_is_no_engine(self):
         """It says its own version to be that of the server, also where no socket answers Compose."""
         place = self.temporary_folder()
-        with self.docker(place, "echo 4.3.1; case $* in *Components*) exit 125 ;; esac\n") as said:
+        with self.docker(place, "case $1 in --version) echo podman version 4.3.1 ;; *) exit 125 ;; esac\n") as said:
             self.assertIsInstance(run_local.choose(build.RELEASE), processes.Processes)
         self.assertIn("no sign of a Docker engine (the command docker is Podman)", said.getvalue())
 

@@ -1,4 +1,4 @@
-"""The data source `aws_iam_policy_document`: the JSON that the provider would write."""
+"""The data source `aws_iam_policy_document` with the arguments that tf/ uses, as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 from values import Object
 
-# The order in which the provider writes the parts of a statement.
-PARTS = (
-    "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal", "Condition",
-)  # fmt: skip
 VERSION = "2012-10-17"
+# Other documents that the provider merges, and the name of a whole one.
+UNKNOWN = ("policy_id", "source_json", "source_policy_documents", "override_json", "override_policy_documents")
 
 
 class PolicyError(Exception):
@@ -19,40 +17,16 @@ class PolicyError(Exception):
 
 
 def document(config: Object) -> str:
-    """The document as indented JSON: sources first, then its own statements, then overrides."""
-    statements: list[Object] = []
-    for text in [*_texts(config, "source_json"), *_texts(config, "source_policy_documents")]:
-        _merge(statements, _list(json.loads(text).get("Statement")))
-    own = [_statement(block) for block in config["statement"]]
-    names = [statement["Sid"] for statement in own if "Sid" in statement]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    """The document as indented JSON."""
+    if given := [name for name in UNKNOWN if config.get(name)]:
+        raise PolicyError(
+            f"the fake of the provider does not know {', '.join(given)}: write the statements in one document"
+        )
+    statements = [_statement(block) for block in config["statement"]]
+    names = [statement["Sid"] for statement in statements if "Sid" in statement]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise PolicyError(f"duplicate Sid ({', '.join(repeated)}); a Sid is unique within a policy document")
-    _merge(statements, own)
-    for text in [*_texts(config, "override_json"), *_texts(config, "override_policy_documents")]:
-        _merge(statements, _list(json.loads(text).get("Statement")))
-    head = {"Version": config["version"] or VERSION}
-    if config["policy_id"]:
-        head["Id"] = config["policy_id"]
-    content = {**head, **({"Statement": statements} if statements else {})}
-    text = json.dumps(content, indent=2, ensure_ascii=False)
-    # As Go's encoder does.
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _merge(statements: list[Object], added: list[Object]) -> None:
-    """Appends statements; one with the Sid of an earlier one replaces it."""
-    for statement in added:
-        ordered = {part: statement[part] for part in PARTS if statement.get(part)}
-        places = [
-            place
-            for place, earlier in enumerate(statements)
-            if "Sid" in ordered and earlier.get("Sid") == ordered["Sid"]
-        ]
-        if places:
-            statements[places[0]] = ordered
-        else:
-            statements.append(ordered)
+    return json.dumps({"Version": config["version"] or VERSION, "Statement": statements}, indent=2)
 
 
 def _statement(block: Object) -> Object:
@@ -90,13 +64,3 @@ def _conditions(blocks: list[Object]) -> Object:
     for block in sorted(blocks, key=lambda block: (block["test"], block["variable"])):
         result.setdefault(block["test"], {})[block["variable"]] = _values(block["values"])
     return result
-
-
-def _texts(config: Object, name: str) -> list[str]:
-    return [text for text in _list(config.get(name)) if text]
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

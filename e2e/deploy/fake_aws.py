@@ -4,8 +4,7 @@ moto answers S3, STS, IAM, CloudWatch Logs, the Resource Groups Tagging API and 
 calls are our own, and botocore's models validate each of them:
 
 - ECS (services, service deployments, tasks): moto runs no containers and has no deployments; see fake_ecs.py.
-- ECR (DescribeRepositories, DescribeImages, BatchGetImage): moto has no registry to push to. A real one has the images,
-  and moto's repositories have AWS's address.
+- ECR (DescribeRepositories): a real registry has the images, and moto's repositories have AWS's address.
 - DescribeScalableTargets: moto accepts targets of its own ECS services only, and carries out no schedule.
 
 Resources of Terraform are not in moto: the provider of aws_provider/ makes them up, and the state has them.
@@ -33,7 +32,6 @@ from botocore.validate import ParamValidator
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores, get_service_model
-from moto.ecr.exceptions import ImageNotFoundException
 from moto.ecr.responses import ECRResponse
 from moto.ecs.exceptions import ServiceNotFoundException
 from moto.ecs.responses import EC2ContainerServiceResponse
@@ -57,7 +55,7 @@ OWN = {
         *("DescribeServices", "ListServiceDeployments", "DescribeServiceDeployments"),
         *("ListTasks", "DescribeTasks", "RunTask"),
     ),
-    ECRResponse: ("DescribeRepositories", "DescribeImages", "BatchGetImage"),
+    ECRResponse: ("DescribeRepositories",),
     ApplicationAutoScalingResponse: ("DescribeScalableTargets",),
 }
 
@@ -194,18 +192,6 @@ class Account:
                 for name in request["repositoryNames"]
             ]
         }
-
-    def DescribeImages(self, request: dict) -> dict:
-        tag = request["imageIds"][0]["imageTag"]
-        found = Registry(f"{self.registry}/{request['repositoryName']}").digest_of(tag)
-        if found is None:
-            raise ImageNotFoundException(tag, request["repositoryName"], ACCOUNT)
-        return {"imageDetails": [{"imageDigest": found}]}
-
-    def BatchGetImage(self, request: dict) -> dict:
-        digest = request["imageIds"][0]["imageDigest"]
-        found = Registry(f"{self.registry}/{request['repositoryName']}").exactly(digest)
-        return {"images": [{"imageManifest": json.dumps(found)}]}
 
 
 class Environment:

@@ -57,7 +57,6 @@ data "aws_iam_policy_document" "plan" {
       "ec2:DescribeSubnets",
       "ec2:DescribeTags",
       "ec2:DescribeVpc*",
-      "ecr:DescribeImages",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
       "ecr:GetLifecyclePolicy",

@@ -20,7 +20,7 @@ from tools.common.environments import TF
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 CALLS = TF / "preconfigured" / "calls.tsv"
-PLAN, ALL = ("read", "plan", "account"), ("read", "create", "update", "delete")
+PLAN, ALL, PUSH = ("read", "plan", "account"), ("read", "create", "update", "delete"), ("push",)
 # What a preview makes; everything else it finds in the environment `preview`. e2e/deploy/runner.py compares it with the
 # state of a preview.
 OF_PREVIEW = frozenset(
@@ -68,8 +68,9 @@ class Role:
 ROLES = {
     "plan": Role("pr-7", "system-stats/preview", PLAN),
     "plan-main": Role("staging", "system-stats", PLAN),
+    "push": Role("staging", "system-stats", PUSH),
     "deploy": Role("staging", "system-stats", ALL),
-    "preview": Role("pr-7", "system-stats/preview", ALL, "preview", OF_PREVIEW),
+    "preview": Role("pr-7", "system-stats/preview", ALL + PUSH, "preview", OF_PREVIEW),
 }
 STATES = f"arn:aws:s3:::system-stats-state-{ACCOUNT}-{REGION}"
 PROD = f"{STATES}/environments/prod/terraform.tfstate"

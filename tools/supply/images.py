@@ -21,7 +21,7 @@ from tools.build import build, commit, dockerfile
 from tools.cloud.aws import Aws, AwsError
 from tools.common.environments import APPLICATION, PATTERN, Environment, Refused
 from tools.supply import oci, verify
-from tools.supply.oci import ARCHITECTURES, REVISION, ImageError, Registry, pack
+from tools.supply.oci import ARCHITECTURES, REVISION, Registry, pack
 
 # Architecture names of Terraform, and of compilers.
 MACHINES = {"ARM64": "aarch64", "X86_64": "x86_64"}
@@ -71,7 +71,7 @@ class Images:
         for name in names:
             addresses = [repositories[name] for repositories in self.places]
             for address, tag in itertools.product(addresses, self._tags(name, multi_platform)):
-                digest = digest_of(self.aws, address, tag)
+                digest = self.registry(address).digest_of(tag)
                 must_be_attested = multi_platform and self.attested
                 if digest and not (must_be_attested and lacks_attestation(self.registry(address), digest)):
                     found[name] = f"{address}@{digest}"
@@ -143,11 +143,7 @@ class Images:
     def size(self, image: str) -> int:
         """The bytes that are fetched of an image for the environment's processor."""
         address, _, digest = image.partition("@")
-        manifest = manifest_of(self.aws, address, digest)
-        for entry in manifest.get("manifests", []):
-            if entry["platform"]["architecture"] == ARCHITECTURES[self.architecture]:
-                manifest = manifest_of(self.aws, address, entry["digest"])
-        return sum(layer["size"] for layer in manifest.get("layers", []))
+        return sum(layer["size"] for layer in self.registry(address).manifest(digest, self.architecture)["layers"])
 
 
 def lacks_attestation(registry: Registry, digest: str) -> bool:
@@ -174,34 +170,6 @@ def addresses(aws: Aws, output: str, prefix: str) -> dict[str, str]:
             raise Refused(f"the registry has no {', '.join(names)} yet: run `make bootstrap`") from None
         raise
     return {entry["repositoryName"].rsplit("/", 1)[1]: entry["repositoryUri"] for entry in found["repositories"]}
-
-
-def repository_of(address: str) -> str:
-    return address.partition("/")[2]
-
-
-def digest_of(aws: Aws, address: str, tag: str) -> str | None:
-    """The digest that a tag names, by ECR's own API: planning needs no way to the registry itself."""
-    try:
-        found = aws.call("ecr", "describe_images", repositoryName=repository_of(address), imageIds=[{"imageTag": tag}])
-    except AwsError as error:
-        if error.code == "ImageNotFoundException":
-            return None
-        raise
-    return found["imageDetails"][0]["imageDigest"]
-
-
-def manifest_of(aws: Aws, address: str, digest: str) -> dict:
-    found = aws.call(
-        "ecr",
-        "batch_get_image",
-        repositoryName=repository_of(address),
-        imageIds=[{"imageDigest": digest}],
-        acceptedMediaTypes=[oci.MANIFEST, oci.INDEX],
-    )
-    if not found["images"]:
-        raise ImageError(f"{address} has no {digest}")
-    return json.loads(found["images"][0]["imageManifest"])
 
 
 def commit_of(aws: Aws, image: str) -> str | None:

@@ -259,7 +259,6 @@ run "the_plan_role_reads_and_nothing_else" {
       "ec2:DescribeVpc*",
       "ec2:GetSecurityGroupsForVpc",
       "ecr:BatchGetImage",
-      "ecr:DescribeImages",
       "ecr:DescribeRepositories",
       "ecr:GetAuthorizationToken",
       "ecr:GetDownloadUrlForLayer",

@@ -9,7 +9,6 @@ from unittest import mock
 
 from tools.ci import ci, github
 from tools.cloud import deploy, plans, session
-from tools.cloud.aws import AwsError
 from tools.cloud.releases import Release
 from tools.common import environments, progress
 from tools.common.environments import Refused
@@ -320,18 +319,6 @@ class TagsOfImages(unittest.TestCase):
         self.assertEqual(self.tags("", None, multi_platform=False), ["1234", "1234-local", "1234-arm64-local"])
         self.assertEqual(self.tags("", None, multi_platform=True), ["1234", "1234-local"])
         self.assertEqual(self.tags("", "acme/shop", multi_platform=False), ["1234"])
-
-    def test_ecr_s_own_api_is_asked_and_only_a_missing_image_is_none(self):
-        client = mock.Mock()
-        client.call.return_value = {"imageDetails": [{"imageDigest": "sha256:1"}]}
-        address = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/system-stats/stats"
-        self.assertEqual(images.digest_of(client, address, "1234"), "sha256:1")
-        self.assertEqual(client.call.call_args.kwargs["repositoryName"], "system-stats/stats")
-        client.call.side_effect = AwsError("ecr x", "ImageNotFoundException", "no")
-        self.assertIsNone(images.digest_of(client, address, "1234"))
-        client.call.side_effect = AwsError("ecr x", "AccessDeniedException", "no")
-        with self.assertRaises(AwsError):
-            images.digest_of(client, address, "1234")
 
 
 class HalfPushed(unittest.TestCase):

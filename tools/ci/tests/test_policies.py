@@ -49,7 +49,7 @@ class Calls(unittest.TestCase):
         self.assertGreater(len(found), 200)
         self.assertEqual(len(set(found)), len(found))
         phases = {call.phase for call in found}
-        self.assertEqual(phases, {"read", "plan", "account", "create", "update", "delete"})
+        self.assertEqual(phases, {"read", "plan", "account", "push", "create", "update", "delete"})
 
     def test_every_call_that_was_recorded_is_in_the_table(self):
         text = (policies.CALLS.parent / "recorded-calls.txt").read_text(encoding="utf-8")

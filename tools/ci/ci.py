@@ -47,7 +47,7 @@ def do_registry() -> None:
         raise Failed(
             "the account differs from tf/preconfigured: an administrator runs `make bootstrap`, then restarts this run"
         )
-    here = session(prepared=False)
+    here = session(prepared=False, registry=True)
     images = Images(here.home, here.environment, build.revision())
     found = images.found(multi_platform=True)
     for place in images.places:

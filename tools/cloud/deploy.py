@@ -137,7 +137,7 @@ def do_push() -> None:
     wanted = os.environ.get("S")
     if wanted and wanted not in build.SERVICES:
         raise Refused(f"S is {wanted!r}, but there are {', '.join(build.SERVICES)}")
-    here = session(prepared=False)
+    here = session(prepared=False, registry=True)
     images = Images(here.home, here.environment, version())
     for name in [wanted] if wanted else build.SERVICES:
         with step(f"image of {name}"):

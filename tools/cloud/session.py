@@ -84,9 +84,9 @@ class Session:
         return [name for name in self.states("pr-") if PREVIEW.fullmatch(name)]
 
 
-def session(prepared: bool = True, base: bool = False, creates: bool = False) -> Session:
+def session(prepared: bool = True, base: bool = False, creates: bool = False, registry: bool = False) -> Session:
     """Everything that can be wrong before anything is touched; the account prepared, or not yet. Most commands
-    are about services, which the base of previews does not have."""
+    are about services, which the base of previews does not have. A command for the registry assumes no role."""
     environment = environments.named(os.environ.get("ENV", ""), creates=creates)
     if environment.base and not base:
         raise Refused(
@@ -102,7 +102,7 @@ def session(prepared: bool = True, base: bool = False, creates: bool = False) ->
             f" {region} (tf/preconfigured/terraform.tfvars)"
         )
     home = Aws(environment.region, environment.profile)
-    aws = of_environment(environment, home)
+    aws = home if registry and environment.account_role else of_environment(environment, home)
     account = environment.account_id or home.account()
     here = Session(environment, aws, account, home)
     if prepared and not bootstrap.exists(aws, here.bucket):

@@ -14,7 +14,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tools.cloud import aws, bootstrap, session, terraform
+from tools.cloud import aws, bootstrap, deploy, session, terraform
 from tools.cloud.aws import Aws, AwsError
 from tools.cloud.releases import Release
 from tools.common import environments
@@ -55,6 +55,19 @@ class TheAccount(Case):
         self.call.side_effect = AwsError("sts", "AccessDenied", "not authorized")
         with self.assertRaisesRegex(Refused, f"of {HOME}, which may not assume {ROLE}.*not authorized"):
             session.of_environment(environment(OTHER, "system-stats-deploy"), self.home)
+
+    def test_a_push_needs_the_registry_s_account_alone(self) -> None:
+        """The workflow's role `push` may assume no role."""
+        self.call.side_effect = AwsError("sts", "AccessDenied", "not authorized")
+        self.enter(
+            mock.patch.object(environments, "named", return_value=environment(OTHER, "system-stats-deploy")),
+            mock.patch.object(session, "ensure_aws"),
+            mock.patch.object(deploy, "version"),
+            mock.patch.object(deploy, "build", SERVICES=()),
+            mock.patch.object(deploy, "Images"),
+        )
+        deploy.do_push()
+        self.assertIsNone(deploy.Images.call_args.args[0].role)
 
     def test_the_role_is_in_the_partition_of_the_region(self) -> None:
         regions = ("us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1", "eusc-de-east-1")

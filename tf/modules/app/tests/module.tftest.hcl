@@ -1,39 +1,10 @@
-# The module by itself, with two services that have nothing to do with this repository.
+# The module by itself.
 
 provider "aws" {
   region                      = "eu-west-1"
   skip_credentials_validation = true
   skip_requesting_account_id  = true
   skip_metadata_api_check     = true
-}
-
-variables {
-  name         = "shop-test"
-  cluster_name = "shop"
-  kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/6f1c1b0e-0000-4000-8000-000000000000"
-  services = {
-    web = {
-      image              = "registry.example/shop/web@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-      port               = 8000
-      execution_role_arn = "arn:aws:iam::123456789012:role/web-execution"
-      task_role_arn      = "arn:aws:iam::123456789012:role/web-task"
-      health_check       = { command = ["CMD", "/web", "healthcheck"] }
-      environment        = { GREETING = "hello" }
-      secrets            = { TOKEN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:token" }
-      calls              = ["cart"]
-      public             = { priority = 10 }
-      sidecars = {
-        agent = { image = "registry.example/agent@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb" }
-      }
-    }
-    cart = {
-      image              = "registry.example/shop/cart@sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
-      port               = 9000
-      execution_role_arn = "arn:aws:iam::123456789012:role/cart-execution"
-      task_role_arn      = "arn:aws:iam::123456789012:role/cart-task"
-      health_check       = { command = ["CMD", "/cart", "healthcheck"] }
-    }
-  }
 }
 
 run "every_container_is_locked_down_logs_and_is_checked" {
@@ -357,10 +328,7 @@ run "a_canary_gets_its_share_first_and_alarms_bring_it_back" {
 
   variables {
     blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { deployment = { strategy = "CANARY", percent = 10, minutes = 10 } })
-      cart = var.services.cart
-    }
+    services            = merge(var.services, { web = merge(var.services.web, { deployment = { strategy = "CANARY", percent = 10, minutes = 10 } }) })
   }
 
   assert {
@@ -387,10 +355,7 @@ run "a_linear_shift_takes_its_steps" {
 
   variables {
     blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { deployment = { strategy = "LINEAR", percent = 25, minutes = 3, bake_minutes = 2 } })
-      cart = var.services.cart
-    }
+    services            = merge(var.services, { web = merge(var.services.web, { deployment = { strategy = "LINEAR", percent = 25, minutes = 3, bake_minutes = 2 } }) })
   }
 
   assert {
@@ -414,10 +379,7 @@ run "the_strategy_of_a_service_that_runs_can_change" {
   variables {
     protect             = false
     blue_green_role_arn = "arn:aws:iam::123456789012:role/blue-green"
-    services = {
-      web  = merge(var.services.web, { deployment = { strategy = "CANARY" } })
-      cart = var.services.cart
-    }
+    services            = merge(var.services, { web = merge(var.services.web, { deployment = { strategy = "CANARY" } }) })
   }
 
   assert {

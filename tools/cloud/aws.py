@@ -6,6 +6,7 @@ call against AWS's own models before it is sent.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -112,26 +113,18 @@ def assume(session: Any, role: str) -> None:
     )
 
 
-class _errors:
+@contextlib.contextmanager
+def _errors(call: str) -> Iterator[None]:
     """Turns botocore's exceptions into AwsError."""
-
-    def __init__(self, call: str) -> None:
-        self.call = call
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
-        exceptions = load("botocore.exceptions")
-        if isinstance(error, exceptions.ClientError):
-            details = error.response.get("Error", {})
-            code = details.get("Code", "")
-            text = f"{details.get('Message') or 'no message'} ({code or 'no code'})"
-            raise AwsError(self.call, code, text) from None
-        if isinstance(error, exceptions.BotoCoreError):
-            raise AwsError(self.call, "", str(error)) from None
+    exceptions = load("botocore.exceptions")
+    try:
+        yield
+    except exceptions.ClientError as error:
+        details = error.response.get("Error", {})
+        code = details.get("Code", "")
+        raise AwsError(call, code, f"{details.get('Message') or 'no message'} ({code or 'no code'})") from None
+    except exceptions.BotoCoreError as error:
+        raise AwsError(call, "", str(error)) from None
 
 
 def load(name: str) -> ModuleType:

@@ -45,11 +45,10 @@ class Session:
     def releases(self) -> Releases:
         return Releases(self.aws, self.bucket, self.environment.releases_key)
 
-    def terraform(self, folder: Path | None = None, name: str = "") -> Terraform:
-        place = folder or self.environment.terraform
+    def terraform(self, folder: Path | None = None) -> Terraform:
         own = self.environment
-        one = Terraform(place, name or own.name, own.region, own.profile, self.aws.role)
-        one.init_s3(self.bucket, self.environment.state_key, self.environment.region)
+        one = Terraform(folder or own.terraform, own.name, own.region, own.profile, self.aws.role)
+        one.init_s3(self.bucket, own.state_key, own.region)
         return one
 
     def deployed(self) -> dict:

@@ -192,10 +192,9 @@ class Terraform:
         atexit.register(file.unlink, missing_ok=True)
         return file
 
-    def apply(self, plan: Path | None = None) -> None:
-        """Carry out a plan that was kept: this one, or the last one made here."""
-        file = str(plan or self.plan_file)
-        self._run("apply", "-no-color", "-lock-timeout=5m", file, bound=APPLY_SECONDS)
+    def apply(self) -> None:
+        """Carry out the plan that was made last."""
+        self._run("apply", "-no-color", "-lock-timeout=5m", str(self.plan_file), bound=APPLY_SECONDS)
 
     def destroy(self, *arguments: str) -> None:
         self._run("destroy", "-no-color", "-auto-approve", "-lock-timeout=5m", *arguments, bound=APPLY_SECONDS)

@@ -32,48 +32,41 @@ def service(*deployments):
 class TheState(unittest.TestCase):
     def test_it_is_done_when_all_tasks_are_of_what_was_applied(self):
         self.assertEqual(state(service(deployment(NEW)), NEW, 2), ("shop:2: 2 of 2 tasks run", True))
-
-    def test_it_is_not_done_while_tasks_of_the_version_before_run(self):
-        text, done = state(service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), NEW, 2)
-        self.assertIsNone(done)
-        self.assertIn("1 of the version before", text)
-
-    def test_it_is_not_done_while_the_rollout_goes_on_or_tasks_are_missing(self):
-        self.assertIsNone(state(service(deployment(NEW, "IN_PROGRESS")), NEW, 2)[1])
-        self.assertIsNone(state(service(deployment(NEW, running=1)), NEW, 2)[1])
-        self.assertIsNone(state(service(deployment(NEW, running=1, desired=1)), NEW, 2)[1])
-
-    def test_more_tasks_than_the_least_are_fine(self):
+        # More tasks than the least are fine.
         self.assertTrue(state(service(deployment(NEW, running=5, desired=5)), NEW, 2)[1])
 
-    def test_a_rollback_is_seen_though_everything_runs_well(self):
-        text, done = state(service(deployment(OLD)), NEW, 2)
-        self.assertIs(done, False)
-        self.assertEqual(text, "ECS rolled back to shop:1: because")
+    def test_it_is_not_done_while_anything_is_missing(self):
+        for found, text in (
+            (service(deployment(NEW), deployment(OLD, running=1, status="ACTIVE")), "1 of the version before"),
+            (service(deployment(NEW, "IN_PROGRESS")), ""),
+            (service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), "1 failed"),
+            (service(deployment(NEW, running=1)), ""),
+            (service(deployment(NEW, running=1, desired=1)), ""),
+            # A failed deployment of the same definition before this one does not count.
+            (service(deployment(NEW, "FAILED", 0, 0, "ACTIVE"), deployment(NEW, "IN_PROGRESS", 1)), ""),
+            (None, "not there"),
+        ):
+            told, done = state(found, NEW, 2)
+            self.assertIsNone(done, told)
+            self.assertIn(text, told)
 
-    def test_a_given_up_deployment_is_seen_while_ecs_still_lists_it(self):
-        text, done = state(service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")), NEW, 2)
-        self.assertIs(done, False)
-        self.assertIn("shop:2 failed: because", text)
-
-    def test_a_first_deployment_that_fails_is_given_up(self):
-        self.assertIs(state(service(deployment(NEW, "FAILED", 0)), NEW, 2)[1], False)
-
-    def test_a_failed_deployment_of_the_same_definition_before_this_one_does_not_count(self):
-        again = service(deployment(NEW, "FAILED", 0, 0, "ACTIVE"), deployment(NEW, "IN_PROGRESS", 1))
-        self.assertIsNone(state(again, NEW, 2)[1])
-
-    def test_failed_tasks_are_reported(self):
-        self.assertIn("1 failed", state(service(deployment(NEW, "IN_PROGRESS", 0, failed=1)), NEW, 2)[0])
+    def test_a_rollback_is_seen_while_the_failed_deployment_is_listed_and_when_everything_runs_well(self):
+        for found, text in (
+            (service(deployment(OLD)), "ECS rolled back to shop:1: because"),
+            (
+                service(deployment(OLD, "IN_PROGRESS"), deployment(NEW, "FAILED", 0, 0, "ACTIVE")),
+                "shop:2 failed: because",
+            ),
+            # A first deployment that fails is given up.
+            (service(deployment(NEW, "FAILED", 0)), "shop:2 failed: because"),
+        ):
+            self.assertEqual(state(found, NEW, 2), (text, False))
 
     def test_a_service_without_a_deployment_for_three_months_is_no_failure(self):
         """Such as one whose image stays the same: ECS has no record of it, and fails if no time is given."""
         aws = FakeAws(service(deployment(NEW)))
         self.assertEqual(over(aws, {"cluster": "shop", "services": {"web": "shop"}}), set())
         self.assertEqual(states(aws, WANTED), {"web": ("shop:2: 2 of 2 tasks run", True)})
-
-    def test_a_service_that_is_not_there_may_come(self):
-        self.assertEqual(state(None, NEW, 2), ("not there", None))
 
 
 LONG_AGO = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
@@ -109,21 +102,10 @@ class FakeAws:
         if operation == "list_tasks":
             return {"taskArns": ["arn:task/shop/1", "arn:task/shop/2"]}
         if operation == "describe_tasks":
-            stopped = {
-                "stoppedReason": "Essential container in task exited",
-                "containers": [{"name": "web", "exitCode": 64}],
-            }
-            return {
-                "tasks": [
-                    {**stopped, "taskArn": "arn:task/shop/1", "taskDefinitionArn": NEW},
-                    {
-                        **stopped,
-                        "taskArn": "arn:task/shop/2",
-                        "taskDefinitionArn": OLD,
-                        "stoppedReason": "of the old version",
-                    },
-                ]
-            }
+            containers = [{"name": "web", "exitCode": 64}]
+            reasons = {NEW: "Essential container in task exited", OLD: "of the old version"}
+            tasks = [{"taskDefinitionArn": arn, "stoppedReason": reason} for arn, reason in reasons.items()]
+            return {"tasks": [{**one, "taskArn": "arn:task/shop/1", "containers": containers} for one in tasks]}
         assert (service, operation, parameters["logStreamName"]) == ("logs", "get_log_events", "web/web/1")
         pages = {None: [], "1": [{"message": "LOG_LEVEL is wrong\n"}], "2": []}
         token = parameters.get("nextToken")

@@ -72,7 +72,6 @@ data "aws_iam_policy_document" "plan" {
       "iam:GetRole",
       "iam:GetRolePolicy",
       "iam:ListAttachedRolePolicies",
-      "iam:ListPolicyVersions",
       "iam:ListRolePolicies",
       "kms:DescribeKey",
       "kms:GetKeyPolicy",
@@ -156,7 +155,7 @@ data "aws_iam_policy_document" "plan_main" {
 
     content {
       sid       = "SecretOfSignIn"
-      actions   = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"]
+      actions   = ["secretsmanager:GetSecretValue"]
       resources = statement.value
     }
   }

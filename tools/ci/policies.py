@@ -81,9 +81,11 @@ def own(action: str, resource: str) -> tuple[str, str]:
     return action, f"arn:aws:{action.partition(':')[0]}:{REGION}:{ACCOUNT}:{resource}"
 
 
-# Neither has a sign-in: a pull request must not read the secret of one, and a preview's load balancer is shared.
-NO_SIGN_IN = {"plan", "preview"}
 SECRET = "secretsmanager:GetSecretValue"
+# Of a sign-in and of environments in other accounts; a pull request has neither, nor has its preview.
+NOT_OF_PREVIEWS = (SECRET, "cognito-idp:DescribeUserPoolClient", "sts:AssumeRole")
+# The reference counts these as writes.
+READS = {"kms:Decrypt", "sts:AssumeRole"}
 ADMIN = ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin")
 USER_DATA = (own("ec2:DescribeInstanceAttribute", "instance/i-1"), ("ec2:DescribeLaunchTemplateVersions", "*"))
 OF_PROD = (
@@ -186,6 +188,10 @@ class Reference:
             kind = self.data.resources.get_resource_type_details(service, one["name"])
             keys += [*one["conditionKeys"], *kind.get("conditionKeys", [])]
         return frozenset(keys)
+
+    def only_reads(self, action: str) -> bool:
+        service, _, name = action.partition(":")
+        return self.data.actions.get_action_details(service, name)["accessLevel"] in ("List", "Read")
 
     def has_key(self, action: str, key: str) -> bool:
         return any(matches(key, template_glob(known)) for known in self.keys(action))
@@ -301,7 +307,7 @@ def refused(reference: Reference, role: str, policy: list[Statement], wanted: li
         # Every principal may read its own identity.
         if call.action in ("-", "sts:GetCallerIdentity") or not about.makes(call):
             continue
-        if call.action in (SECRET, "cognito-idp:DescribeUserPoolClient") and role in NO_SIGN_IN:
+        if call.action in NOT_OF_PREVIEWS and role in ("plan", "preview"):
             continue
         if not reference.actions(call.action):
             yield f"calls.tsv: there is no action {call.action}"
@@ -310,6 +316,26 @@ def refused(reference: Reference, role: str, policy: list[Statement], wanted: li
         for group in groups:
             if not any(allowed(policy, call.action, one) for one in group):
                 yield f"{role} may not {call.action} on {' or '.join(group)} ({call.kind}, {call.phase})"
+
+
+def unneeded(found: dict[str, list[Statement]], wanted: list[Call]) -> Iterator[str]:
+    """Actions that a policy allows and that no role with it needs."""
+    needed: dict[Statement, set[str]] = {}
+    for role, about in ROLES.items():
+        for statement in found.get(role, []):
+            needed.setdefault(statement, set()).update(call.action for call in wanted if about.makes(call))
+    for statement, actions in needed.items():
+        for pattern in statement.actions if statement.allows else ():
+            if not any(matches(action, pattern) for action in actions):
+                yield f"{statement.where}: no call in calls.tsv needs {pattern}"
+
+
+def changing(reference: Reference, role: str, policy: list[Statement]) -> Iterator[str]:
+    """Actions of a role that only plans, and that do more than read."""
+    patterns = {pattern for statement in policy if statement.allows for pattern in statement.actions}
+    for action in sorted({action for pattern in patterns - READS for action in reference.actions(pattern)}):
+        if not reference.only_reads(action):
+            yield f"{role} may {action}, which does not only read"
 
 
 def resource_types(folder: Path = TF) -> set[str]:
@@ -333,6 +359,9 @@ def problems(state: dict, reference: Reference) -> Iterator[str]:
         yield f"calls.tsv: nothing in tf/ is a {kind}"
     for role in ROLES:
         yield from refused(reference, role, found.get(role, []), wanted)
+    yield from unneeded(found, wanted)
+    for role in ("plan", "plan-main"):
+        yield from changing(reference, role, found.get(role, []))
     for role, pairs in FORBIDDEN.items():
         for action, resource in pairs:
             if allowed(found.get(role, []), action, resource):

@@ -128,19 +128,19 @@ class TheReleases(unittest.TestCase):
         self.assertEqual(with_newest([ONE], TWO), [ONE, TWO])
         self.assertEqual(with_newest([], ONE), [ONE])
 
-    def test_a_rollback_uses_the_version_before_the_last(self):
-        self.assertEqual(before([ONE, TWO, THREE], THREE), [ONE, TWO])
-        self.assertEqual(before([ONE], ONE), [])
-        self.assertEqual(before([], ONE), [])
-
-    def test_after_a_failed_apply_the_good_version_is_restored_although_the_outputs_are_its_own(self):
-        self.assertEqual(before([ONE, TWO], TWO, THREE.revision), [ONE, TWO])
-        self.assertEqual(before([ONE, TWO], THREE, THREE.revision), [ONE, TWO])
-        # It was good once.
-        self.assertEqual(before([ONE, TWO], TWO, TWO.revision), [ONE])
-
-    def test_an_unproven_version_is_rolled_back_to_the_newest_proven_one(self):
-        self.assertEqual(before([ONE, TWO], THREE), [ONE, TWO])
+    def test_a_rollback_uses_the_newest_proven_version_before_the_one_that_runs(self):
+        for arguments, expected in (
+            (([ONE, TWO, THREE], THREE), [ONE, TWO]),
+            (([ONE], ONE), []),
+            (([], ONE), []),
+            # One that was never proven.
+            (([ONE, TWO], THREE), [ONE, TWO]),
+            # After a failed apply the outputs may be of the good version; the failed one may have been good once.
+            (([ONE, TWO], TWO, THREE.revision), [ONE, TWO]),
+            (([ONE, TWO], THREE, THREE.revision), [ONE, TWO]),
+            (([ONE, TWO], TWO, TWO.revision), [ONE]),
+        ):
+            self.assertEqual(before(*arguments), expected, arguments)
 
 
 class AfterAFailure(unittest.TestCase):
@@ -154,17 +154,15 @@ class AfterAFailure(unittest.TestCase):
         return [call.args[1] for call in applied.call_args_list], str(told.exception)
 
     def test_the_last_proven_version_is_restored_and_the_target_fails(self):
-        applied, text = self.restored([ONE, TWO], THREE)
-        self.assertEqual(applied, [TWO])
-        self.assertIn("is back and proven", text)
-
-    def test_a_version_that_was_good_and_fails_now_is_not_restored_to_itself(self):
-        self.assertEqual(self.restored([ONE, TWO], TWO)[0], [ONE])
-
-    def test_a_first_version_has_nothing_before_it(self):
-        applied, text = self.restored([], ONE)
-        self.assertEqual(applied, [])
-        self.assertIn("no earlier version", text)
+        for before_it, failed, restored, text in (
+            ([ONE, TWO], THREE, [TWO], "is back and proven"),
+            # It was good, and is not restored to itself.
+            ([ONE, TWO], TWO, [ONE], "is back and proven"),
+            ([], ONE, [], "no earlier version"),
+        ):
+            applied, told = self.restored(before_it, failed)
+            self.assertEqual(applied, restored)
+            self.assertIn(text, told)
 
     def test_when_both_fail_both_are_reported(self):
         # A commit that this clone does not have is refused.
@@ -262,32 +260,24 @@ class TheSignIn(Case):
 
 class TheCost(unittest.TestCase):
     def shown(self, spot=0, count=2, public=True, schedule=()):
-        task = {
-            "family": "shop-web",
-            "cpu": "256",
-            "memory": "512",
-            "runtime_platform": [{"cpu_architecture": "ARM64"}],
-        }
+        task = {"family": "shop-web", "cpu": "256", "memory": "512"}
+        weights = {"FARGATE": 100 - spot, "FARGATE_SPOT": spot}
         service = {
             "name": "shop-web",
             "desired_count": count,
             "network_configuration": [{"assign_public_ip": public}],
-            "capacity_provider_strategy": [
-                {"capacity_provider": name, "weight": weight}
-                for name, weight in (("FARGATE", 100 - spot), ("FARGATE_SPOT", spot))
-                if weight
-            ],
+            "capacity_provider_strategy": [{"capacity_provider": n, "weight": w} for n, w in weights.items() if w],
         }
         inner = [
-            {"type": "aws_ecs_task_definition", "name": "this", "values": task},
-            {"type": "aws_ecs_service", "name": "this", "values": service},
-            {"type": "aws_lb", "name": "this", "values": {}},
+            ("ecs_task_definition", {**task, "runtime_platform": [{"cpu_architecture": "ARM64"}]}),
+            *(("ecs_service", service), ("lb", {})),
         ]
         for cron, tasks in schedule:
             bounds = {"min_capacity": tasks, "max_capacity": tasks}
             action = {"resource_id": "service/shop/shop-web", "schedule": cron, "scalable_target_action": [bounds]}
-            inner.append({"type": "aws_appautoscaling_scheduled_action", "name": "this", "values": action})
-        return {"values": {"root_module": {"child_modules": [{"resources": inner}]}}}
+            inner.append(("appautoscaling_scheduled_action", action))
+        resources = [{"type": f"aws_{kind}", "name": "this", "values": values} for kind, values in inner]
+        return {"values": {"root_module": {"child_modules": [{"resources": resources}]}}}
 
     def dollars(self, **what):
         return {line.what: round(line.dollars, 2) for line in cost.lines(self.shown(**what))}
@@ -298,15 +288,14 @@ class TheCost(unittest.TestCase):
             self.dollars(), {"shop-web: 256 CPU, 512 MiB": 14.42, "load balancer": 16.43, "public addresses": 14.6}
         )
 
-    def test_private_tasks_have_no_address(self):
+        # Private tasks have no address.
         self.assertEqual(self.dollars(public=False)["public addresses"], 7.3)
+        self.assertIn("45.44", cost.table(cost.lines(self.shown())).splitlines()[-1])
 
     def test_spot_is_cheaper_and_the_first_task_of_a_mix_is_not_on_it(self):
-        full = self.dollars()["shop-web: 256 CPU, 512 MiB"]
-        self.assertAlmostEqual(self.dollars(spot=100)["shop-web: 256 CPU, 512 MiB"], full * 0.3, places=2)
-        self.assertAlmostEqual(
-            self.dollars(spot=50)["shop-web: 256 CPU, 512 MiB"], full * (0.75 + 0.25 * 0.3), places=1
-        )
+        full, mixed, spot = (self.dollars(spot=share)["shop-web: 256 CPU, 512 MiB"] for share in (0, 50, 100))
+        self.assertAlmostEqual(spot, full * 0.3, places=2)
+        self.assertAlmostEqual(mixed, full * (0.75 + 0.25 * 0.3), places=1)
 
     def test_tasks_that_a_schedule_stops_cost_nothing_meanwhile(self):
         """Nor do their addresses; the load balancer does."""
@@ -345,10 +334,6 @@ class TheCost(unittest.TestCase):
         self.assertEqual(hours(("cron(0 20 * * ? *)", "1"), ("rate(1 day)", "0")), 168)
         self.assertEqual(hours(("cron(0 20 ? * L *)", "0")), 168)
         self.assertEqual(hours(), 168)
-
-    def test_the_table_ends_with_the_sum(self):
-        text = cost.table(cost.lines(self.shown()))
-        self.assertIn("45.44", text.splitlines()[-1])
 
 
 class ThePins(unittest.TestCase):

@@ -6,6 +6,7 @@ import unittest
 from unittest import mock
 
 from tools.cloud import status
+from tools.cloud.tests.test_rollout import deployment, service
 from tools.common.progress import Failed
 
 TASK = "arn:aws:ecs:us-east-1:123456789012:task-definition/system-stats-pr-7-{}:1"
@@ -28,27 +29,17 @@ class TheStatus(unittest.TestCase):
         def call(_service, operation, /, services=(), **_more):
             if operation == "list_service_deployments":
                 return {"serviceDeployments": []}
+            counts = {full: (name, running[name]) for name, full in OUTPUTS["services"].items() if full in services}
             deployments = {
-                full: {
-                    "status": "PRIMARY",
-                    "taskDefinition": TASK.format(name),
-                    "rolloutState": "COMPLETED",
-                    "runningCount": running[name],
-                    "desiredCount": running[name],
-                }
-                for name, full in OUTPUTS["services"].items()
+                full: deployment(TASK.format(name), running=count, desired=count)
+                for full, (name, count) in counts.items()
             }
-            found = [{"serviceName": one, "status": "ACTIVE", "deployments": [deployments[one]]} for one in services]
-            return {"services": found}
+            return {"services": [{**service(one), "serviceName": full} for full, one in deployments.items()]}
 
         def pages(_service, _operation, /, ResourceIds, **_more):
-            targets = [
-                {"ResourceId": one, "MaxCapacity": most[name]}
-                for one in ResourceIds
-                for name in most
-                if one == f"service/system-stats-preview/system-stats-pr-7-{name}"
-            ]
-            return [{"ScalableTargets": targets}]
+            names = {f"service/{OUTPUTS['cluster']}/{OUTPUTS['services'][name]}": name for name in most}
+            found = [{"ResourceId": one, "MaxCapacity": most[names[one]]} for one in ResourceIds if one in names]
+            return [{"ScalableTargets": found}]
 
         here = mock.Mock(**{"environment.name": "pr-7", "environment.base": False, "releases.read.return_value": []})
         here.aws = mock.Mock(call=call, pages=pages)

@@ -94,6 +94,7 @@ def ensure(aws: Aws, account: str, profile: str | None, say: Callable[[str], Non
     if not may_create:
         keeps(shown)
     keeps_images(aws, shown)
+    one_provider(aws, shown)
     try:
         terraform.apply()
     except TerraformError as error:
@@ -124,6 +125,20 @@ def keeps_images(aws: Aws, plan: dict) -> None:
         raise Refused(
             f"{', '.join(full)} would be removed and has images: if no environment runs them, {commands} first"
         )
+
+
+def one_provider(aws: Aws, plan: dict) -> None:
+    """Refused for a plan that makes a provider of GitHub's tokens beside one of another project: IAM refuses it when a
+    half of the plan is applied."""
+    changes = [one for one in plan.get("resource_changes", []) if one.get("type") == "aws_iam_openid_connect_provider"]
+    if not any(one["change"]["actions"] == ["create"] for one in changes):
+        return
+    for one in aws.call("iam", "list_open_id_connect_providers")["OpenIDConnectProviderList"]:
+        if one["Arn"].endswith("/token.actions.githubusercontent.com"):
+            raise Refused(
+                "the account has a provider of GitHub's tokens already: add"
+                f' `provider_arn = "{one["Arn"]}"` to `github` in tf/preconfigured/terraform.tfvars'
+            )
 
 
 def unfinished(aws: Aws, account: str) -> bool:
@@ -217,6 +232,7 @@ def begin(terraform: Terraform, aws: Aws, bucket: str, say: Callable[[str], None
     try:
         terraform.init("-reconfigure")
         if terraform.plan():
+            one_provider(aws, terraform.show(str(terraform.plan_file)))
             terraform.apply()
     finally:
         OVERRIDE.unlink(missing_ok=True)

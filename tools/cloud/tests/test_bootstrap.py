@@ -1,5 +1,6 @@
 """One-time setup of an account and a repository: service-linked roles, and the lines for GitHub."""
 
+import contextlib
 import io
 import json
 import os
@@ -154,6 +155,17 @@ class AnOldCommit(unittest.TestCase):
             bootstrap.keeps_images(mock.Mock(call=call), {"resource_changes": changes})
         full = ()
         bootstrap.keeps_images(mock.Mock(call=call), {"resource_changes": changes})
+
+    def test_a_second_provider_of_github_s_tokens_is_refused_with_the_first_one(self):
+        """Most accounts with workflows have it, and IAM takes each address once."""
+        change = {"type": "aws_iam_openid_connect_provider", "change": {"actions": ["create"]}}
+        for host, refused in (("token.actions.githubusercontent.com", True), ("gitlab.com", False)):
+            arn = f"arn:aws:iam::1:oidc-provider/{host}"
+            call = mock.Mock(return_value={"OpenIDConnectProviderList": [{"Arn": arn}]})
+            with self.assertRaisesRegex(Refused, f'`provider_arn = "{arn}"`') if refused else contextlib.nullcontext():
+                bootstrap.one_provider(mock.Mock(call=call), {"resource_changes": [change]})
+            call.assert_called_once_with("iam", "list_open_id_connect_providers")
+        bootstrap.one_provider(mock.Mock(call=None), {"resource_changes": []})
 
     def test_what_is_new_is_applied_and_bootstrap_may_remove(self):
         self.assertEqual(self.ensured(False, "create"), 1)

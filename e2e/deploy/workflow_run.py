@@ -34,18 +34,8 @@ STEP_SECONDS = 240
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 # Targets that contain this test, or that need more than the fakes; only their existence is checked.
 TESTED_ELSEWHERE = {
-    "check",
-    "test",
-    "cold",
-    "conform",
-    "bench",
-    "exporter",
-    "bench-check",
-    "fuzz",
-    "audit",
-    "reproducible",
-    "test-arm64",
-    "outdated",
+    *("check", "test", "cold", "conform", "bench", "exporter"),
+    *("bench-check", "fuzz", "audit", "reproducible", "test-arm64", "outdated"),
 }
 # Of tf/preconfigured, as each environment's variable AWS_ROLE names it.
 ROLES = {"": "plan", "images": "push", "preview": "preview", "staging": "deploy", "prod": "deploy", "release": ""}

@@ -5,7 +5,6 @@ the free tier. Traffic, log lines, requests and Container Insights (some 10 doll
 services; previews have none) come on top and depend on use. Tasks that a schedule stops cost nothing meanwhile.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,10 +151,3 @@ def table(found: list[Line]) -> str:
     rows = [f"  {line.what:<{width}} {line.count:>5.4g} {line.dollars:>9.2f}" for line in found]
     total = sum(line.dollars for line in found)
     return "\n".join([*rows, f"  {'together, US dollars a month':<{width}} {'':>5} {total:>9.2f}"])
-
-
-if __name__ == "__main__":
-    # terraform show -json | python3 -m tools.cloud.cost
-    import sys
-
-    print(table(lines(json.load(sys.stdin))))

@@ -1,7 +1,7 @@
 """Contents of a binary: the list embedded by cargo-auditable, and a CycloneDX bill of it.
 
-`python3 -m tools.supply.sbom [FOLDER]` writes target/sbom/SERVICE.cdx.json for the release binaries, or for
-those in FOLDER. The same binary gives the same bytes: nothing in it is random or the time.
+`python3 -m tools.supply.sbom` writes target/sbom/SERVICE.cdx.json for the release binaries. The same binary gives the
+same bytes: nothing in it is random or the time.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class NoList(TargetError):
     """A binary has no list of its crates; the message has the reason."""
 
 
-def main(arguments: list[str]) -> int:
-    return exit_code("sbom", lambda: write_all(arguments[0] if arguments else None))
+def main() -> int:
+    return exit_code("sbom", write_all)
 
 
-def write_all(folder: str | None) -> None:
-    binaries = {name: Path(folder) / name for name in build.SERVICES} if folder else build.build(build.RELEASE)
+def write_all() -> None:
+    binaries = build.build(build.RELEASE)
     known = Crates.of_workspace()
     for name, path in binaries.items():
         bill = sbom(name, path.read_bytes(), known)
@@ -212,4 +212,4 @@ def differences(service: str, bill: dict, binary: bytes) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

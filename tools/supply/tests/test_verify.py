@@ -72,6 +72,11 @@ class Verification(Case):
             for kind, predicate in ((verify.PROVENANCE, {"buildDefinition": {}}), (verify.BILL, bill))
         ]
 
+    def attested(self) -> str:
+        digest = self.image()
+        self.attest(digest)
+        return digest
+
     def verify(self, digest, expected=None, builder=OURS, preview=False):
         image = f"registry.example.org/system-stats/stats@{digest}"
         by = verify.Builder.parse(builder)
@@ -83,8 +88,7 @@ class Verification(Case):
             self.verify(digest, **options)
 
     def test_what_our_workflow_has_built_is(self):
-        digest = self.image()
-        self.attest(digest)
+        digest = self.attested()
         message = self.verify(digest, expected=HEAD, builder=f"{OURS}@refs/heads/main")
         self.assertIn(f"is of {HEAD[:12]}, built by {OURS} at {HEAD[:12]} (refs/heads/main)", message)
 
@@ -105,8 +109,7 @@ class Verification(Case):
         self.refused(f"it is about {other[7:]}", digest)
 
     def test_one_kind_of_attestation_is_not_enough(self):
-        digest = self.image()
-        self.attest(digest)
+        digest = self.attested()
         for left in (0, 1):
             documents = self.shelf.documents[digest]
             self.shelf.documents = {digest: [documents[left]]}
@@ -120,8 +123,7 @@ class Verification(Case):
         self.refused("does not fit stats: .*leaves out pkg:cargo/cc", digest)
 
     def test_another_commit_than_the_wanted_is_not(self):
-        digest = self.image()
-        self.attest(digest)
+        digest = self.attested()
         self.refused(f"has the commit {HEAD} instead of 2222", digest, expected="2" * 40)
 
     def test_a_commit_that_the_run_did_not_have_is_not(self):
@@ -148,8 +150,7 @@ class Verification(Case):
         self.refused("the image has the commit None", digest)
 
     def test_an_image_that_has_more_than_the_binary_is_not(self):
-        digest = self.image()
-        self.attest(digest)
+        digest = self.attested()
         manifest = json.loads(self.shelf.blobs[digest])
         for change in ({"layers": manifest["layers"] * 2}, {"layers": [manifest["config"]]}, {"config": {}}):
             other = oci.canonical({**manifest, **change})
@@ -171,8 +172,7 @@ class Verification(Case):
         self.refused("has no attestation https://cyclonedx.org/bom", digest)
 
     def test_where_attestations_cannot_be_verified_nothing_is_believed(self):
-        digest = self.image()
-        self.attest(digest)
+        digest = self.attested()
         with mock.patch.dict(os.environ, {"TRUSTED_ROOT": "/nowhere"}):
             self.refused("cannot be verified here: whom to trust", digest)
         with mock.patch.object(verify, "PROGRAM", Path("/nowhere")):

@@ -8,9 +8,7 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 from typing import Callable
 from unittest import mock
 
@@ -141,24 +139,21 @@ class Publishing(Case):
             release.image()
 
 
-class ATagThatCannotBeReleased(unittest.TestCase):
+class ATagThatCannotBeReleased(Case):
     def refused(self, action: Callable[[], None], tag: str, on_main: str | None, changelog: str) -> str:
         """The refusal, before anything is built or pushed."""
         variables = {"GITHUB_REF_TYPE": "tag", "GITHUB_REF_NAME": tag, "GITHUB_REPOSITORY": "acme/shop", "S": "stats"}
+        root = self.temporary_folder()
+        (root / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
         with (
-            tempfile.TemporaryDirectory() as place,
             mock.patch.dict(os.environ, variables),
-            mock.patch.object(release, "ROOT", Path(place)),
-            mock.patch.object(release, "version", lambda: "1.0.0"),
+            mock.patch.multiple(release, ROOT=root, version=lambda: "1.0.0"),
             mock.patch.object(release.toolchain, "answer", return_value=on_main),
-            mock.patch.object(release, "finished_binaries") as built,
-            mock.patch.object(release, "published") as pushed,
+            mock.patch.multiple(release, finished_binaries=mock.DEFAULT, published=mock.DEFAULT) as later,
             self.assertRaises(Refused) as refused,
         ):
-            (Path(place) / "CHANGELOG.md").write_text(changelog, encoding="utf-8")
             action()
-        built.assert_not_called()
-        pushed.assert_not_called()
+        self.assertFalse(any(step.called for step in later.values()))
         return str(refused.exception)
 
     def test_it_is_refused_before_the_build_and_before_the_push(self) -> None:

@@ -92,11 +92,9 @@ class Verification(Case):
         message = self.verify(digest, expected=HEAD, builder=f"{OURS}@refs/heads/main")
         self.assertIn(f"is of {HEAD[:12]}, built by {OURS} at {HEAD[:12]} (refs/heads/main)", message)
 
-    def test_an_image_without_attestation_is_rejected(self):
-        self.refused("has no attestation in the registry", self.image())
-
-    def test_another_repository_or_branch_is_not(self):
+    def test_without_an_attestation_of_this_repository_and_branch_it_is_rejected(self):
         digest = self.image()
+        self.refused("has no attestation in the registry", digest)
         self.attest(digest, repository="mallory/system-stats")
         self.refused("by acme/system-stats: .*OIDCSourceRepositoryURI", digest)
         self.attest(digest, ref="refs/heads/experiment")
@@ -122,17 +120,16 @@ class Verification(Case):
         self.attest(digest, bill=bill)
         self.refused("does not fit stats: .*leaves out pkg:cargo/cc", digest)
 
-    def test_another_commit_than_the_wanted_is_not(self):
-        digest = self.attested()
-        self.refused(f"has the commit {HEAD} instead of 2222", digest, expected="2" * 40)
-
-    def test_a_commit_that_the_run_did_not_have_is_not(self):
-        digest = self.image(built_from="1" * 40)
-        self.attest(digest)
-        self.refused("is no ancestor of", digest)
-        digest = self.image()
-        self.attest(digest, run="3" * 40)
-        self.refused("which is not in this clone", digest)
+    def test_a_commit_that_is_not_the_wanted_one_or_that_the_run_did_not_have_is_not(self):
+        self.refused(f"has the commit {HEAD} instead of 2222", self.attested(), expected="2" * 40)
+        for image, run, reason in (
+            ({"built_from": "1" * 40}, HEAD, "is no ancestor of"),
+            ({}, "3" * 40, "which is not in this clone"),
+            ({"content": binary("nothing")}, HEAD, "the image has the commit None"),
+        ):
+            digest = self.image(**image)
+            self.attest(digest, run=run)
+            self.refused(reason, digest)
 
     def test_the_merge_commit_of_an_earlier_push_counts_for_a_preview_alone(self):
         """GitHub replaces the merge commit of a pull request with every push."""
@@ -143,11 +140,6 @@ class Verification(Case):
         self.refused("not in this clone", digest)
         self.attest(digest, run=gone, ref="refs/heads/main")
         self.refused("not in this clone", digest, preview=True)
-
-    def test_a_binary_without_a_commit_is_rejected(self):
-        digest = self.image(content=binary("nothing"))
-        self.attest(digest)
-        self.refused("the image has the commit None", digest)
 
     def test_an_image_that_has_more_than_the_binary_is_not(self):
         digest = self.attested()

@@ -318,16 +318,18 @@ def refused(reference: Reference, role: str, policy: list[Statement], wanted: li
                 yield f"{role} may not {call.action} on {' or '.join(group)} ({call.kind}, {call.phase})"
 
 
-def unneeded(found: dict[str, list[Statement]], wanted: list[Call]) -> Iterator[str]:
-    """Actions that a policy allows and that no role with it needs."""
+def unneeded(reference: Reference, found: dict[str, list[Statement]], wanted: list[Call]) -> Iterator[str]:
+    """Actions that a policy allows and that no role with it needs; a star may stand for more that only reads."""
     needed: dict[Statement, set[str]] = {}
     for role, about in ROLES.items():
         for statement in found.get(role, []):
             needed.setdefault(statement, set()).update(call.action for call in wanted if about.makes(call))
     for statement, actions in needed.items():
         for pattern in statement.actions if statement.allows else ():
-            if not any(matches(action, pattern) for action in actions):
-                yield f"{statement.where}: no call in calls.tsv needs {pattern}"
+            meant = set(reference.actions(pattern))
+            for action in sorted(meant - actions):
+                if meant == {action} or not meant & actions or not reference.only_reads(action):
+                    yield f"{statement.where}: no call in calls.tsv needs {action}"
 
 
 def changing(reference: Reference, role: str, policy: list[Statement]) -> Iterator[str]:
@@ -359,7 +361,7 @@ def problems(state: dict, reference: Reference) -> Iterator[str]:
         yield f"calls.tsv: nothing in tf/ is a {kind}"
     for role in ROLES:
         yield from refused(reference, role, found.get(role, []), wanted)
-    yield from unneeded(found, wanted)
+    yield from unneeded(reference, found, wanted)
     for role in ("plan", "plan-main"):
         yield from changing(reference, role, found.get(role, []))
     for role, pairs in FORBIDDEN.items():

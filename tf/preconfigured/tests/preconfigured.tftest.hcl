@@ -279,13 +279,6 @@ run "a_preview_s_role_is_fenced_in" {
     error_message = "a preview's role may change what all previews share"
   }
   assert {
-    condition = alltrue([for name in ["plan", "preview", "preview-deploy", "preview-surroundings"] : alltrue([for action in [
-      "ec2:CreateVpc", "ec2:DeleteVpc", "ec2:DeleteSubnet", "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:SetSecurityGroups",
-      "servicediscovery:DeleteNamespace", "route53:Associate", "route53:Create", "route53:Delete", "acm:Request", "sns:CreateTopic", "budgets:Modify", "wafv2:Create", "s3:CreateBucket", "cloudwatch:PutDashboard",
-    ] : !strcontains(aws_iam_policy.github[name].policy, action)])])
-    error_message = "a preview's role may make what previews share"
-  }
-  assert {
     condition     = strcontains(aws_iam_policy.github["preview-deploy"].policy, ":service/system-stats-preview/system-stats-pr-*") && !strcontains(aws_iam_policy.github["preview-deploy"].policy, "system-stats/system-stats-") && !strcontains(aws_iam_policy.github["preview-deploy"].policy, "task/system-stats/")
     error_message = "a preview's role starts or stops tasks in the cluster of the environments"
   }

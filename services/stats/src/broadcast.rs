@@ -9,10 +9,9 @@ use tokio::time::timeout;
 
 use crate::history::History;
 use crate::memory_budget::MemoryBudget;
-use crate::query::Span;
 use crate::recorder::Recorder;
 use crate::replay_buffer::ReplayBuffer;
-use crate::snapshot::{Snapshot, parse_event_id};
+use crate::snapshot::{HistoryQuery, Snapshot, parse_event_id};
 
 /// Maximum silence of a stream. Proxies and load balancers close connections that are idle for
 /// longer (load balancers from 30 s, nginx after 60 s).
@@ -28,18 +27,22 @@ pub(crate) struct Feed {
     newest: watch::Receiver<Option<Arc<Snapshot>>>,
     samples: server::Feed,
     summaries: server::Feed,
+    past: Past,
+    budget: MemoryBudget,
+}
+
+/// Data of earlier samples, which both sides share.
+#[derive(Clone)]
+struct Past {
     history: Arc<Mutex<History>>,
     replay_buffer: Arc<Mutex<ReplayBuffer>>,
     recorder: Arc<Mutex<Recorder>>,
-    budget: MemoryBudget,
 }
 
 /// Sending side, for the sampler. Every stream ends when it is dropped.
 pub(crate) struct Publisher {
     newest: watch::Sender<Option<Arc<Snapshot>>>,
-    history: Arc<Mutex<History>>,
-    replay_buffer: Arc<Mutex<ReplayBuffer>>,
-    recorder: Arc<Mutex<Recorder>>,
+    past: Past,
 }
 
 /// Creates both sides, and the task that passes samples to the streams. `history` may have rows of
@@ -50,27 +53,19 @@ pub(crate) fn feed(
     let (sender, newest) = watch::channel(None);
     let (to_samples, samples) = server::feed();
     let (to_summaries, summaries) = server::feed();
-    let replay_buffer = Arc::new(Mutex::new(ReplayBuffer::default()));
     let forward = forward(newest.clone(), to_samples, to_summaries);
-    let recorder = Arc::new(Mutex::new(Recorder::default()));
-    let feed = Feed {
-        newest,
-        samples,
-        summaries,
-        history: history.clone(),
-        replay_buffer: replay_buffer.clone(),
-        recorder: recorder.clone(),
-        budget: MemoryBudget::default(),
-    };
-    (Publisher { newest: sender, history, replay_buffer, recorder }, feed, forward)
+    let past = Past { history, replay_buffer: Arc::default(), recorder: Arc::default() };
+    let budget = MemoryBudget::default();
+    let feed = Feed { newest, samples, summaries, past: past.clone(), budget };
+    (Publisher { newest: sender, past }, feed, forward)
 }
 
 impl Publisher {
     /// Updates the history first: a request that sees a sample also finds all earlier ones.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
-        lock(&self.history).push(&snapshot.sample);
-        lock(&self.recorder).push(&snapshot.sample);
-        lock(&self.replay_buffer).push(snapshot.sample.sequence, snapshot.event.clone());
+        lock(&self.past.history).push(&snapshot.sample);
+        lock(&self.past.recorder).push(&snapshot.sample);
+        lock(&self.past.replay_buffer).push(snapshot.sample.sequence, snapshot.event.clone());
         self.newest.send_replace(Some(Arc::new(snapshot)));
     }
 }
@@ -91,19 +86,19 @@ impl Feed {
         &self.budget
     }
 
-    /// History of a time span.
-    pub(crate) fn rows(&self, span: Span) -> wire::History {
-        lock(&self.history).rows(span.seconds, span.step)
-    }
-
-    /// Events of the last `seconds`.
-    pub(crate) fn events(&self, seconds: u32) -> wire::Events {
-        lock(&self.recorder).events(seconds)
-    }
-
-    /// Top consumers of the last `seconds`.
-    pub(crate) fn top(&self, seconds: u32) -> wire::TopHistory {
-        lock(&self.recorder).top(seconds)
+    /// The past that a query asks for, as JSON.
+    pub(crate) fn past(&self, query: HistoryQuery) -> serde_json::Result<String> {
+        match query {
+            HistoryQuery::Rows(span) => {
+                serde_json::to_string(&lock(&self.past.history).rows(span.seconds, span.step))
+            }
+            HistoryQuery::Events(seconds) => {
+                serde_json::to_string(&lock(&self.past.recorder).events(seconds))
+            }
+            HistoryQuery::Top(seconds) => {
+                serde_json::to_string(&lock(&self.past.recorder).top(seconds))
+            }
+        }
     }
 
     /// Stream that catches up to `newest` and continues from there. It begins with the events after
@@ -113,10 +108,10 @@ impl Feed {
         let missed = last_event_id
             .and_then(parse_event_id)
             .filter(|(instance, _)| *instance == newest.sample.instance)
-            .and_then(|(_, seen)| lock(&self.replay_buffer).between(seen, sequence));
+            .and_then(|(_, seen)| lock(&self.past.replay_buffer).between(seen, sequence));
         let mut preamble = vec![Chunk::new(RETRY)];
         preamble.extend(missed.unwrap_or_else(|| {
-            let past = newest.history(|| lock(&self.history).before(sequence));
+            let past = newest.history(|| lock(&self.past.history).before(sequence));
             vec![past, newest.event.clone()]
         }));
         self.samples.viewer(preamble, sequence)
@@ -125,7 +120,7 @@ impl Feed {
     /// Stream of summaries that begins with the last minute.
     pub(crate) fn summary_viewer(&self, newest: &Snapshot) -> Viewer {
         let sequence = newest.sample.sequence;
-        let minute = newest.minute(|| lock(&self.history).minute(sequence));
+        let minute = newest.minute(|| lock(&self.past.history).minute(sequence));
         self.summaries.viewer(vec![minute, newest.summary()], sequence)
     }
 }

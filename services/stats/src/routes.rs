@@ -143,14 +143,9 @@ fn full_response<B>(
         Resource::Stats | Resource::Stream => {
             with_fresh_sample(feed, |newest| stats(headers, newest))
         }
-        Resource::History => {
-            with_sample(feed, |newest| history(headers, request.uri().query(), newest, feed))
-        }
-        Resource::Events => {
-            with_sample(feed, |newest| events(headers, request.uri().query(), newest, feed))
-        }
-        Resource::Top => {
-            with_sample(feed, |newest| top(headers, request.uri().query(), newest, feed))
+        Resource::History | Resource::Events | Resource::Top => {
+            let parameters = request.uri().query();
+            with_sample(feed, |newest| past(resource, headers, parameters, newest, feed))
         }
         Resource::Metrics => {
             let counts = access.announcements.as_ref().map(|it| it.counts());
@@ -281,68 +276,38 @@ fn stream(headers: &HeaderMap, query: Option<&str>, feed: &Feed) -> Answer<Body>
 /// Header field with the instance that a stream's samples come from.
 const INSTANCE: HeaderName = HeaderName::from_static("stats-instance");
 
-fn history(
-    headers: &HeaderMap,
-    query: Option<&str>,
-    newest: &Snapshot,
-    feed: &Feed,
-) -> Response<Body> {
-    if !accepts(headers, JSON) {
-        return not_acceptable(JSON);
-    }
-    let span = match Span::parse(query.unwrap_or_default()) {
-        Ok(span) => span,
-        Err(faults) => return problem::response(StatusCode::BAD_REQUEST, &faults),
-    };
-    let json = || serde_json::to_string(&feed.rows(span));
-    past(headers, newest.history_response(HistoryQuery::Rows(span), feed.budget(), json))
-}
-
 /// Maximum age of stored events, seconds.
 const EVENTS_SECONDS: u32 = 60 * 60;
 
 /// Maximum age of stored top consumers, seconds.
 const TOP_SECONDS: u32 = 10 * 60;
 
-fn events(
+/// Response about the past, if there is memory for it.
+fn past(
+    resource: Resource,
     headers: &HeaderMap,
-    query: Option<&str>,
+    parameters: Option<&str>,
     newest: &Snapshot,
     feed: &Feed,
 ) -> Response<Body> {
     if !accepts(headers, JSON) {
         return not_acceptable(JSON);
     }
-    match query::seconds(query.unwrap_or_default(), EVENTS_SECONDS) {
-        Ok(seconds) => {
-            let json = || serde_json::to_string(&feed.events(seconds));
-            let query = HistoryQuery::Events(seconds);
-            past(headers, newest.history_response(query, feed.budget(), json))
+    let parameters = parameters.unwrap_or_default();
+    let query = match resource {
+        Resource::Top if !newest.has_top() => {
+            let detail = "processes are not shown; STATS_EXPOSE=processes shows them";
+            return problem::response(StatusCode::NOT_FOUND, detail);
         }
-        Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
-    }
-}
-
-fn top(headers: &HeaderMap, query: Option<&str>, newest: &Snapshot, feed: &Feed) -> Response<Body> {
-    if !accepts(headers, JSON) {
-        return not_acceptable(JSON);
-    }
-    if !newest.has_top() {
-        let detail = "processes are not shown; STATS_EXPOSE=processes shows them";
-        return problem::response(StatusCode::NOT_FOUND, detail);
-    }
-    match query::seconds(query.unwrap_or_default(), TOP_SECONDS) {
-        Ok(seconds) => {
-            let json = || serde_json::to_string(&feed.top(seconds));
-            let query = HistoryQuery::Top(seconds);
-            past(headers, newest.history_response(query, feed.budget(), json))
-        }
-        Err(faults) => problem::response(StatusCode::BAD_REQUEST, &faults),
-    }
-}
-
-/// Response about the past, if there was memory for it.
-fn past(headers: &HeaderMap, forms: Option<Arc<Encoded>>) -> Response<Body> {
+        Resource::Top => query::seconds(parameters, TOP_SECONDS).map(HistoryQuery::Top),
+        Resource::Events => query::seconds(parameters, EVENTS_SECONDS).map(HistoryQuery::Events),
+        _ => Span::parse(parameters).map(HistoryQuery::Rows),
+    };
+    let query = match query {
+        Ok(query) => query,
+        Err(faults) => return problem::response(StatusCode::BAD_REQUEST, &faults),
+    };
+    let forms = newest.history_response(query, feed.budget(), || feed.past(query));
     forms.map_or_else(too_many, |forms| encoded(headers, JSON, &forms))
 }
 

@@ -145,6 +145,11 @@ fn per_item<'a, const N: usize>(
     }
 }
 
+/// Type of a family by its name: only counters end in `_total`.
+fn kind(name: &str) -> Kind {
+    if name.ends_with("_total") { Kind::Counter } else { Kind::Gauge }
+}
+
 /// Whether the text is valid in a family name: letters, digits and underscores.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -132,13 +132,8 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
             Some(([("chip", name.as_str()), ("label", *label), ("sensor", sensor)], 1.into()))
         })
     });
-    per_item(
-        writer,
-        "node_hwmon_sensor_label",
-        Kind::Gauge,
-        "Label of the sensor, always 1.",
-        labels,
-    );
+    let help = "Label of the sensor, always 1.";
+    per_item(writer, "node_hwmon_sensor_label", Kind::Gauge, help, labels);
     for (kind, end, family, scale) in SENSORS {
         let items = chips.iter().flat_map(|(name, chip)| {
             chip.attributes.iter().filter_map(move |(file, text)| {
@@ -156,14 +151,10 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
     }
 }
 
-fn numbered<'a>(device: &Device<'a>, class: &str) -> Option<&'a str> {
-    device.name.strip_prefix(class)
-}
-
 fn thermal_zones(texts: &Texts, writer: &mut Writer) {
     let devices = texts.devices();
     let zones = devices.iter().filter_map(|device| {
-        let zone = numbered(device, "thermal_zone")?;
+        let zone = device.name.strip_prefix("thermal_zone")?;
         let celsius = device.number("temp").map(|millidegrees| millidegrees as f64 / 1000.0);
         let celsius = celsius.filter(|celsius| TEMPERATURES.contains(celsius));
         Some(([("type", device.get("type")?), ("zone", zone)], Value::float(celsius)))
@@ -173,16 +164,14 @@ fn thermal_zones(texts: &Texts, writer: &mut Writer) {
 
 fn cooling_devices(texts: &Texts, writer: &mut Writer) {
     let devices = texts.devices();
-    for (file, family) in [
-        ("cur_state", "node_cooling_device_cur_state"),
-        ("max_state", "node_cooling_device_max_state"),
-    ] {
+    for file in ["cur_state", "max_state"] {
         let items = devices.iter().filter_map(|device| {
-            let name = numbered(device, "cooling_device")?;
+            let name = device.name.strip_prefix("cooling_device")?;
             let state = device.number(file).map(|state| state as f64);
             Some(([("name", name), ("type", device.get("type")?)], Value::float(state)))
         });
-        per_item(writer, family, Kind::Gauge, "State of the cooling device.", items);
+        let family = format!("node_cooling_device_{file}");
+        per_item(writer, &family, Kind::Gauge, "State of the cooling device.", items);
     }
 }
 

@@ -68,31 +68,22 @@ fn schedstat(texts: &Texts, writer: &mut Writer) {
             let cpu = columns.next().filter(|cpu| cpu.bytes().all(|byte| byte.is_ascii_digit()))?;
             let values: Vec<u64> =
                 columns.skip(6).take(3).filter_map(|value| value.parse().ok()).collect();
-            let &[running, waiting, slices] = values.as_slice() else { return None };
-            Some((cpu, running, waiting, slices))
+            Some((cpu, values)).filter(|(_, values)| values.len() == 3)
         })
         .collect();
-    per_item(
-        writer,
-        "node_schedstat_running_seconds_total",
-        Kind::Counter,
-        "Time that the processor ran threads.",
-        rows.iter().map(|row| ([("cpu", row.0)], Value::seconds(row.1, NANO))),
-    );
-    per_item(
-        writer,
-        "node_schedstat_waiting_seconds_total",
-        Kind::Counter,
-        "Time that threads waited for the processor.",
-        rows.iter().map(|row| ([("cpu", row.0)], Value::seconds(row.2, NANO))),
-    );
-    per_item(
-        writer,
-        "node_schedstat_timeslices_total",
-        Kind::Counter,
-        "Time slices that the processor ran.",
-        rows.iter().map(|row| ([("cpu", row.0)], row.3.into())),
-    );
+    for (index, (name, help)) in [
+        ("running_seconds_total", "Time that the processor ran threads."),
+        ("waiting_seconds_total", "Time that threads waited for the processor."),
+        ("timeslices_total", "Time slices that the processor ran."),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let scale = if name == "timeslices_total" { 1 } else { NANO };
+        let value = |values: &Vec<u64>| Value::seconds(values.get(index).copied(), scale);
+        let items = rows.iter().map(|(cpu, values)| ([("cpu", *cpu)], value(values)));
+        per_item(writer, &format!("node_schedstat_{name}"), Kind::Counter, help, items);
+    }
 }
 
 fn filefd(texts: &Texts, writer: &mut Writer) {

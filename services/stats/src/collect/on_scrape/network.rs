@@ -33,24 +33,9 @@ pub(super) const ARP: Collector =
     Collector { name: "arp", source: Source::Network(&["arp"]), write: arp };
 
 /// Columns of `net/dev` with their names in `node_exporter`.
-const COLUMNS: [&str; 16] = [
-    "receive_bytes",
-    "receive_packets",
-    "receive_errs",
-    "receive_drop",
-    "receive_fifo",
-    "receive_frame",
-    "receive_compressed",
-    "receive_multicast",
-    "transmit_bytes",
-    "transmit_packets",
-    "transmit_errs",
-    "transmit_drop",
-    "transmit_fifo",
-    "transmit_colls",
-    "transmit_carrier",
-    "transmit_compressed",
-];
+const COLUMNS: &str = "receive_bytes receive_packets receive_errs receive_drop receive_fifo \
+    receive_frame receive_compressed receive_multicast transmit_bytes transmit_packets \
+    transmit_errs transmit_drop transmit_fifo transmit_colls transmit_carrier transmit_compressed";
 
 fn devices(texts: &Texts, writer: &mut Writer) {
     let Some(text) = texts.get("dev") else { return };
@@ -60,16 +45,19 @@ fn devices(texts: &Texts, writer: &mut Writer) {
             let (name, columns) = line.rsplit_once(':')?;
             let columns = columns.split_ascii_whitespace().map(str::parse);
             let columns: Result<Vec<u64>, _> = columns.collect();
-            Some((name.trim(), columns.ok().filter(|columns| columns.len() == COLUMNS.len())?))
+            Some((name.trim(), columns.ok().filter(|columns| columns.len() == 16)?))
         })
         .collect();
-    for (index, column) in COLUMNS.iter().enumerate() {
+    for (index, column) in COLUMNS.split(' ').enumerate() {
         let value = |columns: &Vec<u64>| columns.get(index).copied().into();
         let name = format!("node_network_{column}_total");
         let items = rows.iter().map(|(device, columns)| ([("device", *device)], value(columns)));
         per_item(writer, &name, Kind::Counter, "The column of /proc/net/dev.", items);
     }
 }
+
+const TCP: &str = "ActiveOpens InSegs OutSegs OutRsts PassiveOpens RetransSegs CurrEstab";
+const UDP: &str = "InDatagrams OutDatagrams NoPorts RcvbufErrors SndbufErrors";
 
 /// Whether `node_exporter` has the counter by default.
 fn is_shown(protocol: &str, name: &str) -> bool {
@@ -81,26 +69,12 @@ fn is_shown(protocol: &str, name: &str) -> bool {
         "IpExt" | "Ip6" => ["InOctets", "OutOctets"].contains(&name),
         "Icmp" | "Icmp6" => ["InMsgs", "OutMsgs"].contains(&name),
         "TcpExt" => {
-            const NAMES: [&str; 4] = ["TCPSynRetrans", "TCPTimeouts", "TCPOFOQueue", "TCPRcvQDrop"];
-            name.starts_with("Listen") || name.starts_with("Syncookies") || NAMES.contains(&name)
+            name.starts_with("Listen")
+                || name.starts_with("Syncookies")
+                || ["TCPSynRetrans", "TCPTimeouts", "TCPOFOQueue", "TCPRcvQDrop"].contains(&name)
         }
-        "Tcp" => {
-            const NAMES: [&str; 7] = [
-                "ActiveOpens",
-                "InSegs",
-                "OutSegs",
-                "OutRsts",
-                "PassiveOpens",
-                "RetransSegs",
-                "CurrEstab",
-            ];
-            NAMES.contains(&name)
-        }
-        "Udp" | "Udp6" => {
-            const NAMES: [&str; 5] =
-                ["InDatagrams", "OutDatagrams", "NoPorts", "RcvbufErrors", "SndbufErrors"];
-            NAMES.contains(&name)
-        }
+        "Tcp" => TCP.split(' ').any(|shown| shown == name),
+        "Udp" | "Udp6" => UDP.split(' ').any(|shown| shown == name),
         _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! Attributes of network devices in `/sys/class/net` (Documentation/ABI/testing/sysfs-class-net).
 
-use super::{Collector, Kind, Source, Texts, Value, Writer, per_item};
+use super::{Collector, Kind, Source, Texts, Value, Writer, kind, per_item};
 
 /// State, speed and queue length of each device.
 pub(super) const CLASS: Collector = Collector {
@@ -20,43 +20,18 @@ pub(super) const BONDING: Collector = Collector {
     write: bonding,
 };
 
-/// Numeric attributes, and the family of each.
-const NUMBERS: [(&str, &str, Kind, &str); 10] = [
-    ("carrier", "node_network_carrier", Kind::Gauge, "Whether there is a link."),
-    (
-        "carrier_changes",
-        "node_network_carrier_changes_total",
-        Kind::Counter,
-        "Times that the link came or went.",
-    ),
-    (
-        "carrier_down_count",
-        "node_network_carrier_down_changes_total",
-        Kind::Counter,
-        "Times that the link went.",
-    ),
-    (
-        "carrier_up_count",
-        "node_network_carrier_up_changes_total",
-        Kind::Counter,
-        "Times that the link came.",
-    ),
-    ("dormant", "node_network_dormant", Kind::Gauge, "Whether the device waits to be used."),
-    ("ifindex", "node_network_iface_id", Kind::Gauge, "Number of the device."),
-    (
-        "iflink",
-        "node_network_iface_link",
-        Kind::Gauge,
-        "Number of the device that it is linked to.",
-    ),
-    ("link_mode", "node_network_iface_link_mode", Kind::Gauge, "Mode of the link."),
-    ("mtu", "node_network_mtu_bytes", Kind::Gauge, "The largest packet."),
-    (
-        "tx_queue_len",
-        "node_network_transmit_queue_length",
-        Kind::Gauge,
-        "Packets that the transmit queue holds.",
-    ),
+/// Numeric attributes, and the family of each without its prefix; a counter ends in `_total`.
+const NUMBERS: [(&str, &str, &str); 10] = [
+    ("carrier", "carrier", "Whether there is a link."),
+    ("carrier_changes", "carrier_changes_total", "Times that the link came or went."),
+    ("carrier_down_count", "carrier_down_changes_total", "Times that the link went."),
+    ("carrier_up_count", "carrier_up_changes_total", "Times that the link came."),
+    ("dormant", "dormant", "Whether the device waits to be used."),
+    ("ifindex", "iface_id", "Number of the device."),
+    ("iflink", "iface_link", "Number of the device that it is linked to."),
+    ("link_mode", "iface_link_mode", "Mode of the link."),
+    ("mtu", "mtu_bytes", "The largest packet."),
+    ("tx_queue_len", "transmit_queue_length", "Packets that the transmit queue holds."),
 ];
 
 /// Speeds that mean unknown, as in `ethtool`: drivers and older kernels print -1 as an unsigned
@@ -71,12 +46,12 @@ fn is_attribute(name: &str) -> bool {
 fn class(texts: &Texts, writer: &mut Writer) {
     let devices = texts.devices();
     let labeled = || devices.iter().map(|device| (device.name, device));
-    for (attribute, name, kind, help) in NUMBERS {
+    for (attribute, name, help) in NUMBERS {
         let items = labeled().map(|(label, device)| {
             let value = device.number(attribute).and_then(|number| u64::try_from(number).ok());
             ([("device", label)], value.into())
         });
-        per_item(writer, name, kind, help, items);
+        per_item(writer, &format!("node_network_{name}"), kind(name), help, items);
     }
     let up = labeled().map(|(label, device)| {
         let up = device.get("operstate").map(|state| u64::from(state == "up"));
@@ -100,46 +75,29 @@ fn class(texts: &Texts, writer: &mut Writer) {
         ];
         (labels, state.map_or(Value::Unknown, |_| 1.into()))
     });
-    per_item(
-        writer,
-        "node_network_info",
-        Kind::Gauge,
-        "State of the device, always 1.",
-        information,
-    );
+    let help = "State of the device, always 1.";
+    per_item(writer, "node_network_info", Kind::Gauge, help, information);
 }
 
 fn bonding(texts: &Texts, writer: &mut Writer) {
     let devices = texts.devices();
-    let bonds: Vec<_> = devices
-        .iter()
-        .filter_map(|bond| Some((bond.name, bond.get("slaves")?.split_ascii_whitespace().count())))
-        .collect();
-    let count = |number: usize| u64::try_from(number).unwrap_or_default().into();
-    per_item(
-        writer,
-        "node_bonding_slaves",
-        Kind::Gauge,
-        "Devices configured in the bond.",
-        bonds.iter().map(|(bond, slaves)| ([("master", *bond)], count(*slaves))),
-    );
-    // Each slave reports its own state.
-    let active = bonds.iter().map(|(master, _)| {
-        let slaves = devices.iter().find(|bond| bond.name == *master);
-        let slaves = slaves.and_then(|bond| bond.get("slaves")).unwrap_or("");
-        let is_up = |slave: &&str| {
-            let device = devices.iter().find(|device| device.name == *slave);
-            device.and_then(|device| device.get("mii_status")) == Some("up")
-        };
-        ([("master", *master)], count(slaves.split_ascii_whitespace().filter(is_up).count()))
+    let bonds = || devices.iter().filter_map(|bond| Some((bond.name, bond.get("slaves")?)));
+    let count = |number: usize| (number as u64).into();
+    let slaves = bonds().map(|(master, slaves)| {
+        ([("master", master)], count(slaves.split_ascii_whitespace().count()))
     });
-    per_item(
-        writer,
-        "node_bonding_active",
-        Kind::Gauge,
-        "Devices of the bond that are up.",
-        active,
-    );
+    let help = "Devices configured in the bond.";
+    per_item(writer, "node_bonding_slaves", Kind::Gauge, help, slaves);
+    // Each slave reports its own state.
+    let is_up = |slave: &&str| {
+        let device = devices.iter().find(|device| device.name == *slave);
+        device.and_then(|device| device.get("mii_status")) == Some("up")
+    };
+    let active = bonds().map(|(master, slaves)| {
+        ([("master", master)], count(slaves.split_ascii_whitespace().filter(is_up).count()))
+    });
+    let help = "Devices of the bond that are up.";
+    per_item(writer, "node_bonding_active", Kind::Gauge, help, active);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! This process, with the metrics of Prometheus client libraries.
 
-use super::{Collector, Kind, Source, Texts, Value, Writer, single};
+use super::{Collector, Source, Texts, Value, Writer, kind, single};
 
 /// Own process: `/proc/self` (`proc_pid_stat(5)`, `proc_pid_limits(5)`, `proc_pid_status(5)`,
 /// `proc_pid_fd(5)`).
@@ -18,21 +18,10 @@ fn process(texts: &Texts, writer: &mut Writer) {
         stat.map(|(_, columns)| columns.split(' ').collect()).unwrap_or_default();
     let column = |index: usize| columns.get(index).and_then(|text| text.parse::<u64>().ok());
     let used = column(11).zip(column(12)).map(|(user, system)| user.saturating_add(system));
-    single(
-        writer,
-        "process_cpu_seconds_total",
-        Kind::Counter,
-        "Processor time used by this process.",
-        Value::seconds(used, CENTI),
-    );
-    let help = "Virtual memory of this process.";
-    single(writer, "process_virtual_memory_bytes", Kind::Gauge, help, column(20).into());
     let resident = texts.get("self/status").into_iter().flat_map(str::lines).find_map(|line| {
         let kibibytes = line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim();
         kibibytes.parse::<u64>().ok()?.checked_mul(1024)
     });
-    let help = "Resident memory of this process.";
-    single(writer, "process_resident_memory_bytes", Kind::Gauge, help, resident.into());
     let booted = texts
         .get("stat")
         .into_iter()
@@ -41,13 +30,6 @@ fn process(texts: &Texts, writer: &mut Writer) {
     let started = booted
         .zip(column(19))
         .and_then(|(booted, ticks)| booted.checked_mul(u64::from(CENTI))?.checked_add(ticks));
-    single(
-        writer,
-        "process_start_time_seconds",
-        Kind::Gauge,
-        "When this process started, Unix time.",
-        Value::seconds(started, CENTI),
-    );
     let limit = |name: &str| {
         let line = texts.get("self/limits")?.lines().find_map(|line| line.strip_prefix(name))?;
         match line.split_ascii_whitespace().next()? {
@@ -58,18 +40,26 @@ fn process(texts: &Texts, writer: &mut Writer) {
     };
     // The list includes the descriptor that was used to read it.
     let open = texts.get("self/fd/").map(|names| (names.lines().count() as u64).saturating_sub(1));
-    single(
-        writer,
-        "process_open_fds",
-        Kind::Gauge,
-        "Files that this process has open.",
-        open.into(),
-    );
-    let help = "Files that this process may have open.";
-    single(writer, "process_max_fds", Kind::Gauge, help, limit("Max open files").into());
-    let help = "Virtual memory that this process may have; the highest number without a limit.";
-    let maximum = limit("Max address space");
-    single(writer, "process_virtual_memory_max_bytes", Kind::Gauge, help, maximum.into());
+    let (files, memory) = (limit("Max open files"), limit("Max address space"));
+    for (name, help, value) in [
+        ("cpu_seconds_total", "Processor time used by this process.", Value::seconds(used, CENTI)),
+        ("virtual_memory_bytes", "Virtual memory of this process.", column(20).into()),
+        ("resident_memory_bytes", "Resident memory of this process.", resident.into()),
+        (
+            "start_time_seconds",
+            "When this process started, Unix time.",
+            Value::seconds(started, CENTI),
+        ),
+        ("open_fds", "Files that this process has open.", open.into()),
+        ("max_fds", "Files that this process may have open.", files.into()),
+        (
+            "virtual_memory_max_bytes",
+            "Virtual memory that this process may have; the highest number without a limit.",
+            memory.into(),
+        ),
+    ] {
+        single(writer, &format!("process_{name}"), kind(name), help, value);
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! All counters of `/proc/diskstats`, software RAID, and the cache of ZFS.
 
-use super::{Collector, Kind, Source, Texts, Value, Writer, is_name, per_item, single};
+use super::{Collector, Kind, Source, Texts, Value, Writer, is_name, kind, per_item, single};
 use crate::collect::disk;
 
 /// Disks: `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
@@ -20,48 +20,26 @@ const ARCSTATS: &str = "spl/kstat/zfs/arcstats";
 const MILLI: u32 = 1000;
 const SECTOR_BYTES: u64 = 512;
 
-/// Unit of a column.
-#[derive(Clone, Copy)]
-enum Unit {
-    One,
-    Sectors,
-    Milliseconds,
-}
-
-/// Columns after the name, in the order of the file.
-const COLUMNS: [(&str, Kind, Unit, &str); 17] = [
-    ("reads_completed_total", Kind::Counter, Unit::One, "Reads completed."),
-    ("reads_merged_total", Kind::Counter, Unit::One, "Reads merged with others."),
-    ("read_bytes_total", Kind::Counter, Unit::Sectors, "Bytes read."),
-    ("read_time_seconds_total", Kind::Counter, Unit::Milliseconds, "Time of all reads."),
-    ("writes_completed_total", Kind::Counter, Unit::One, "Writes completed."),
-    ("writes_merged_total", Kind::Counter, Unit::One, "Writes merged with others."),
-    ("written_bytes_total", Kind::Counter, Unit::Sectors, "Bytes written."),
-    ("write_time_seconds_total", Kind::Counter, Unit::Milliseconds, "Time of all writes."),
-    ("io_now", Kind::Gauge, Unit::One, "Requests in flight."),
-    (
-        "io_time_seconds_total",
-        Kind::Counter,
-        Unit::Milliseconds,
-        "Time with at least one request in flight.",
-    ),
-    (
-        "io_time_weighted_seconds_total",
-        Kind::Counter,
-        Unit::Milliseconds,
-        "Time with requests in flight, weighted by their number.",
-    ),
-    ("discards_completed_total", Kind::Counter, Unit::One, "Discards completed."),
-    ("discards_merged_total", Kind::Counter, Unit::One, "Discards merged with others."),
-    ("discarded_sectors_total", Kind::Counter, Unit::One, "Sectors discarded."),
-    ("discard_time_seconds_total", Kind::Counter, Unit::Milliseconds, "Time of all discards."),
-    ("flush_requests_total", Kind::Counter, Unit::One, "Flushes completed."),
-    (
-        "flush_requests_time_seconds_total",
-        Kind::Counter,
-        Unit::Milliseconds,
-        "Time of all flushes.",
-    ),
+/// Families of the columns after the name, in the order of the file; a counter ends in `_total`. Time
+/// is in milliseconds, and bytes are in sectors.
+const COLUMNS: [(&str, &str); 17] = [
+    ("reads_completed_total", "Reads completed."),
+    ("reads_merged_total", "Reads merged with others."),
+    ("read_bytes_total", "Bytes read."),
+    ("read_time_seconds_total", "Time of all reads."),
+    ("writes_completed_total", "Writes completed."),
+    ("writes_merged_total", "Writes merged with others."),
+    ("written_bytes_total", "Bytes written."),
+    ("write_time_seconds_total", "Time of all writes."),
+    ("io_now", "Requests in flight."),
+    ("io_time_seconds_total", "Time with at least one request in flight."),
+    ("io_time_weighted_seconds_total", "Time with requests in flight, weighted by their number."),
+    ("discards_completed_total", "Discards completed."),
+    ("discards_merged_total", "Discards merged with others."),
+    ("discarded_sectors_total", "Sectors discarded."),
+    ("discard_time_seconds_total", "Time of all discards."),
+    ("flush_requests_total", "Flushes completed."),
+    ("flush_requests_time_seconds_total", "Time of all flushes."),
 ];
 
 /// Name of a disk, its major and minor number, and the following columns.
@@ -85,20 +63,21 @@ fn diskstats(texts: &Texts, writer: &mut Writer) {
         ([("device", *name), ("major", *major), ("minor", *minor)], Value::from(1))
     });
     per_item(writer, "node_disk_info", Kind::Gauge, "Numbers of the disk, always 1.", information);
-    for (index, (name, kind, unit, help)) in COLUMNS.into_iter().enumerate() {
+    for (index, (name, help)) in COLUMNS.into_iter().enumerate() {
         let items = rows.iter().map(|(device, _, columns)| {
             let number = columns.get(index).copied().flatten();
             // Older kernels can count fewer than zero requests in flight, in 32 bits.
-            let number =
-                number.filter(|&number| kind == Kind::Counter || i32::try_from(number).is_ok());
-            let value = match unit {
-                Unit::One => number.into(),
-                Unit::Sectors => number.map(|sectors| sectors.saturating_mul(SECTOR_BYTES)).into(),
-                Unit::Milliseconds => Value::seconds(number, MILLI),
+            let number = number.filter(|&number| name != "io_now" || i32::try_from(number).is_ok());
+            let value = if name.ends_with("_seconds_total") {
+                Value::seconds(number, MILLI)
+            } else if name.ends_with("_bytes_total") {
+                number.map(|sectors| sectors.saturating_mul(SECTOR_BYTES)).into()
+            } else {
+                number.into()
             };
             ([("device", *device)], value)
         });
-        per_item(writer, &format!("node_disk_{name}"), kind, help, items);
+        per_item(writer, &format!("node_disk_{name}"), kind(name), help, items);
     }
 }
 

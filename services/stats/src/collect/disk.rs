@@ -155,9 +155,9 @@ mod tests {
     }
 
     /// Lines of disks with these names that have been read from.
-    fn lines(names: &[&str]) -> String {
+    fn lines(names: &str) -> String {
         let line = |name| format!("8 0 {name} 1 0 8 1 0 0 0 0 0 1 1\n");
-        names.iter().map(line).collect::<Vec<_>>().concat()
+        names.split_whitespace().map(line).collect()
     }
 
     #[test]
@@ -193,32 +193,17 @@ mod tests {
 
     #[test]
     fn partitions_are_left_out() {
-        let text = lines(&[
-            "sda",
-            "sda1",
-            "sda15",
-            "sdp",
-            "sdp1",
-            "vda",
-            "vda1",
-            "nvme0n1",
-            "nvme0n1p1",
-            "nvme0n1p128",
-            "nvme0n2",
-            "mmcblk0",
-            "mmcblk0p2",
-            "md0",
-            "md0p1",
-            "xvda",
-            "xvda1",
-        ]);
+        let text = lines(
+            "sda sda1 sda15 sdp sdp1 vda vda1 nvme0n1 nvme0n1p1 nvme0n1p128 nvme0n2 mmcblk0 \
+             mmcblk0p2 md0 md0p1 xvda xvda1",
+        );
         let expected = ["sda", "sdp", "vda", "nvme0n1", "nvme0n2", "mmcblk0", "md0", "xvda"];
         assert_eq!(names(&text), expected);
     }
 
     #[test]
     fn a_partition_without_its_disk_is_a_disk() {
-        assert_eq!(names(&lines(&["xvda1", "xvdb", "xvdb1"])), ["xvda1", "xvdb"]);
+        assert_eq!(names(&lines("xvda1 xvdb xvdb1")), ["xvda1", "xvdb"]);
     }
 
     #[test]
@@ -234,54 +219,32 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_disks_are_left_out() {
-        let text = lines(&[
-            "ram0",
-            "loop7",
-            "fd0",
-            "zram0",
-            "sr0",
-            "mmcblk0",
-            "mmcblk0boot0",
-            "mmcblk0rpmb",
-            "nvme0c1n1",
-            "nvme0n1",
-            "loop7p1",
-        ]);
+        let text = lines(
+            "ram0 loop7 fd0 zram0 sr0 mmcblk0 mmcblk0boot0 mmcblk0rpmb nvme0c1n1 nvme0n1 loop7p1",
+        );
         assert_eq!(names(&text), ["mmcblk0", "nvme0n1"]);
     }
 
     #[test]
     fn an_unused_network_disk_is_left_out() {
-        let text = format!("{}43 0 nbd1 0 0 0 0 0 0 0 0 0 0 0\n", lines(&["nbd0"]));
+        let text = format!("{}43 0 nbd1 0 0 0 0 0 0 0 0 0 0 0\n", lines("nbd0"));
         assert_eq!(names(&text), ["nbd0"]);
     }
 
     #[test]
     fn disks_that_consist_of_others_are_marked() {
-        let stacked = [
-            "dm-0",
-            "md127",
-            "md_d1",
-            "md_home",
-            "drbd1",
-            "bcache0",
-            "zd16",
-            "ploop14243",
-            "emcpowera",
-            "md1p1",
-            "VxVM5000",
-            "VxDMP1",
-        ];
-        assert!(parse(&lines(&stacked)).unwrap().iter().all(|disk| disk.stacked));
-        let alone = ["sda", "nvme0n1", "rbd0", "nbd0", "pmem0", "mmcblk0"];
-        assert!(!parse(&lines(&alone)).unwrap().iter().any(|disk| disk.stacked));
+        let stacked = "dm-0 md127 md_d1 md_home drbd1 bcache0 zd16 ploop14243 emcpowera md1p1 \
+                       VxVM5000 VxDMP1";
+        assert!(parse(&lines(stacked)).unwrap().iter().all(|disk| disk.stacked));
+        let alone = "sda nvme0n1 rbd0 nbd0 pmem0 mmcblk0";
+        assert!(!parse(&lines(alone)).unwrap().iter().any(|disk| disk.stacked));
     }
 
     #[test]
     fn an_invalid_line_is_skipped() {
         let text = "8 0 sda 1 2 3\n8 16 sdb 1 2 x 4 5 6 7 8 9 10 11\nx 0 sdc 1 2 3 4 5 6 7 8 9 1 1\n\
                     8 16 sdd 1 2 -3 4 5 6 7 8 9 10 11\n8\n\n";
-        assert_eq!(names(&format!("{text}{}", lines(&["sde"]))), ["sde"]);
+        assert_eq!(names(&format!("{text}{}", lines("sde"))), ["sde"]);
     }
 
     #[test]

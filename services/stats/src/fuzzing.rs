@@ -1,4 +1,5 @@
-//! Entry points of the fuzz targets (`fuzz/`), one per parser. Compiled with the feature `fuzzing` only.
+//! Entry points of the fuzz targets (`fuzz/`), one per parser. Compiled with the feature `fuzzing`,
+//! and for the property tests.
 
 use crate::alerts::Rules;
 use crate::collect::{
@@ -7,25 +8,43 @@ use crate::collect::{
 };
 use crate::glob::Selection;
 
-/// Parses `/proc/stat`.
-pub fn cpu(text: &str) {
-    let _ = cpu::parse(text);
+macro_rules! targets {
+    ($all:ident($input:ty): $($name:ident, $source:literal: $($parse:path),+;)+) => {
+        $(
+            #[doc = concat!("Parses ", $source, ".")]
+            pub fn $name(input: &$input) {
+                $(let _ = $parse(input);)+
+            }
+        )+
+
+        /// Runs all of these parsers.
+        pub fn $all(input: &$input) {
+            $($name(input);)+
+        }
+    };
 }
 
-/// Parses `/proc/diskstats`.
-pub fn disk(text: &str) {
-    let _ = disk::parse(text);
+targets! {
+    texts(str):
+    cpu, "`/proc/stat`": cpu::parse;
+    disk, "`/proc/diskstats`": disk::parse;
+    load, "`/proc/loadavg`": load::parse;
+    memory, "`/proc/meminfo` and the statistics of ZFS": memory::parse, memory::zfs_reclaimable;
+    network, "`/proc/net/dev`": network::parse;
+    pressure, "a file of `/proc/pressure`": pressure::parse;
+    process, "`/proc/PID/stat`": process::parse;
+    uptime, "`/proc/uptime`": uptime::parse;
+    vmstat, "`/proc/vmstat`": vmstat::oom_kills;
+    alerts, "the setting `STATS_ALERTS`": Rules::parse;
+    group, "every file of a control group":
+        cgroup::number, cgroup::limit, cgroup::cpu_max, cgroup::cpu_stat, cgroup::cpuacct_stat,
+        cgroup::memory_stat, cgroup::oom_kills, cgroup::processors;
 }
 
-/// Parses `/proc/loadavg`.
-pub fn load(text: &str) {
-    let _ = load::parse(text);
-}
-
-/// Parses `/proc/meminfo` and `/proc/spl/kstat/zfs/arcstats`.
-pub fn memory(text: &str) {
-    let _ = memory::parse(text);
-    let _ = memory::zfs_reclaimable(text);
+targets! {
+    responses([u8]):
+    task, "the response of `/task`": ecs_task::parse;
+    task_stats, "the response of `/task/stats`": ecs_task::parse_stats;
 }
 
 /// Parses `/proc/PID/mountinfo` and selects the filesystems.
@@ -35,60 +54,15 @@ pub fn filesystem(text: &str) {
     }
 }
 
-/// Parses `/proc/net/dev`.
-pub fn network(text: &str) {
-    let _ = network::parse(text);
-}
-
-/// Parses a file of `/proc/pressure`.
-pub fn pressure(text: &str) {
-    let _ = pressure::parse(text);
-}
-
-/// Parses `/proc/PID/stat`.
-pub fn process(text: &str) {
-    let _ = process::parse(text);
-}
-
-/// Parses `/proc/uptime`.
-pub fn uptime(text: &str) {
-    let _ = uptime::parse(text);
-}
-
-/// Parses `/proc/vmstat`.
-pub fn vmstat(text: &str) {
-    let _ = vmstat::oom_kills(text);
-}
-
-/// Parses the setting `STATS_ALERTS`.
-pub fn alerts(text: &str) {
-    let _ = Rules::parse(text);
-}
-
-/// Parses the response of `/task`.
-pub fn task(json: &[u8]) {
-    let _ = ecs_task::parse(json);
-}
-
-/// Parses the response of `/task/stats`.
-pub fn task_stats(json: &[u8]) {
-    let _ = ecs_task::parse_stats(json);
-}
-
 /// Locates control groups and parses their files. The part before an empty line is
 /// `/proc/self/cgroup`, the part after it mountinfo. The whole text is also the content of every
 /// file of a group.
 pub fn cgroup(text: &str) {
     let (membership, mounts) = text.split_once("\n\n").unwrap_or((text, ""));
     if let Ok(mounts) = filesystem::parse(mounts.as_bytes()) {
-        let _ = cgroup::controller_paths(membership, &mounts);
+        for controller in ["cpu", "cpuacct"] {
+            let _ = cgroup::controller_path(controller, membership, &mounts);
+        }
     }
-    let _ = cgroup::number(text);
-    let _ = cgroup::limit(text);
-    let _ = cgroup::cpu_max(text);
-    let _ = cgroup::cpu_stat(text);
-    let _ = cgroup::cpuacct_stat(text);
-    let _ = cgroup::memory_stat(text);
-    let _ = cgroup::oom_kills(text);
-    let _ = cgroup::processors(text);
+    group(text);
 }

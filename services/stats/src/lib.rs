@@ -8,7 +8,7 @@ mod collect;
 mod cors;
 mod emf;
 mod exposition;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod glob;
 mod headers;

@@ -101,17 +101,6 @@ impl UsageInLimit {
     }
 }
 
-/// Folders of the process's groups, by controller; `None` if no group is visible.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct ControllerPaths {
-    pub(crate) cpu: Option<ControllerPath>,
-    /// Version 1 only: version 2 reports it in `cpu`.
-    pub(crate) cpuacct: Option<ControllerPath>,
-    pub(crate) memory: Option<ControllerPath>,
-    pub(crate) pids: Option<ControllerPath>,
-    pub(crate) cpuset: Option<ControllerPath>,
-}
-
 /// Folders of one controller.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ControllerPath {
@@ -160,23 +149,16 @@ pub(super) const UNLIMITED: u64 = 1 << 62;
 /// Maximum number of ancestors that are read; the kernel's path lengths allow 2000.
 const MAX_ANCESTORS: usize = 64;
 
-/// Locates the groups of `/proc/self/cgroup` in the mounts.
+/// Locates the groups of a controller in the mounts, from the text of `/proc/self/cgroup`; `None` if
+/// no group is visible.
 ///
 /// A controller belongs to one hierarchy at a time. If a version 1 line lists it, it is read only
 /// there, also in hybrid setups.
-pub(crate) fn controller_paths(membership: &str, mounts: &[Mount]) -> ControllerPaths {
-    let controller_path = |controller| controller_path(controller, membership, mounts);
-    ControllerPaths {
-        cpu: controller_path("cpu"),
-        cpuacct: controller_path("cpuacct")
-            .filter(|controller_path| controller_path.version == Version::V1),
-        memory: controller_path("memory"),
-        pids: controller_path("pids"),
-        cpuset: controller_path("cpuset"),
-    }
-}
-
-fn controller_path(controller: &str, membership: &str, mounts: &[Mount]) -> Option<ControllerPath> {
+pub(crate) fn controller_path(
+    controller: &str,
+    membership: &str,
+    mounts: &[Mount],
+) -> Option<ControllerPath> {
     let names = |list: &str| list.split(',').any(|name| name == controller);
     let group_of = |matches: &dyn Fn(&str) -> bool| {
         membership.lines().find_map(|line| {

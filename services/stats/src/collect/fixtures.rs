@@ -31,25 +31,10 @@ fn read(tree: &str, file: &str) -> Option<String> {
 
 /// All files of all trees that have a parser here.
 pub(super) fn all() -> Vec<String> {
-    let files = [
-        "1/stat",
-        "2/stat",
-        "77/stat",
-        "4242/stat",
-        "4243/stat",
-        "32481/stat",
-        "diskstats",
-        "loadavg",
-        "meminfo",
-        "net/dev",
-        "pressure/cpu",
-        "pressure/io",
-        "pressure/memory",
-        "self/mountinfo",
-        "stat",
-        "uptime",
-    ];
-    TREES.into_iter().flat_map(|tree| files.map(|file| read(tree, file))).flatten().collect()
+    let files = "1/stat 2/stat 77/stat 4242/stat 4243/stat 32481/stat diskstats loadavg meminfo \
+                 net/dev pressure/cpu pressure/io pressure/memory self/mountinfo stat uptime";
+    let texts = |tree| files.split(' ').filter_map(move |file| read(tree, file));
+    TREES.into_iter().flat_map(texts).collect()
 }
 
 fn stat(tree: &str) -> Stat {

@@ -16,7 +16,7 @@ pub(crate) mod uptime;
 pub(crate) mod vmstat;
 
 mod fixtures;
-mod properties;
+mod tests;
 
 /// Parse error of a file in /proc.
 #[derive(Debug, PartialEq, thiserror::Error)]

@@ -15,21 +15,27 @@ use std::time::{Duration, Instant};
 
 use super::fault_log::FaultLog;
 
-/// Unit of reading: a file, a group of files, or a filesystem.
-pub(super) trait Unit<R: ?Sized>: Send {
-    /// Reads once; may block.
-    fn read(&mut self) -> Outcome<R>;
-}
+/// Unit of reading: a file, a group of files, or a filesystem. Each call reads once, and may block.
+pub(super) type Unit<R> = Box<dyn FnMut() -> Outcome<R> + Send>;
 
 /// Result of one read.
 pub(super) struct Outcome<R: ?Sized> {
-    pub(super) state: SourceState,
-    pub(super) update: Update<R>,
+    state: SourceState,
+    update: Update<R>,
+}
+
+impl<R: ?Sized> Outcome<R> {
+    pub(super) fn new(
+        state: SourceState,
+        update: impl FnOnce(&mut R, f64) + Send + 'static,
+    ) -> Self {
+        Self { state, update: Box::new(update) }
+    }
 }
 
 /// Stores the values of a read in a reading, with the time of the read in seconds since the epoch of
 /// the reader.
-pub(super) type Update<R> = Box<dyn FnOnce(&mut R, f64) + Send>;
+type Update<R> = Box<dyn FnOnce(&mut R, f64) + Send>;
 
 /// Availability of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +74,16 @@ impl<R: Default + 'static> BoundedReader<R> {
     }
 
     /// Adds a unit at the end.
-    pub(super) fn add(&mut self, name: String, unit: Box<dyn Unit<R>>) -> UnitId {
-        self.reader.add(name, Box::new(TypedUnit(unit)))
+    pub(super) fn add(&mut self, name: &str, mut unit: Unit<R>) -> UnitId {
+        let unit = move || {
+            let Outcome { state, update } = unit();
+            Outcome::new(state, move |reading: &mut AnyReading, at| {
+                if let Some(reading) = reading.downcast_mut() {
+                    update(reading, at);
+                }
+            })
+        };
+        self.reader.add(name, Box::new(unit))
     }
 
     /// Removes a unit. The thread of a hanging unit remains until the unit returns.
@@ -98,22 +112,7 @@ impl<R: Default + 'static> BoundedReader<R> {
 /// Reading of any type, so that the binary contains the reader once for all types.
 type AnyReading = dyn Any;
 
-type AnyUnit = Box<dyn Unit<AnyReading>>;
-
-/// Unit for readings of one type.
-struct TypedUnit<R>(Box<dyn Unit<R>>);
-
-impl<R: 'static> Unit<AnyReading> for TypedUnit<R> {
-    fn read(&mut self) -> Outcome<AnyReading> {
-        let Outcome { state, update } = self.0.read();
-        let update = Box::new(move |reading: &mut AnyReading, at: f64| {
-            if let Some(reading) = reading.downcast_mut() {
-                update(reading, at);
-            }
-        });
-        Outcome { state, update }
-    }
-}
+type AnyUnit = Unit<AnyReading>;
 
 struct Reader {
     name: &'static str,
@@ -170,7 +169,7 @@ impl Reader {
         Self { name, bounds, epoch, slots, next_id: 0, first: 0, worker: None, hanging }
     }
 
-    fn add(&mut self, name: String, unit: AnyUnit) -> UnitId {
+    fn add(&mut self, name: &str, unit: AnyUnit) -> UnitId {
         let id = self.next_id;
         self.next_id += 1;
         let (state, log) = (SourceState::Absent, FaultLog::default());
@@ -353,7 +352,7 @@ fn work(shared: &Shared) {
         };
         state.current = Some((id, Instant::now()));
         drop(state);
-        let outcome = unit.read();
+        let outcome = unit();
         let at = Instant::now();
         state = lock(&shared.state);
         state.current = None;
@@ -378,17 +377,13 @@ mod tests {
         Bounds { unit: Duration::from_millis(60), all: Duration::from_secs(5), hanging: 2 };
 
     /// Unit that reads its name; if it has a gate, it waits for the gate first.
-    struct Gated(&'static str, Option<Receiver<()>>);
-
-    impl Unit<Vec<&'static str>> for Gated {
-        fn read(&mut self) -> Outcome<Vec<&'static str>> {
-            if let Some(gate) = &self.1 {
+    fn unit(name: &'static str, gate: Option<Receiver<()>>) -> Unit<Vec<&'static str>> {
+        Box::new(move || {
+            if let Some(gate) = &gate {
                 let _ = gate.recv();
             }
-            let name = self.0;
-            let update = Box::new(move |all: &mut Vec<_>, _: f64| all.push(name));
-            Outcome { state: SourceState::Up, update }
-        }
+            Outcome::new(SourceState::Up, move |all: &mut Vec<_>, _| all.push(name))
+        })
     }
 
     fn reader(bounds: Bounds) -> BoundedReader<Vec<&'static str>> {
@@ -396,12 +391,12 @@ mod tests {
     }
 
     fn add(reader: &mut BoundedReader<Vec<&'static str>>, name: &'static str) {
-        reader.add(name.to_owned(), Box::new(Gated(name, None)));
+        reader.add(name, unit(name, None));
     }
 
     fn add_gated(reader: &mut BoundedReader<Vec<&'static str>>, name: &'static str) -> Sender<()> {
         let (gate, waiting) = channel();
-        reader.add(name.to_owned(), Box::new(Gated(name, Some(waiting))));
+        reader.add(name, unit(name, Some(waiting)));
         gate
     }
 
@@ -477,7 +472,7 @@ mod tests {
     fn a_removed_unit_is_not_read_again() {
         let mut reader = reader(BOUNDS);
         add(&mut reader, "a");
-        let id = reader.add("b".to_owned(), Box::new(Gated("b", None)));
+        let id = reader.add("b", unit("b", None));
         assert_eq!(reader.read(), ["a", "b"]);
         reader.remove(id);
         assert_eq!(reader.read(), ["a"]);

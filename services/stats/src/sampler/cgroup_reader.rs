@@ -22,7 +22,7 @@ pub(crate) struct CgroupReader {
     layout: Layout,
     /// Number of the layout, which increases with each change.
     layouts: u32,
-    files: Files,
+    files: [Option<Resource>; RESOURCES.len()],
     reads_left: u32,
 }
 
@@ -37,7 +37,7 @@ impl CgroupReader {
             stat: proc_root.join("stat"),
             layout: Layout::default(),
             layouts: 0,
-            files: Files::default(),
+            files: Default::default(),
             reads_left: 0,
         };
         groups.search();
@@ -49,7 +49,7 @@ impl CgroupReader {
         if self.reads_left == 0 {
             self.search();
         }
-        let (container, complete) = self.files.read();
+        let (container, complete) = self.read_files();
         // A file that existed and cannot be read means that the group was removed.
         self.reads_left = if complete { self.reads_left - 1 } else { 0 };
         let container =
@@ -77,7 +77,8 @@ impl CgroupReader {
         let layout = self.layout();
         // Files in the same places stay open, and their faults are not logged again.
         if layout != self.layout {
-            self.files = Files::of(&layout);
+            self.files =
+                layout.resources.each_ref().map(|layout| layout.as_ref().map(Resource::of));
             self.layout = layout;
             self.layouts = self.layouts.wrapping_add(1);
         }
@@ -85,34 +86,46 @@ impl CgroupReader {
 
     fn layout(&mut self) -> Layout {
         // Kernels without control groups do not have this file.
-        let Some(membership) = self.membership.read_optional(|text| Ok(text.to_owned())) else {
+        let Some(membership) = self.membership.read(|text| Ok(text.to_owned())) else {
             return Layout::default();
         };
-        let mounts = self.mountinfo.read_optional_bytes(filesystem::parse).unwrap_or_default();
-        let controller_paths = cgroup::controller_paths(&membership, &mounts);
-        let resource = |path, names| ResourceLayout::of(&self.root, path, names);
-        let online = Source::at(self.root.join("sys/devices/system/cpu/online"))
-            .read_optional(cgroup::processors);
+        let mounts = self.mountinfo.read_bytes(filesystem::parse).unwrap_or_default();
+        let resources = RESOURCES.each_ref().map(|names| {
+            let path = cgroup::controller_path(names.controller, &membership, &mounts)?;
+            ResourceLayout::of(&self.root, path, names)
+        });
+        let online =
+            Source::at(self.root.join("sys/devices/system/cpu/online")).read(cgroup::processors);
         // In a container, lxcfs reports the processors of the cpuset as online, while the other
         // files have those of the host.
-        let listed =
-            Source::at(self.stat.clone()).read_optional(|text| Ok(cpu::parse(text)?.cores.len()));
+        let listed = Source::at(self.stat.clone()).read(|text| Ok(cpu::parse(text)?.cores.len()));
         let listed = listed.and_then(|cores| u32::try_from(cores).ok());
-        Layout {
-            cpu: resource(controller_paths.cpu, CPU),
-            cpuacct: resource(controller_paths.cpuacct, CPUACCT),
-            memory: resource(controller_paths.memory, MEMORY),
-            pids: resource(controller_paths.pids, PIDS),
-            cpuset: resource(controller_paths.cpuset, CPUSET),
-            online: online.max(listed),
+        Layout { resources, online: online.max(listed) }
+    }
+
+    /// Values of the files, and whether all files could be read.
+    fn read_files(&mut self) -> (Container, bool) {
+        let mut container = Container { version: 2, ..Container::default() };
+        let mut complete = true;
+        for (resource, names) in self.files.iter_mut().zip(&RESOURCES) {
+            let Some(resource) = resource else { continue };
+            (names.read)(resource, &mut container);
+            complete &= resource.was_complete();
+            if resource.version == Version::V1 {
+                container.version = 1;
+            }
         }
+        (container, complete)
     }
 }
 
-/// Names of the files of one resource, by version.
+/// Names of the files of one resource, by version, and the function that reads them.
 struct Names {
+    controller: &'static str,
     v1: VersionNames,
-    v2: VersionNames,
+    /// `None` if another controller of version 2 has the values.
+    v2: Option<VersionNames>,
+    read: fn(&mut Resource, &mut Container),
 }
 
 struct VersionNames {
@@ -126,45 +139,54 @@ struct VersionNames {
 
 const QUOTA: &str = "cpu.cfs_quota_us";
 const PERIOD: &str = "cpu.cfs_period_us";
-const NONE: VersionNames = VersionNames { limits: &[], used: &[], own: &[] };
-const CPU: &Names = &Names {
-    v1: VersionNames { limits: &[QUOTA, PERIOD], used: &["cpu.stat"], own: &[] },
-    v2: VersionNames { limits: &["cpu.max"], used: &["cpu.stat"], own: &[] },
-};
-const CPUACCT: &Names = &Names {
-    v1: VersionNames { limits: &[], used: &["cpuacct.usage"], own: &["cpuacct.stat"] },
-    v2: NONE,
-};
-const MEMORY: &Names = &Names {
-    v1: VersionNames {
-        limits: &["memory.limit_in_bytes"],
-        used: &["memory.usage_in_bytes", "memory.stat"],
-        own: &["memory.oom_control"],
+
+/// All resources. The use of `cpuacct` replaces that of `cpu`, which has none in version 1.
+const RESOURCES: [Names; 5] = [
+    Names {
+        controller: "cpu",
+        v1: VersionNames { limits: &[QUOTA, PERIOD], used: &["cpu.stat"], own: &[] },
+        v2: Some(VersionNames { limits: &["cpu.max"], used: &["cpu.stat"], own: &[] }),
+        read: read_cpu,
     },
-    v2: VersionNames {
-        limits: &["memory.max"],
-        used: &["memory.current", "memory.stat"],
-        own: &["memory.swap.current", "memory.events"],
+    Names {
+        controller: "cpuacct",
+        v1: VersionNames { limits: &[], used: &["cpuacct.usage"], own: &["cpuacct.stat"] },
+        v2: None,
+        read: read_cpuacct,
     },
-};
-const PIDS: &Names = &Names {
-    v1: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
-    v2: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
-};
-// A cpuset is always a subset of the ancestors' cpusets.
-const CPUSET: &Names = &Names {
-    v1: VersionNames { limits: &[], used: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
-    v2: VersionNames { limits: &[], used: &[], own: &["cpuset.cpus.effective"] },
-};
+    Names {
+        controller: "memory",
+        v1: VersionNames {
+            limits: &["memory.limit_in_bytes"],
+            used: &["memory.usage_in_bytes", "memory.stat"],
+            own: &["memory.oom_control"],
+        },
+        v2: Some(VersionNames {
+            limits: &["memory.max"],
+            used: &["memory.current", "memory.stat"],
+            own: &["memory.swap.current", "memory.events"],
+        }),
+        read: read_memory,
+    },
+    Names {
+        controller: "pids",
+        v1: VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] },
+        v2: Some(VersionNames { limits: &["pids.max"], used: &["pids.current"], own: &[] }),
+        read: read_pids,
+    },
+    Names {
+        controller: "cpuset",
+        // A cpuset is always a subset of the ancestors' cpusets.
+        v1: VersionNames { limits: &[], used: &[], own: &["cpuset.effective_cpus", "cpuset.cpus"] },
+        v2: Some(VersionNames { limits: &[], used: &[], own: &["cpuset.cpus.effective"] }),
+        read: read_cpuset,
+    },
+];
 
 /// Existing files.
 #[derive(Default, PartialEq)]
 struct Layout {
-    cpu: Option<ResourceLayout>,
-    cpuacct: Option<ResourceLayout>,
-    memory: Option<ResourceLayout>,
-    pids: Option<ResourceLayout>,
-    cpuset: Option<ResourceLayout>,
+    resources: [Option<ResourceLayout>; RESOURCES.len()],
     /// Online processors of the host.
     online: Option<u32>,
 }
@@ -177,15 +199,15 @@ struct ResourceLayout {
 }
 
 impl ResourceLayout {
-    fn of(root: &Path, path: Option<ControllerPath>, names: &Names) -> Option<Self> {
-        let ControllerPath { version, folders } = path?;
+    fn of(root: &Path, path: ControllerPath, names: &Names) -> Option<Self> {
+        let ControllerPath { version, folders } = path;
+        let names = match version {
+            Version::V1 => &names.v1,
+            Version::V2 => names.v2.as_ref()?,
+        };
         let mut folders =
             folders.into_iter().map(|folder| root.join(folder.trim_start_matches('/')));
         let own = folders.next().filter(|folder| is_below_root(folder, version))?;
-        let names = match version {
-            Version::V1 => &names.v1,
-            Version::V2 => &names.v2,
-        };
         let files = |folder: &Path, names: &mut dyn Iterator<Item = &&'static str>| {
             names
                 .map(|&name| (name, folder.join(name)))
@@ -212,54 +234,6 @@ fn is_below_root(folder: &Path, version: Version) -> bool {
     }
 }
 
-/// Reads the files of one resource into a container.
-type ReadResource = fn(&mut Resource, &mut Container);
-
-/// Open files.
-#[derive(Default)]
-struct Files {
-    cpu: Option<Resource>,
-    cpuacct: Option<Resource>,
-    memory: Option<Resource>,
-    pids: Option<Resource>,
-    cpuset: Option<Resource>,
-}
-
-impl Files {
-    fn of(layout: &Layout) -> Self {
-        let resource = |layout: &Option<ResourceLayout>| layout.as_ref().map(Resource::of);
-        Self {
-            cpu: resource(&layout.cpu),
-            cpuacct: resource(&layout.cpuacct),
-            memory: resource(&layout.memory),
-            pids: resource(&layout.pids),
-            cpuset: resource(&layout.cpuset),
-        }
-    }
-
-    /// Values of the files, and whether all files could be read.
-    fn read(&mut self) -> (Container, bool) {
-        let mut container = Container { version: 2, ..Container::default() };
-        let mut complete = true;
-        let all: [(&mut Option<Resource>, ReadResource); 5] = [
-            (&mut self.cpu, read_cpu),
-            (&mut self.cpuacct, read_cpuacct),
-            (&mut self.memory, read_memory),
-            (&mut self.pids, read_pids),
-            (&mut self.cpuset, read_cpuset),
-        ];
-        for (resource, read) in all {
-            let Some(resource) = resource else { continue };
-            read(resource, &mut container);
-            complete &= resource.was_complete();
-            if resource.version == Version::V1 {
-                container.version = 1;
-            }
-        }
-        (container, complete)
-    }
-}
-
 fn read_cpu(cpu: &mut Resource, container: &mut Container) {
     let tightest = match cpu.version {
         Version::V1 => cpu.tightest(|group| {
@@ -280,7 +254,7 @@ fn read_cpu(cpu: &mut Resource, container: &mut Container) {
         (Version::V1, ancestor) => {
             let folder = cpu.folder(ancestor);
             let usage = folder.map(|folder| Source::at(folder.join("cpuacct.usage")));
-            let usage_ns = usage.and_then(|mut usage| usage.read_optional(cgroup::number));
+            let usage_ns = usage.and_then(|mut usage| usage.read(cgroup::number));
             UsageInLimit::Ancestor(usage_ns.map(|nanoseconds| nanoseconds / 1000))
         }
         (Version::V2, _) => UsageInLimit::Ancestor(limiting.usage_us),
@@ -421,7 +395,7 @@ impl Group {
     /// Value of a file; `None` if the file does not exist.
     fn read<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, ParseError>) -> Option<T> {
         let (_, source) = self.files.iter_mut().find(|(known, _)| *known == name)?;
-        let value = source.read_optional(parse);
+        let value = source.read(parse);
         self.complete &= value.is_some();
         value
     }

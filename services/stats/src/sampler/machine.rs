@@ -74,27 +74,6 @@ struct SourceResults {
     mounts: Option<Vec<Mount>>,
 }
 
-/// A file, its parser, and the setter of its values.
-struct FileUnit<T> {
-    source: Source,
-    is_optional: bool,
-    parse: fn(&str) -> Result<T, ParseError>,
-    store: fn(&mut Reading, T, f64),
-}
-
-impl<T: Send + 'static> Unit<SourceResults> for FileUnit<T> {
-    fn read(&mut self) -> Outcome<SourceResults> {
-        let value = self.source.read_text(self.is_optional, self.parse);
-        let store = self.store;
-        let update = move |results: &mut SourceResults, at: f64| {
-            if let Some(value) = value {
-                store(&mut results.reading, value, at);
-            }
-        };
-        Outcome { state: self.source.state(), update: Box::new(update) }
-    }
-}
-
 impl Machine {
     pub(super) fn new(sampling: &Sampling, metadata: Metadata) -> Self {
         let Sampling { roots, exposed, selections, .. } = sampling;
@@ -102,12 +81,11 @@ impl Machine {
         let mut sources = BoundedReader::new("sources", SOURCES, started);
         let proc = &roots.proc;
         add_files(&mut sources, proc);
-        sources.add(ARCSTATS.to_owned(), Box::new(ZfsUnit::new(proc)));
+        sources.add(ARCSTATS, zfs(proc));
         let view = Arc::new(View::new(roots));
-        sources.add("net/dev".to_owned(), Box::new(NetworkUnit::new(view.clone())));
-        let cgroup = sources.add("cgroup".to_owned(), Box::new(CgroupUnit::new(view.clone())));
-        let mounts = MountTable::new(view, selections.mounts.clone());
-        sources.add("mountinfo".to_owned(), Box::new(MountsUnit(mounts)));
+        sources.add("net/dev", network(view.clone()));
+        let cgroup = sources.add("cgroup", cgroup(view.clone()));
+        sources.add("mountinfo", mounts(MountTable::new(view, selections.mounts.clone())));
         Self {
             started,
             sources,
@@ -159,7 +137,7 @@ impl Machine {
                 let mount = Arc::new(mount);
                 let name = format!("filesystem at {}", mount.path.display());
                 let unit = FilesystemUnit::new(mount.clone(), key, period);
-                (mount, self.filesystems.add(name, Box::new(unit)), key)
+                (mount, self.filesystems.add(&name, unit.into_unit()), key)
             };
             let entry = known.map_or_else(added, |known| before.swap_remove(known));
             self.mounts.push(entry);
@@ -184,31 +162,33 @@ impl Machine {
 /// Adds the files with fixed paths.
 fn add_files(sources: &mut BoundedReader<SourceResults>, proc: &Path) {
     let mut files = Files { sources, proc };
-    files.required("stat", cpu::parse, |reading, stat, at| {
+    files.add("stat", Source::required, cpu::parse, |reading, stat, at| {
         reading.stat = Some(stat);
         reading.times.stat = Some(at);
     });
-    files.required("meminfo", memory::parse, |reading, memory, _| reading.memory = Some(memory));
+    files.add("meminfo", Source::required, memory::parse, |reading, memory, _| {
+        reading.memory = Some(memory);
+    });
     // gVisor reports no tasks, and averages of zero.
-    files.required("loadavg", load::parse, |reading, load, _| {
+    files.add("loadavg", Source::required, load::parse, |reading, load, _| {
         reading.load = Some(load).filter(|load| load.total > 0);
     });
-    files.required("uptime", uptime::parse, |reading, uptime, _| {
+    files.add("uptime", Source::required, uptime::parse, |reading, uptime, _| {
         reading.uptime_seconds = Some(uptime);
     });
-    files.optional("pressure/cpu", pressure::parse, |reading, stalls, _| {
+    files.add("pressure/cpu", Source::at, pressure::parse, |reading, stalls, _| {
         reading.pressure.cpu = Some(stalls);
     });
-    files.optional("pressure/memory", pressure::parse, |reading, stalls, _| {
+    files.add("pressure/memory", Source::at, pressure::parse, |reading, stalls, _| {
         reading.pressure.memory = Some(stalls);
     });
-    files.optional("pressure/io", pressure::parse, |reading, stalls, _| {
+    files.add("pressure/io", Source::at, pressure::parse, |reading, stalls, _| {
         reading.pressure.io = Some(stalls);
     });
-    files.optional("vmstat", vmstat::oom_kills, |reading, oom_kills, _| {
+    files.add("vmstat", Source::at, vmstat::oom_kills, |reading, oom_kills, _| {
         reading.oom_kills = oom_kills;
     });
-    files.optional("diskstats", disk::parse, |reading, disks, at| {
+    files.add("diskstats", Source::at, disk::parse, |reading, disks, at| {
         reading.disks = disks;
         reading.times.disks = Some(at);
     });
@@ -220,34 +200,24 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    fn required<T: Send + 'static>(
-        &mut self,
-        name: &'static str,
-        parse: fn(&str) -> Result<T, ParseError>,
-        store: fn(&mut Reading, T, f64),
-    ) {
-        self.add(name, false, parse, store);
-    }
-
-    fn optional<T: Send + 'static>(
-        &mut self,
-        name: &'static str,
-        parse: fn(&str) -> Result<T, ParseError>,
-        store: fn(&mut Reading, T, f64),
-    ) {
-        self.add(name, true, parse, store);
-    }
-
+    /// Adds a file, its parser, and the setter of its values.
     fn add<T: Send + 'static>(
         &mut self,
-        name: &'static str,
-        is_optional: bool,
+        name: &str,
+        source: fn(PathBuf) -> Source,
         parse: fn(&str) -> Result<T, ParseError>,
         store: fn(&mut Reading, T, f64),
     ) {
-        let source = Source::at(self.proc.join(name));
-        let unit = FileUnit { source, is_optional, parse, store };
-        self.sources.add(name.to_owned(), Box::new(unit));
+        let mut source = source(self.proc.join(name));
+        let unit = move || {
+            let value = source.read(parse);
+            Outcome::new(source.state(), move |results: &mut SourceResults, at| {
+                if let Some(value) = value {
+                    store(&mut results.reading, value, at);
+                }
+            })
+        };
+        self.sources.add(name, Box::new(unit));
     }
 }
 
@@ -255,34 +225,17 @@ impl Files<'_> {
 const ARCSTATS: &str = "spl/kstat/zfs/arcstats";
 
 /// Cache of ZFS.
-struct ZfsUnit {
-    source: Source,
-    meminfo: PathBuf,
-}
-
-impl ZfsUnit {
-    fn new(proc: &Path) -> Self {
-        Self { source: Source::at(proc.join(ARCSTATS)), meminfo: proc.join("meminfo") }
-    }
-}
-
-impl Unit<SourceResults> for ZfsUnit {
-    fn read(&mut self) -> Outcome<SourceResults> {
-        let bytes = self.source.read_optional(memory::zfs_reclaimable);
+fn zfs(proc: &Path) -> Unit<SourceResults> {
+    let (mut source, meminfo) = (Source::at(proc.join(ARCSTATS)), proc.join("meminfo"));
+    Box::new(move || {
+        let bytes = source.read(memory::zfs_reclaimable);
         // The cache is the machine's, but in a container, lxcfs mounts its own `meminfo`.
         let device = |path: &Path| fs::metadata(path).ok().map(|file| file.dev());
-        let bytes = bytes.filter(|_| device(&self.meminfo) == device(self.source.path()));
-        let update = move |results: &mut SourceResults, _: f64| {
+        let bytes = bytes.filter(|_| device(&meminfo) == device(source.path()));
+        Outcome::new(source.state(), move |results: &mut SourceResults, _| {
             results.reading.zfs_reclaimable_bytes = bytes;
-        };
-        Outcome { state: self.source.state(), update: Box::new(update) }
-    }
-}
-
-/// Interfaces of the network namespace that the view selects.
-struct NetworkUnit {
-    view: Arc<View>,
-    namespace: Option<NetworkNamespace>,
+        })
+    })
 }
 
 struct NetworkNamespace {
@@ -297,34 +250,29 @@ struct NetworkNamespace {
 /// Readings between two reads of the interfaces' links, unless interfaces are added.
 const READS_PER_LINK_REFRESH: u32 = 60;
 
-impl NetworkUnit {
-    fn new(view: Arc<View>) -> Self {
-        Self { view, namespace: None }
-    }
-}
-
-impl Unit<SourceResults> for NetworkUnit {
-    fn read(&mut self) -> Outcome<SourceResults> {
-        let namespace = self.namespace.get_or_insert_with(|| {
-            let Network { file, devices, scope } = self.view.network();
+/// Interfaces of the network namespace that the view selects.
+fn network(view: Arc<View>) -> Unit<SourceResults> {
+    let mut namespace = None;
+    Box::new(move || {
+        let namespace = namespace.get_or_insert_with(|| {
+            let Network { file, devices, scope } = view.network();
             let (source, links) = (Source::at(file), HashMap::new());
             NetworkNamespace { source, devices, scope, links, age: 0 }
         });
-        let mut networks = namespace.source.read_optional(network::parse);
+        let mut networks = namespace.source.read(network::parse);
         if let Some(networks) = &mut networks {
             namespace.update_links(networks);
             network::mark_stacked(networks, &namespace.links);
         }
-        let (state, scope) = (namespace.source.state(), namespace.scope);
-        let update = move |results: &mut SourceResults, at: f64| {
+        let scope = namespace.scope;
+        Outcome::new(namespace.source.state(), move |results: &mut SourceResults, at| {
             if let Some(networks) = networks {
                 results.reading.networks = networks;
                 results.reading.network_scope = scope;
                 results.reading.times.networks = Some(at);
             }
-        };
-        Outcome { state, update: Box::new(update) }
-    }
+        })
+    })
 }
 
 impl NetworkNamespace {
@@ -345,49 +293,29 @@ impl NetworkNamespace {
 }
 
 /// Control groups of the process.
-struct CgroupUnit {
-    view: Arc<View>,
-    reader: Option<CgroupReader>,
-}
-
-impl CgroupUnit {
-    fn new(view: Arc<View>) -> Self {
-        Self { view, reader: None }
-    }
-}
-
-impl Unit<SourceResults> for CgroupUnit {
-    fn read(&mut self) -> Outcome<SourceResults> {
+fn cgroup(view: Arc<View>) -> Unit<SourceResults> {
+    let mut reader = None;
+    Box::new(move || {
         // The search is not done at the start, because it can hang as well.
-        let reader = self
-            .reader
-            .get_or_insert_with(|| CgroupReader::find(self.view.proc(), self.view.own_root()));
+        let reader = reader.get_or_insert_with(|| CgroupReader::find(view.proc(), view.own_root()));
         let container = reader.read();
-        let state = match container {
-            Some(_) => SourceState::Up,
-            None => reader.state(),
-        };
-        let update = move |results: &mut SourceResults, at: f64| {
+        let state = container.map_or_else(|| reader.state(), |_| SourceState::Up);
+        Outcome::new(state, move |results: &mut SourceResults, at| {
             results.reading.container = container;
             results.reading.times.container = Some(at);
-        };
-        Outcome { state, update: Box::new(update) }
-    }
+        })
+    })
 }
 
 /// Mount table.
-struct MountsUnit(MountTable);
-
-impl Unit<SourceResults> for MountsUnit {
-    fn read(&mut self) -> Outcome<SourceResults> {
-        let mounts = self.0.read();
-        let (state, scope) = (self.0.state(), self.0.scope());
-        let update = move |results: &mut SourceResults, _: f64| {
+fn mounts(mut table: MountTable) -> Unit<SourceResults> {
+    Box::new(move || {
+        let (mounts, scope) = (table.read(), table.scope());
+        Outcome::new(table.state(), move |results: &mut SourceResults, _| {
             results.mounts = mounts;
             results.reading.mounts_scope = scope;
-        };
-        Outcome { state, update: Box::new(update) }
-    }
+        })
+    })
 }
 
 /// Size of one filesystem.
@@ -433,18 +361,18 @@ impl FilesystemUnit {
         });
         Ok(())
     }
-}
 
-impl Unit<BTreeMap<u64, Filesystem>> for FilesystemUnit {
-    fn read(&mut self) -> Outcome<BTreeMap<u64, Filesystem>> {
-        let is_due = self.last.is_none() || self.age + 1 >= self.period;
-        self.age = if is_due { 0 } else { self.age + 1 };
-        let state = if is_due { self.refresh().err() } else { None };
-        let (key, filesystem) = (self.key, self.last.clone());
-        let update = move |all: &mut BTreeMap<u64, Filesystem>, _: f64| {
-            all.extend(filesystem.map(|filesystem| (key, filesystem)));
-        };
-        Outcome { state: state.unwrap_or(SourceState::Up), update: Box::new(update) }
+    fn into_unit(mut self) -> Unit<BTreeMap<u64, Filesystem>> {
+        Box::new(move || {
+            let is_due = self.last.is_none() || self.age + 1 >= self.period;
+            self.age = if is_due { 0 } else { self.age + 1 };
+            let state = if is_due { self.refresh().err() } else { None };
+            let (key, filesystem) = (self.key, self.last.clone());
+            let update = move |all: &mut BTreeMap<u64, Filesystem>, _: f64| {
+                all.extend(filesystem.map(|filesystem| (key, filesystem)));
+            };
+            Outcome::new(state.unwrap_or(SourceState::Up), update)
+        })
     }
 }
 

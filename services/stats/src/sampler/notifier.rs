@@ -94,6 +94,6 @@ fn sender(roots: &Roots, shows_hostname: bool) -> Sender {
 /// First line of a file.
 fn first_of(path: &Path) -> Option<String> {
     let mut source = Source::at(path.to_owned());
-    let line = source.read_optional(|text| Ok(text.lines().next().unwrap_or_default().to_owned()));
+    let line = source.read(|text| Ok(text.lines().next().unwrap_or_default().to_owned()));
     line.filter(|line| !line.is_empty())
 }

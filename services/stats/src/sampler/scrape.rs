@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState, Unit};
+use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState};
 use super::clock;
 use super::view::{self, View};
 use super::{Roots, Sampling};
@@ -52,7 +52,7 @@ impl Scraper {
         let mut reader = BoundedReader::new("scrape", BOUNDS, Instant::now());
         let view = Arc::new(View::new(&sampling.roots));
         for (index, collector) in COLLECTORS.iter().enumerate() {
-            let unit = CollectorUnit {
+            let mut unit = CollectorUnit {
                 index,
                 source: collector.source,
                 view: view.clone(),
@@ -60,7 +60,7 @@ impl Scraper {
                 shows_hostname: sampling.exposed.hostname,
                 network: None,
             };
-            reader.add(collector.name.to_owned(), Box::new(unit));
+            reader.add(collector.name, Box::new(move || unit.read()));
         }
         Self { state: Arc::new(Mutex::new(State { reader, newest: None })), permit: Arc::default() }
     }
@@ -118,7 +118,7 @@ struct CollectorUnit {
     network: Option<PathBuf>,
 }
 
-impl Unit<Scrape> for CollectorUnit {
+impl CollectorUnit {
     fn read(&mut self) -> Outcome<Scrape> {
         let begun = Instant::now();
         let mut texts = self.texts();
@@ -129,7 +129,7 @@ impl Unit<Scrape> for CollectorUnit {
         let seconds = begun.elapsed().as_secs_f64();
         let state = if texts.is_empty() { SourceState::Absent } else { SourceState::Up };
         let index = self.index;
-        let update = move |scrape: &mut Scrape, _: f64| {
+        Outcome::new(state, move |scrape: &mut Scrape, _| {
             let name = COLLECTORS.get(index).map_or("", |collector| collector.name);
             let collected = Collected {
                 name,
@@ -138,12 +138,9 @@ impl Unit<Scrape> for CollectorUnit {
                 texts: Texts(texts),
             };
             scrape.collected.insert(index, collected);
-        };
-        Outcome { state, update: Box::new(update) }
+        })
     }
-}
 
-impl CollectorUnit {
     /// Folder of `net/dev`.
     fn network_folder(&mut self) -> &Path {
         self.network.get_or_insert_with(|| {

@@ -23,6 +23,8 @@ const MAX_RETAINED_BYTES: usize = 256 * 1024;
 /// content again at about half the cost of opening the file (10 us instead of 21 for `stat`).
 pub(crate) struct Source {
     path: PathBuf,
+    /// Whether its absence is a fault.
+    is_required: bool,
     file: Option<File>,
     buffer: Vec<u8>,
     state: SourceState,
@@ -41,10 +43,15 @@ enum SourceError {
 }
 
 impl Source {
-    /// Source for the file at `path`, which is opened at the first read.
+    /// Source for a file that not every system has. It is opened at the first read.
     pub(crate) fn at(path: PathBuf) -> Self {
         let (buffer, state) = (Vec::new(), SourceState::Absent);
-        Self { path, file: None, buffer, state, log: FaultLog::default() }
+        Self { path, is_required: false, file: None, buffer, state, log: FaultLog::default() }
+    }
+
+    /// Source for a file whose absence is a fault.
+    pub(crate) fn required(path: PathBuf) -> Self {
+        Self { is_required: true, ..Self::at(path) }
     }
 
     /// Path of the file.
@@ -69,37 +76,12 @@ impl Source {
     /// Parsed content; `None` if the file is missing or cannot be parsed. Bytes that are not UTF-8
     /// become U+FFFD, so they affect one name instead of the whole file.
     pub(crate) fn read<T>(&mut self, parse: fn(&str) -> Result<T, ParseError>) -> Option<T> {
-        self.read_text(false, parse)
+        self.read_bytes(|bytes| parse(&String::from_utf8_lossy(bytes)))
     }
 
-    /// Like [`Source::read`], for a file that not every system has: its absence is not a fault.
-    pub(crate) fn read_optional<T>(
+    /// Like [`Source::read`], for a parser of bytes.
+    pub(crate) fn read_bytes<T>(
         &mut self,
-        parse: fn(&str) -> Result<T, ParseError>,
-    ) -> Option<T> {
-        self.read_text(true, parse)
-    }
-
-    /// Like [`Source::read`] or [`Source::read_optional`].
-    pub(crate) fn read_text<T>(
-        &mut self,
-        is_optional: bool,
-        parse: fn(&str) -> Result<T, ParseError>,
-    ) -> Option<T> {
-        self.read_parsed(is_optional, |bytes| parse(&String::from_utf8_lossy(bytes)))
-    }
-
-    /// Like [`Source::read_optional`], for a parser of bytes.
-    pub(crate) fn read_optional_bytes<T>(
-        &mut self,
-        parse: fn(&[u8]) -> Result<T, ParseError>,
-    ) -> Option<T> {
-        self.read_parsed(true, parse)
-    }
-
-    fn read_parsed<T>(
-        &mut self,
-        is_optional: bool,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Option<T> {
         let result = self.read_buffer().and_then(|()| Ok(parse(&self.buffer)?));
@@ -107,12 +89,12 @@ impl Source {
             Ok(value) => (Some(value), None),
             Err(fault) => (None, Some(fault)),
         };
-        self.record(fault, is_optional);
+        self.record(fault);
         value
     }
 
     /// Records the outcome of a read. It is not generic, so the binary contains it once.
-    fn record(&mut self, fault: Option<SourceError>, is_optional: bool) {
+    fn record(&mut self, fault: Option<SourceError>) {
         if self.buffer.capacity() > MAX_RETAINED_BYTES {
             self.buffer = Vec::new();
         }
@@ -124,7 +106,7 @@ impl Source {
             return;
         };
         self.file = None;
-        if is_optional && matches!(&error, SourceError::Read(error) if is_absence(error)) {
+        if !self.is_required && matches!(&error, SourceError::Read(error) if is_absence(error)) {
             self.state = SourceState::Absent;
             return;
         }
@@ -180,15 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_optional_file_is_valid_and_an_invalid_one_is_a_fault() {
+    fn a_missing_optional_file_is_valid_and_an_invalid_or_required_one_is_a_fault() {
         let mut source = Source::at(PathBuf::from("/nonexistent/file"));
-        assert_eq!(source.read_optional(number), None);
+        assert_eq!(source.read(number), None);
         assert!(!source.log.is_faulty());
         assert_eq!(source.state(), SourceState::Absent);
-        let mut source = Source::at(PathBuf::from("/"));
-        assert_eq!(source.read_optional(number), None);
-        assert!(source.log.is_faulty());
-        assert_eq!(source.state(), SourceState::Down);
+        for mut source in [Source::at("/".into()), Source::required("/nonexistent/file".into())] {
+            assert_eq!(source.read(number), None);
+            assert!(source.log.is_faulty());
+            assert_eq!(source.state(), SourceState::Down);
+        }
     }
 
     #[test]

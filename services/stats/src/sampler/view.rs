@@ -35,13 +35,13 @@ pub(super) fn hostname(roots: &Roots) -> Option<String> {
     let name: fn(&str) -> Result<String, ParseError> = |text| Ok(text.trim().to_owned());
     let mounted = || {
         let mut file = Source::at(roots.root.join("etc/hostname"));
-        file.read_optional(name).filter(|name| !name.is_empty() && !name.contains('\n'))
+        file.read(name).filter(|name| !name.is_empty() && !name.contains('\n'))
     };
     let is_mounted = roots.root != Path::new("/");
     is_mounted
         .then(mounted)
         .flatten()
-        .or_else(|| Source::at(roots.proc.join("sys/kernel/hostname")).read(name))
+        .or_else(|| Source::required(roots.proc.join("sys/kernel/hostname")).read(name))
 }
 
 /// Interfaces of a network namespace.
@@ -160,7 +160,7 @@ impl MountTable {
         if !is_due {
             return None;
         }
-        let mut mounts = self.source.read_optional_bytes(filesystem::parse).unwrap_or_default();
+        let mut mounts = self.source.read_bytes(filesystem::parse).unwrap_or_default();
         let is_real = self.view.is_real();
         if is_real && self.view.root != Path::new("/") {
             // The process's own table lists the mounts that are visible below the folder. For a

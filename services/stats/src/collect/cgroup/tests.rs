@@ -21,46 +21,41 @@ fn a_version_one_container_sees_its_group_at_the_mount_point() {
         mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/cpu,cpuacct", "rw,cpu,cpuacct"),
         mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/memory", "rw,memory"),
     ];
-    let controller_paths = controller_paths(membership, &mounts);
-    assert_eq!(controller_paths.cpu, at(Version::V1, &["/sys/fs/cgroup/cpu,cpuacct"]));
-    assert_eq!(controller_paths.cpuacct, controller_paths.cpu);
-    assert_eq!(controller_paths.memory, at(Version::V1, &["/sys/fs/cgroup/memory"]));
+    let path = |controller| controller_path(controller, membership, &mounts);
+    assert_eq!(path("cpu"), at(Version::V1, &["/sys/fs/cgroup/cpu,cpuacct"]));
+    assert_eq!(path("cpuacct"), path("cpu"));
+    assert_eq!(path("memory"), at(Version::V1, &["/sys/fs/cgroup/memory"]));
     // No version 1 line lists it, and version 2 is not mounted.
-    assert_eq!(controller_paths.pids, None);
+    assert_eq!(path("pids"), None);
 }
 
 #[test]
 fn a_group_inside_the_container_precedes_the_container() {
     let mounts = [mount("cgroup", "/docker/5ed8", "/sys/fs/cgroup/memory", "rw,memory")];
-    let controller_paths = controller_paths("4:memory:/docker/5ed8/a/b\n", &mounts);
+    let path = controller_path("memory", "4:memory:/docker/5ed8/a/b\n", &mounts);
     let folders = ["/sys/fs/cgroup/memory/a/b", "/sys/fs/cgroup/memory/a", "/sys/fs/cgroup/memory"];
-    assert_eq!(controller_paths.memory, at(Version::V1, &folders));
+    assert_eq!(path, at(Version::V1, &folders));
 }
 
 #[test]
 fn a_version_two_namespace_shows_its_root_at_the_mount_point() {
-    let controller_paths =
-        controller_paths("0::/\n", &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
-    assert_eq!(controller_paths.cpu, at(Version::V2, &["/sys/fs/cgroup"]));
-    assert_eq!(controller_paths.cpuacct, None);
-    assert_eq!(
-        [controller_paths.memory, controller_paths.pids],
-        [controller_paths.cpu.clone(), controller_paths.cpu.clone()]
-    );
-    assert_eq!(controller_paths.cpuset, controller_paths.cpu);
+    let mounts = [mount("cgroup2", "/", "/sys/fs/cgroup", "rw")];
+    for controller in ["cpu", "memory", "pids", "cpuset"] {
+        let path = controller_path(controller, "0::/\n", &mounts);
+        assert_eq!(path, at(Version::V2, &["/sys/fs/cgroup"]), "{controller}");
+    }
 }
 
 #[test]
 fn a_systemd_service_is_inside_its_slices() {
     let membership = "0::/system.slice/stats.service\n";
-    let controller_paths =
-        controller_paths(membership, &[mount("cgroup2", "/", "/sys/fs/cgroup", "rw")]);
+    let mounts = [mount("cgroup2", "/", "/sys/fs/cgroup", "rw")];
     let folders = [
         "/sys/fs/cgroup/system.slice/stats.service",
         "/sys/fs/cgroup/system.slice",
         "/sys/fs/cgroup",
     ];
-    assert_eq!(controller_paths.memory, at(Version::V2, &folders));
+    assert_eq!(controller_path("memory", membership, &mounts), at(Version::V2, &folders));
 }
 
 #[test]
@@ -71,22 +66,22 @@ fn in_a_hybrid_setup_each_controller_is_read_from_its_hierarchy() {
         mount("cgroup", "/", "/sys/fs/cgroup/memory", "rw,memory"),
         mount("cgroup2", "/", "/sys/fs/cgroup/unified", "rw"),
     ];
-    let controller_paths = controller_paths(membership, &mounts);
+    let path = |controller| controller_path(controller, membership, &mounts);
     let memory = ["/sys/fs/cgroup/memory/app", "/sys/fs/cgroup/memory"];
-    assert_eq!(controller_paths.memory, at(Version::V1, &memory));
+    assert_eq!(path("memory"), at(Version::V1, &memory));
     let rest = ["/sys/fs/cgroup/unified/app", "/sys/fs/cgroup/unified"];
-    assert_eq!(controller_paths.cpu, at(Version::V2, &rest));
+    assert_eq!(path("cpu"), at(Version::V2, &rest));
 }
 
 #[test]
 fn a_group_outside_of_the_namespace_or_the_mount_has_no_path() {
     let mounts = |root| [mount("cgroup2", root, "/sys/fs/cgroup", "rw")];
-    assert_eq!(controller_paths("0::/../..\n", &mounts("/")).cpu, None);
-    assert_eq!(controller_paths("0::/../other\n", &mounts("/")).cpu, None);
-    assert_eq!(controller_paths("0::/dock\n", &mounts("/do")).cpu, None);
-    assert_eq!(controller_paths("0::/\n", &mounts("/docker/5ed8")).cpu, None);
+    assert_eq!(controller_path("cpu", "0::/../..\n", &mounts("/")), None);
+    assert_eq!(controller_path("cpu", "0::/../other\n", &mounts("/")), None);
+    assert_eq!(controller_path("cpu", "0::/dock\n", &mounts("/do")), None);
+    assert_eq!(controller_path("cpu", "0::/\n", &mounts("/docker/5ed8")), None);
     // The mount and the group were created outside, and the mount shows the group.
-    let seen = controller_paths("0::/../other\n", &mounts("/..")).cpu;
+    let seen = controller_path("cpu", "0::/../other\n", &mounts("/.."));
     assert_eq!(seen, at(Version::V2, &["/sys/fs/cgroup/other", "/sys/fs/cgroup"]));
 }
 
@@ -96,16 +91,16 @@ fn the_mount_that_shows_the_most_groups_is_selected() {
         mount("cgroup2", "/docker/5ed8", "/sys/fs/cgroup", "rw"),
         mount("cgroup2", "/", "/host/cgroup", "rw"),
     ];
-    let controller_paths = controller_paths("0::/docker/5ed8\n", &mounts);
+    let path = controller_path("cpu", "0::/docker/5ed8\n", &mounts);
     let folders = ["/host/cgroup/docker/5ed8", "/host/cgroup/docker", "/host/cgroup"];
-    assert_eq!(controller_paths.cpu, at(Version::V2, &folders));
+    assert_eq!(path, at(Version::V2, &folders));
 }
 
 #[test]
 fn a_path_may_contain_colons_and_have_any_depth() {
     let mounts = [mount("cgroup2", "/", "/sys/fs/cgroup", "rw")];
     let paths_of =
-        |path: &str| controller_paths(&format!("0::{path}\n"), &mounts).cpu.unwrap().folders;
+        |path: &str| controller_path("cpu", &format!("0::{path}\n"), &mounts).unwrap().folders;
     assert_eq!(paths_of("/a:b")[0], "/sys/fs/cgroup/a:b");
     let folders = paths_of(&"/a".repeat(2000));
     assert_eq!(folders.len(), MAX_ANCESTORS);
@@ -210,13 +205,13 @@ fn processors_in_lists_are_counted() {
 proptest! {
     #[test]
     fn no_text_makes_a_parser_panic(text in any::<String>(), path in "[/.a:]{0,20}") {
-        let _ = (number(&text), limit(&text), cpu_max(&text), processors(&text));
-        let _ = (cpu_stat(&text), cpuacct_stat(&text), memory_stat(&text), oom_kills(&text));
+        crate::fuzzing::cgroup(&text);
         let mounts = [mount("cgroup2", &path, &text, "rw"), mount("cgroup", &text, &path, "cpu")];
-        let _ = controller_paths(&text, &mounts);
-        let controller_paths = controller_paths(&format!("0::{path}\n1:cpu:{text}\n"), &mounts);
-        for path in [controller_paths.cpu, controller_paths.memory].into_iter().flatten() {
-            prop_assert!(!path.folders.is_empty());
+        let membership = format!("0::{path}\n1:cpu:{text}\n");
+        for controller in ["cpu", "memory"] {
+            let _ = controller_path(controller, &text, &mounts);
+            let path = controller_path(controller, &membership, &mounts);
+            prop_assert!(path.is_none_or(|path| !path.folders.is_empty()));
         }
     }
 
@@ -224,8 +219,8 @@ proptest! {
     fn invalid_field_values_do_not_panic(value in "[0-9+. -]{0,24}") {
         let text = format!("throttled_time {value}\nuser {value}\nsystem {value}\n\
             hierarchical_memory_limit {value}\noom_kill {value}\n");
-        let _ = (cpu_stat(&text), cpuacct_stat(&text), memory_stat(&text), oom_kills(&text));
-        let _ = (number(&value), limit(&value), cpu_max(&value), processors(&value));
+        crate::fuzzing::group(&text);
+        crate::fuzzing::group(&value);
     }
 
     #[test]
@@ -254,7 +249,7 @@ proptest! {
         let group = parts.iter().fold(String::new(), |path, part| path + "/" + part);
         let membership = format!("0::{}\n", if group.is_empty() { "/" } else { &group });
         let mounts = [mount("cgroup2", "/", "/cgroup", "rw")];
-        let folders = controller_paths(&membership, &mounts).cpu.unwrap().folders;
+        let folders = controller_path("cpu", &membership, &mounts).unwrap().folders;
         prop_assert_eq!(folders.len(), parts.len() + 1);
         prop_assert_eq!(&folders[0], &format!("/cgroup{group}"));
         prop_assert_eq!(folders.last().unwrap(), "/cgroup");

@@ -19,15 +19,7 @@ const CASES: u32 = 500;
 
 /// Runs every parser on one text.
 fn parse_with_all(text: &str) {
-    let _ = cpu::parse(text);
-    let _ = disk::parse(text);
-    let _ = load::parse(text);
-    let _ = memory::parse(text);
-    let _ = memory::zfs_reclaimable(text);
-    let _ = network::parse(text);
-    let _ = pressure::parse(text);
-    let _ = process::parse(text);
-    let _ = uptime::parse(text);
+    crate::fuzzing::texts(text);
     if let Ok(mounts) = filesystem::parse(text.as_bytes()) {
         let listed = filesystem::with_storage(&mounts, &Selection::default(), |_| true);
         assert!(listed.len() <= filesystem::MAX_FILESYSTEMS);
@@ -41,48 +33,11 @@ fn any_text() -> impl Strategy<Value = String> {
 
 /// Keywords of the parsers and numbers of all sizes, in any order.
 fn likely_text() -> impl Strategy<Value = String> {
-    let words = proptest::sample::select(vec![
-        "cpu",
-        "cpu0",
-        "intr",
-        "ctxt",
-        "MemTotal:",
-        "MemFree:",
-        "kB",
-        "some",
-        "full",
-        "avg10=",
-        "avg60=1.00",
-        "avg300=",
-        "total=5",
-        "sda",
-        "sda1",
-        "nvme0n1p1",
-        "lo:",
-        "eth0:",
-        "|bytes",
-        "(",
-        ")",
-        "-",
-        "/",
-        "8:1",
-        "ext4",
-        "overlay",
-        "\\040",
-        "\\",
-        "\n",
-        "\n",
-        " ",
-        "  ",
-        ":",
-        "NaN",
-        "inf",
-        "-1",
-        "0.5",
-        "1/2",
-        "18446744073709551615",
-        "18446744073709551616",
-    ]);
+    let words = "cpu cpu0 intr ctxt MemTotal: MemFree: kB some full avg10= avg60=1.00 avg300= total=5 \
+                 sda sda1 nvme0n1p1 lo: eth0: |bytes ( ) - / 8:1 ext4 overlay \\040 \\ : NaN inf -1 0.5 \
+                 1/2 18446744073709551615 18446744073709551616";
+    let words = words.split(' ').chain(["\n", "\n", " ", "  "]);
+    let words = proptest::sample::select(words.collect::<Vec<_>>());
     let word = prop_oneof![
         3 => words.prop_map(str::to_owned),
         1 => any::<u64>().prop_map(|number| number.to_string()),

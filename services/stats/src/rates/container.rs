@@ -17,8 +17,13 @@ pub(super) fn container(
     };
     let periods = advanced(|container| container.periods);
     let throttled = advanced(|container| container.throttled_periods);
-    let cpu_us = |group: &Container| group.cpu_us_in_limit.or_own(group.cpu_us);
-    let limits = [after.cpu_limit_cores, after.cpuset_cores.map(f64::from)];
+    let cpuset = after.cpuset_cores.map(f64::from);
+    let limits = [after.cpu_limit_cores, cpuset];
+    // The cpuset is the group's own; the quota may be that of an ancestor.
+    let is_cpuset = cpuset.zip(after.cpu_limit_cores).is_some_and(|(set, quota)| set < quota);
+    let cpu_us = |group: &Container| {
+        if is_cpuset { group.cpu_us } else { group.cpu_us_in_limit.or_own(group.cpu_us) }
+    };
     wire::Container {
         cgroup_version: after.version,
         cpu_limit_cores: limits.into_iter().flatten().reduce(f64::min),
@@ -128,5 +133,21 @@ mod tests {
         let group =
             Container { cpu_limit_cores: Some(1.5), cpuset_cores: Some(1), ..Container::default() };
         assert_eq!(container(None, &group, 1.0, None).cpu_limit_cores, Some(1.0));
+    }
+
+    #[test]
+    fn a_cpuset_that_is_tighter_than_the_limit_of_an_ancestor_is_compared_with_the_own_use() {
+        let group = |cpu_us, of_slice| Container {
+            cpu_limit_cores: Some(4.0),
+            cpuset_cores: Some(1),
+            cpu_us: Some(cpu_us),
+            cpu_us_in_limit: UsageInLimit::Ancestor(Some(of_slice)),
+            ..Container::default()
+        };
+        let used = |before, after| container(Some(&before), &after, 1.0, None).cpu_used_cores;
+        assert_eq!(used(group(0, 0), group(100_000, 3_500_000)), Some(0.1));
+        let wide =
+            |cpu_us, of_slice| Container { cpuset_cores: Some(6), ..group(cpu_us, of_slice) };
+        assert_eq!(used(wide(0, 0), wide(100_000, 3_500_000)), Some(3.5));
     }
 }

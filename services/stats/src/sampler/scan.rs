@@ -13,7 +13,7 @@ use crate::reading::Scan;
 /// Interval between scans.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Maximum number of processes; on a machine with more, the remaining ones are not reported.
+/// Maximum number of processes; on a machine with more, none are reported.
 const MAX_PROCESSES: usize = 20_000;
 
 /// Newest scan, and the time of its end.
@@ -47,11 +47,11 @@ impl Scanner {
 }
 
 fn scan_until_dropped(root: &Path, newest: &Weak<Newest>) {
-    let mut before = (Instant::now(), processes(root));
+    let mut before = (Instant::now(), processes(root, MAX_PROCESSES));
     loop {
         thread::sleep(INTERVAL);
         let Some(newest) = newest.upgrade() else { return };
-        let now = (Instant::now(), processes(root));
+        let now = (Instant::now(), processes(root, MAX_PROCESSES));
         if !is_complete(&now.1) {
             continue;
         }
@@ -65,20 +65,26 @@ fn scan_until_dropped(root: &Path, newest: &Weak<Newest>) {
     }
 }
 
-/// All processes, sorted by ID. A process that ends during the scan is left out.
-fn processes(root: &Path) -> Vec<Process> {
+/// All processes, sorted by ID, or none if there are more than `most`. A process that ends during
+/// the scan is left out.
+fn processes(root: &Path, most: usize) -> Vec<Process> {
     let stat_of = |entry: io::Result<fs::DirEntry>| -> Option<PathBuf> {
         let entry = entry.ok()?;
         let is_number = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
         is_number.then(|| entry.path().join("stat"))
     };
     let entries = fs::read_dir(root).into_iter().flatten();
+    let mut count = 0;
     let mut processes: Vec<_> = entries
         .filter_map(stat_of)
-        .take(MAX_PROCESSES)
+        .inspect(|_| count += 1)
+        .take(most + 1)
         // A name may not be UTF-8.
         .filter_map(|path| process::parse(&String::from_utf8_lossy(&fs::read(path).ok()?)).ok())
         .collect();
+    if count > most {
+        return Vec::new();
+    }
     processes.sort_by_key(|process| process.pid);
     processes
 }
@@ -92,6 +98,24 @@ fn is_complete(processes: &[Process]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scan_of_more_processes_than_are_read_is_not_complete() {
+        let root = std::env::temp_dir().join(format!("stats-scan-{}", std::process::id()));
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let (_, fields) = stat.split_once(' ').unwrap();
+        for pid in 1..=3 {
+            fs::create_dir_all(root.join(pid.to_string())).unwrap();
+            fs::write(root.join(format!("{pid}/stat")), format!("{pid} {fields}")).unwrap();
+        }
+        let [all, too_many] = [3, 2].map(|most| processes(&root, most));
+        // One that ended during the scan was there.
+        fs::remove_file(root.join("2/stat")).unwrap();
+        let ended = processes(&root, 2);
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(all.len(), 3);
+        assert!(is_complete(&all) && !is_complete(&too_many) && !is_complete(&ended));
+    }
 
     #[test]
     fn a_scan_without_the_first_process_is_not_complete() {

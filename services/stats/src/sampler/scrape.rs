@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
 
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState};
 use super::clock;
@@ -24,11 +26,11 @@ const BOUNDS: Bounds =
 /// Maximum age of a reused scrape, for several scrapers at the same time.
 const MAX_SCRAPE_AGE: Duration = Duration::from_millis(900);
 
-/// Maximum length of a collector's file, bytes: `schedstat` of 4096 processors has 1 MB.
-const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Maximum length of a collector's file, bytes: `schedstat` of 1024 processors has 2 MB.
+const MAX_FILE_BYTES: usize = 4 << 20;
 
 /// Maximum length of a device attribute; sysfs limits it to a page.
-const MAX_ATTRIBUTE_BYTES: u64 = 4096;
+const MAX_ATTRIBUTE_BYTES: usize = 4096;
 
 /// Maximum number of devices in a class.
 const MAX_DEVICES: usize = 4096;
@@ -37,8 +39,6 @@ const MAX_DEVICES: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Scraper {
     state: Arc<Mutex<State>>,
-    /// Allows one scrape at a time, so that waiting ones do not occupy a thread.
-    permit: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct State {
@@ -62,20 +62,17 @@ impl Scraper {
             };
             reader.add(collector.name, Box::new(move || unit.read()));
         }
-        Self { state: Arc::new(Mutex::new(State { reader, newest: None })), permit: Arc::default() }
+        Self { state: Arc::new(Mutex::new(State { reader, newest: None })) }
     }
 
     /// Newest data; `None` if it could not be read. A scrape takes at most two seconds, and waiting
     /// scrapers reuse its result.
     pub(crate) async fn scrape(&self) -> Option<Arc<Scrape>> {
-        let state = self.state.clone();
-        let _permit = self.permit.lock().await;
+        // Waiting scrapers occupy no thread. The lock belongs to the scrape, which goes on if its
+        // scraper leaves.
+        let mut state = self.state.clone().lock_owned().await;
         // A separate thread keeps other requests from waiting.
-        tokio::task::spawn_blocking(move || {
-            state.lock().unwrap_or_else(PoisonError::into_inner).scrape()
-        })
-        .await
-        .ok()
+        tokio::task::spawn_blocking(move || state.scrape()).await.ok()
     }
 }
 
@@ -230,11 +227,12 @@ fn names(folder: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Text of a file; bytes that are not UTF-8 become U+FFFD.
-fn read(path: &Path, longest: u64) -> Option<String> {
+/// Text of a file; bytes that are not UTF-8 become U+FFFD. `None` for a longer file, whose
+/// beginning has wrong counts and ends within a number.
+fn read(path: &Path, longest: usize) -> Option<String> {
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(longest).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    fs::File::open(path).ok()?.take(longest as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= longest).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -292,6 +290,36 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains("/mem"), "a label that cannot be read is no path: {text}");
+    }
+
+    #[test]
+    fn scrapers_that_leave_during_a_scrape_occupy_one_thread_together() {
+        let root = std::env::temp_dir().join(format!("stats-leave-{}", std::process::id()));
+        write_below(&root, "proc/meminfo", "MemTotal: 1 kB\n");
+        let hanging = root.join("proc/vmstat");
+        assert!(std::process::Command::new("mkfifo").arg(hanging).status().unwrap().success());
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(2).build().unwrap();
+        runtime.block_on(async {
+            let scraper = Scraper::new(&sampling(&root));
+            for _ in 0..4 {
+                let left = tokio::time::timeout(Duration::from_millis(20), scraper.scrape()).await;
+                assert!(left.is_err(), "the file hangs for longer");
+            }
+            // The other thread is free.
+            let other = tokio::task::spawn_blocking(|| ());
+            tokio::time::timeout(Duration::from_millis(200), other).await.unwrap().unwrap();
+        });
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_absent() {
+        let path = std::env::temp_dir().join(format!("stats-cut-{}", std::process::id()));
+        fs::write(&path, "cpu0 1\ncpu1 23\n").unwrap();
+        let texts = [14, 15].map(|longest| read(&path, longest));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(texts, [None, Some("cpu0 1\ncpu1 23\n".to_owned())]);
     }
 
     #[tokio::test]

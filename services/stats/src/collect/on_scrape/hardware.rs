@@ -81,6 +81,9 @@ const SENSORS: [(&str, &str, &str, i32); 9] = [
 /// some chips report any number for a sensor that is not connected.
 const TEMPERATURES: RangeInclusive<f64> = -200.0..=1000.0;
 
+/// Speed that a chip reports for a fan without a reading.
+const NO_SPEED: f64 = 65535.0;
+
 fn is_sensor(name: &str) -> bool {
     ["name", "device"].contains(&name)
         || name.ends_with("_label")
@@ -139,7 +142,11 @@ fn hwmon(texts: &Texts, writer: &mut Writer) {
             chip.attributes.iter().filter_map(move |(file, text)| {
                 let sensor = sensor_of(file, kind, end)?;
                 let value = text.parse::<f64>().ok().map(|value| value / f64::from(scale));
-                let value = value.filter(|value| kind != "temp" || TEMPERATURES.contains(value));
+                let value = value.filter(|value| match kind {
+                    "temp" => TEMPERATURES.contains(value),
+                    "fan" => *value < NO_SPEED,
+                    _ => true,
+                });
                 // The value of a sensor that reports a fault has no meaning.
                 let value = value.filter(|_| {
                     end != "_input" || chip.get(&format!("{sensor}_fault")) != Some("1")
@@ -257,12 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_temperature_is_absent() {
+    fn an_impossible_temperature_or_speed_is_absent() {
         let files = [
             ("hwmon0/temp1_input", "3892313987\n"),
             ("hwmon0/temp2_input", "-5000\n"),
             ("hwmon0/temp2_max", "-273150\n"),
             ("hwmon0/fan1_input", "2000\n"),
+            ("hwmon0/fan2_input", "65535\n"),
         ];
         let expected = "node_hwmon_temp_celsius{chip=\"hwmon0\",sensor=\"temp2\"} -5\n\
             node_hwmon_fan_rpm{chip=\"hwmon0\",sensor=\"fan1\"} 2000\n";

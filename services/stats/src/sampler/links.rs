@@ -15,8 +15,14 @@ pub(super) fn read(folder: &Path) -> Option<Links> {
     let kind = fs::read_to_string(folder.join("type")).unwrap_or_default();
     // The host's end of a virtual machine's interface is a device of Xen.
     let is_backend = target("device/subsystem").is_some_and(|bus| bus == "xen-backend");
+    // Neither is the host's end of a virtual function a port of the machine: `pf0vf1`
+    // (Documentation/networking/representors.rst).
+    let is_port = || {
+        let name = fs::read_to_string(folder.join("phys_port_name"));
+        !name.is_ok_and(|name| name.contains("pf"))
+    };
     Some(Links {
-        has_device: !is_backend && folder.join("device").exists(),
+        has_device: !is_backend && folder.join("device").exists() && is_port(),
         has_lower: names.any(|name| name.as_encoded_bytes().starts_with(b"lower_")),
         master: target("master"),
         has_switch: folder.join("dsa").exists(),
@@ -52,6 +58,11 @@ mod tests {
         std::os::unix::fs::symlink("/bus/xen-backend", ports.join("device/subsystem")).unwrap();
         let backend = Links { has_device: false, ..expected };
         assert_eq!(read(&ports), Some(backend));
+        fs::remove_file(ports.join("device/subsystem")).unwrap();
+        for (port, is_port) in [("p0\n", true), ("pf0vf1\n", false), ("c1pf0sf2\n", false)] {
+            fs::write(ports.join("phys_port_name"), port).unwrap();
+            assert_eq!(read(&ports).unwrap().has_device, is_port, "{port}");
+        }
         let bridge = folder("br0", "1\n");
         std::os::unix::fs::symlink("../eth0", bridge.join("lower_eth0")).unwrap();
         let expected = Links { has_lower: true, kind: 1, ..Links::default() };

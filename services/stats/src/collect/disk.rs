@@ -96,7 +96,7 @@ fn disk_of(name: &str) -> Option<&str> {
 fn is_excluded(name: &str) -> bool {
     let numbered = |start: &str| name.strip_prefix(start).is_some_and(is_number);
     let is_area = name.starts_with("mmcblk") && (name.contains("boot") || name.contains("rpmb"));
-    is_area || ["ram", "loop", "fd", "zram", "sr"].into_iter().any(numbered)
+    is_area || ["ram", "loop", "zloop", "fd", "zram", "sr"].into_iter().any(numbered)
 }
 
 /// The kernel creates 16 network block devices in advance, used or not.
@@ -105,13 +105,17 @@ fn is_unused_network_disk(disk: &Disk) -> bool {
 }
 
 /// Devices that consist of other listed disks: device mapper, RAID (also with a name of its own),
-/// DRBD, bcache, volumes of ZFS, images of Virtuozzo, disks of `PowerPath` and Veritas. Network disks
-/// are not among them: their storage is elsewhere. The arrays of Unraid have the names of partitions.
+/// DRBD, bcache, Open CAS (`cas1-1`), volumes of ZFS, images of Virtuozzo, disks of `PowerPath` and
+/// Veritas. Network disks are not among them: their storage is elsewhere. The arrays of Unraid have
+/// the names of partitions.
 fn is_stacked(name: &str) -> bool {
-    let numbered =
-        |start: &str| name.strip_prefix(start).is_some_and(|rest| rest.split('p').all(is_number));
+    let numbered = |start: &str| {
+        name.strip_prefix(start).is_some_and(|rest| rest.split(['p', '-']).all(is_number))
+    };
     ["md_", "emcpower"].into_iter().any(|start| name.starts_with(start))
-        || ["dm-", "md", "drbd", "bcache", "zd", "ploop", "VxVM", "VxDMP"].into_iter().any(numbered)
+        || ["dm-", "md", "drbd", "bcache", "cas", "zd", "ploop", "VxVM", "VxDMP"]
+            .into_iter()
+            .any(numbered)
 }
 
 fn is_number(text: &str) -> bool {
@@ -220,7 +224,8 @@ mod tests {
     #[test]
     fn devices_that_are_not_disks_are_left_out() {
         let text = lines(
-            "ram0 loop7 fd0 zram0 sr0 mmcblk0 mmcblk0boot0 mmcblk0rpmb nvme0c1n1 nvme0n1 loop7p1",
+            "ram0 loop7 fd0 zram0 sr0 mmcblk0 mmcblk0boot0 mmcblk0rpmb nvme0c1n1 nvme0n1 loop7p1 \
+             zloop0",
         );
         assert_eq!(names(&text), ["mmcblk0", "nvme0n1"]);
     }
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn disks_that_consist_of_others_are_marked() {
         let stacked = "dm-0 md127 md_d1 md_home drbd1 bcache0 zd16 ploop14243 emcpowera md1p1 \
-                       VxVM5000 VxDMP1";
+                       VxVM5000 VxDMP1 cas1-1";
         assert!(parse(&lines(stacked)).unwrap().iter().all(|disk| disk.stacked));
         let alone = "sda nvme0n1 rbd0 nbd0 pmem0 mmcblk0";
         assert!(!parse(&lines(alone)).unwrap().iter().any(|disk| disk.stacked));

@@ -82,19 +82,19 @@ fn class(texts: &Texts, writer: &mut Writer) {
 fn bonding(texts: &Texts, writer: &mut Writer) {
     let devices = texts.devices();
     let bonds = || devices.iter().filter_map(|bond| Some((bond.name, bond.get("slaves")?)));
-    let count = |number: usize| (number as u64).into();
     let slaves = bonds().map(|(master, slaves)| {
-        ([("master", master)], count(slaves.split_ascii_whitespace().count()))
+        ([("master", master)], (slaves.split_ascii_whitespace().count() as u64).into())
     });
     let help = "Devices configured in the bond.";
     per_item(writer, "node_bonding_slaves", Kind::Gauge, help, slaves);
-    // Each slave reports its own state.
-    let is_up = |slave: &&str| {
-        let device = devices.iter().find(|device| device.name == *slave);
-        device.and_then(|device| device.get("mii_status")) == Some("up")
+    // Each slave reports its own state. Not all devices of a large machine are read.
+    let is_up = |slave: &str| {
+        let device = devices.iter().find(|device| device.name == slave)?;
+        Some(u64::from(device.get("mii_status")? == "up"))
     };
     let active = bonds().map(|(master, slaves)| {
-        ([("master", master)], count(slaves.split_ascii_whitespace().filter(is_up).count()))
+        let up: Option<u64> = slaves.split_ascii_whitespace().map(is_up).sum();
+        ([("master", master)], up.into())
     });
     let help = "Devices of the bond that are up.";
     per_item(writer, "node_bonding_active", Kind::Gauge, help, active);
@@ -135,8 +135,10 @@ mod tests {
             ("bond0/mii_status", "up\n"),
             ("eth0/mii_status", "up\n"),
             ("eth1/mii_status", "down\n"),
+            ("bond1/slaves", "eth0 eth4999\n"),
         ];
         let expected = "node_bonding_slaves{master=\"bond0\"} 2\n\
+                        node_bonding_slaves{master=\"bond1\"} 2\n\
                         node_bonding_active{master=\"bond0\"} 1\n";
         assert_eq!(written(&BONDING, &files), expected);
     }

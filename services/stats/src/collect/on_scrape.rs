@@ -15,7 +15,7 @@ mod timex;
 
 use std::collections::BTreeMap;
 
-pub(crate) use kernel::{CONNTRACK_COUNT, CONNTRACK_STAT};
+pub(crate) use kernel::{CONNTRACK_COUNT, CONNTRACK_MAX, CONNTRACK_STAT};
 pub(crate) use system::HOSTNAME;
 pub(crate) use timex::TEXT as CLOCK;
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use wire::ScopeKind;
 
 use super::bounded_reader::{BoundedReader, Bounds, Outcome, SourceState};
 use super::clock;
 use super::view::{self, View};
 use super::{Roots, Sampling};
 use crate::collect::on_scrape::{
-    COLLECTORS, CONNTRACK_COUNT, CONNTRACK_STAT, HOSTNAME, PAGE_SIZE, Source, Texts,
+    COLLECTORS, CONNTRACK_COUNT, CONNTRACK_MAX, CONNTRACK_STAT, HOSTNAME, PAGE_SIZE, Source, Texts,
 };
 use crate::reading::{Collected, Scrape};
 
@@ -152,8 +153,16 @@ impl CollectorUnit {
                 let mut texts = read_files(&self.roots.proc, files);
                 let own = self.roots.proc.join("net");
                 // `/proc/sys/net` belongs to the network namespace of the reader.
-                if texts.contains_key(CONNTRACK_COUNT) && self.network_folder() != own {
+                if texts.contains_key(CONNTRACK_COUNT)
+                    && self.network_folder() != own
+                    && self.view.own_network_scope() != Some(ScopeKind::Host)
+                {
                     texts.remove(CONNTRACK_COUNT);
+                    // Recent kernels have a limit for each namespace, which is writable there.
+                    let limit = fs::metadata(self.roots.proc.join(CONNTRACK_MAX));
+                    if limit.is_ok_and(|file| !file.permissions().readonly()) {
+                        texts.remove(CONNTRACK_MAX);
+                    }
                     texts.extend(read_files(self.network_folder(), &[CONNTRACK_STAT]));
                 }
                 texts
@@ -237,6 +246,8 @@ fn read(path: &Path, longest: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::rates::Exposure;
     use crate::scope::ScopePreference;
@@ -266,6 +277,8 @@ mod tests {
         write("proc/sys/kernel/hostname", "0123456789ab\n");
         write("proc/sys/net/netfilter/nf_conntrack_count", "2\n");
         write("proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
+        let limit = root.join("proc/sys/net/netfilter/nf_conntrack_max");
+        fs::set_permissions(limit, fs::Permissions::from_mode(0o444)).unwrap();
         write("proc/1/net/dev", "");
         let columns = "entries  searched found\n0000012c  00000000 00000001\n";
         write("proc/1/net/stat/nf_conntrack", columns);
@@ -290,6 +303,27 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains("/mem"), "a label that cannot be read is no path: {text}");
+    }
+
+    #[tokio::test]
+    async fn the_limit_of_connections_of_another_namespace_is_absent() {
+        let root = std::env::temp_dir().join(format!("stats-connections-{}", std::process::id()));
+        write_below(&root, "proc/sys/net/netfilter/nf_conntrack_count", "2\n");
+        write_below(&root, "proc/sys/net/netfilter/nf_conntrack_max", "262144\n");
+        let text = async || {
+            let scrape = Scraper::new(&sampling(&root)).scrape().await.unwrap();
+            crate::metrics::on_scrape(&scrape, crate::metrics::Format::Text)
+        };
+        let own = text().await;
+        write_below(&root, "proc/1/net/dev", "");
+        let of_host = text().await;
+        write_below(&root, "proc/sys/net/core/netdev_max_backlog", "1000\n");
+        let same = text().await;
+        fs::remove_dir_all(&root).unwrap();
+        for own in [own, same] {
+            assert!(own.contains("node_nf_conntrack_entries_limit 262144\n"), "{own}");
+        }
+        assert!(!of_host.contains("node_nf_conntrack"), "{of_host}");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl View {
 
     /// Determines the scope by settings that exist only in the host's network namespace, or in all
     /// of them.
-    fn own_network_scope(&self) -> Option<ScopeKind> {
+    pub(super) fn own_network_scope(&self) -> Option<ScopeKind> {
         let settings = self.proc.join("sys/net/core");
         if settings.join("netdev_max_backlog").exists() {
             Some(ScopeKind::Host)

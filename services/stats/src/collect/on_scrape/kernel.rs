@@ -26,12 +26,15 @@ pub(super) const ENTROPY: Collector = Collector {
 /// (Documentation/networking/nf_conntrack-sysctl.rst).
 pub(super) const CONNTRACK: Collector = Collector {
     name: "conntrack",
-    source: Source::Proc(&[CONNTRACK_COUNT, "sys/net/netfilter/nf_conntrack_max"]),
+    source: Source::Proc(&[CONNTRACK_COUNT, CONNTRACK_MAX]),
     write: conntrack,
 };
 
 /// Number of connections in the reader's network namespace.
 pub(crate) const CONNTRACK_COUNT: &str = "sys/net/netfilter/nf_conntrack_count";
+
+/// Maximum of that number: of all namespaces if it is read-only here, else of the reader's.
+pub(crate) const CONNTRACK_MAX: &str = "sys/net/netfilter/nf_conntrack_max";
 
 /// File of another network namespace, relative to the folder of its `net/dev`.
 pub(crate) const CONNTRACK_STAT: &str = "stat/nf_conntrack";
@@ -115,7 +118,7 @@ fn conntrack(texts: &Texts, writer: &mut Writer) {
     let entries = texts.number(CONNTRACK_COUNT).or_else(of_namespace);
     let help = "Connections tracked.";
     single(writer, "node_nf_conntrack_entries", Kind::Gauge, help, entries.into());
-    let limit = texts.number("sys/net/netfilter/nf_conntrack_max");
+    let limit = texts.number(CONNTRACK_MAX);
     let help = "Connections that can be tracked.";
     single(writer, "node_nf_conntrack_entries_limit", Kind::Gauge, help, limit.into());
 }

@@ -1,267 +1,46 @@
-//! Random schedules of join, leave, freeze, clock steps and restarts at the same address, compared
-//! with a model. Deterministic: a failure reports its seed.
+//! Random schedules, in which the states and values of a tree are compared with its processes.
+//! Deterministic: a failure reports its seed.
 
-use std::collections::{BTreeMap, HashMap};
-
+use super::tree::{Process, STEP_MS, Tree};
 use super::*;
-use crate::fleet::cursor::{Batch, Cursor, Next};
 
-/// Number of schedules; each is 16 s in steps of 250 ms.
-const SCHEDULES: u64 = 10_000;
-const STEPS: u64 = 64;
-const STEP_MS: u64 = 250;
-const ADDRESSES: u8 = 4;
+/// Time within which the top has the correct state: each level takes a second for its batch, a
+/// member is silent after 3 s, and a gateway that was frozen for long is reconnected after 3 s
+/// more.
+const KNOWN_MS: u64 = 10_000;
 
-/// xorshift64*.
-pub(super) struct Random(u64);
+/// Time within which a gone member is reported as gone rather than silent: a restarted gateway no
+/// longer lists it, and has 10 s to list its members.
+const GONE_MS: u64 = 15_000;
 
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+impl Tree {
+    fn quiet_ms(&self, process: &Process) -> u64 {
+        (self.step - process.changed) * STEP_MS
     }
 
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
-    pub(super) fn one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-}
-
-/// Process at an address.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Process {
-    instance: u64,
-    is_frozen: bool,
-}
-
-/// A connection in progress or open, and the events in transit.
-struct Wire {
-    attempt: u64,
-    is_connected: bool,
-    /// The process that accepted it has ended.
-    is_cut: bool,
-    queue: Vec<(u64, Event)>,
-}
-
-struct World {
-    random: Random,
-    seed: u64,
-    /// The last address leads to the process of the first.
-    has_alias: bool,
-    merge: Merge,
-    /// The last batch.
-    batch: Batch,
-    step: u64,
-    start: Instant,
-    /// Offset of the wall clock.
-    skew_ms: i64,
-    processes: HashMap<SocketAddr, Process>,
-    /// Step of the last change of a process.
-    changed: HashMap<SocketAddr, u64>,
-    wires: BTreeMap<SocketAddr, Wire>,
-    /// The last number that an instance has sent.
-    sent: HashMap<u64, u64>,
-    instances: u64,
-    viewers: Vec<View>,
-}
-
-/// A viewer and its received state.
-#[derive(Default)]
-struct View {
-    cursor: Cursor,
-    /// Instance by address.
-    members: HashMap<String, u64>,
-    /// Newest number of an instance.
-    newest: HashMap<u64, u64>,
-}
-
-impl World {
-    fn new(seed: u64) -> Self {
-        Self {
-            random: Random::new(seed),
-            seed,
-            has_alias: seed % 2 == 1,
-            merge: Merge::default(),
-            batch: Batch::default(),
-            step: 0,
-            start: Instant::now(),
-            skew_ms: 0,
-            processes: HashMap::new(),
-            changed: HashMap::new(),
-            wires: BTreeMap::new(),
-            sent: HashMap::new(),
-            instances: 0,
-            viewers: vec![View::default()],
-        }
-    }
-
-    fn now(&self) -> Now {
-        let elapsed = self.step * STEP_MS;
-        Now {
-            instant: self.start + Duration::from_millis(elapsed),
-            unix_ms: (1_700_000_000_000 + elapsed).saturating_add_signed(self.skew_ms),
-        }
-    }
-
-    /// The address under which the process at `to` is stored.
-    fn home(&self, to: SocketAddr) -> SocketAddr {
-        if self.has_alias && to == address(ADDRESSES) { address(1) } else { to }
-    }
-
-    /// Changes a process or the clock at random.
-    fn shake(&mut self) {
-        let to = address(1 + u8::try_from(self.random.below(ADDRESSES.into())).unwrap());
-        let to = self.home(to);
-        let process = self.processes.get(&to).copied();
-        let next = match (self.random.below(5), process) {
-            (0, _) => {
-                // Joins, or restarts at the same address.
-                self.instances += 1;
-                Some(Process { instance: self.instances, is_frozen: false })
-            }
-            (1, _) => None,
-            (2, Some(process)) => Some(Process { is_frozen: true, ..process }),
-            (3, Some(process)) => Some(Process { is_frozen: false, ..process }),
-            (_, process) => {
-                // From an hour back to an hour ahead.
-                self.skew_ms = i64::try_from(self.random.below(7_200_000)).unwrap() - 3_600_000;
-                process
-            }
-        };
-        if next == process {
-            return;
-        }
-        self.changed.insert(to, self.step);
-        if next.map(|it| it.instance) != process.map(|it| it.instance) {
-            for wire in [to, address(ADDRESSES)] {
-                if self.home(wire) == to
-                    && let Some(wire) = self.wires.get_mut(&wire)
-                {
-                    wire.is_cut = true;
+    /// The states of a single gateway are correct in time, regardless of the wall clock.
+    fn check_single(&self) {
+        let members: Vec<_> = self.gateways[0].merge.members().collect();
+        for (index, process) in self.members.iter().enumerate() {
+            let name = format!("i{}", process.instance);
+            let quiet_ms = self.quiet_ms(process);
+            let why = || format!("seed {}, step {}, {index}: {members:?}", self.seed, self.step);
+            if self.has_alias && (index == 0 || self.home(index) == 0) {
+                // It is shown once, by one of its two addresses.
+                if index == 0 && quiet_ms >= 4_000 && process.instance > 0 && !process.is_frozen {
+                    let found = self.gateways[0].merge.find(&name).map(|it| it.1);
+                    assert_eq!(found, Some(State::Up), "{}", why());
                 }
-            }
-        }
-        match next {
-            Some(next) => drop(self.processes.insert(to, next)),
-            None => drop(self.processes.remove(&to)),
-        }
-    }
-
-    /// Processes accept connections and send blocks.
-    fn run_processes(&mut self) {
-        let addresses: Vec<_> = self.wires.keys().copied().collect();
-        for to in addresses {
-            let process = self.processes.get(&self.home(to)).copied();
-            let Some(wire) = self.wires.get_mut(&to) else { continue };
-            if wire.queue.iter().any(|(_, event)| matches!(event, Event::Ended(_))) {
                 continue;
             }
-            // In transit for zero to two steps, in order.
-            let earliest = wire.queue.last().map_or(self.step, |(at, _)| *at);
-            let at = earliest.max(self.step + self.random.below(3));
-            match process {
-                _ if wire.is_cut => {
-                    let end = if wire.is_connected { End::Closed } else { End::Unreachable };
-                    wire.queue.push((at, Event::Ended(end)));
-                }
-                None => wire.queue.push((self.step, Event::Ended(End::Unreachable))),
-                Some(process) if !process.is_frozen => {
-                    let is_new = !std::mem::replace(&mut wire.is_connected, true);
-                    if is_new {
-                        let name = format!("i{}", process.instance);
-                        wire.queue.push((at, Event::Connected(Some(name.into()))));
-                    }
-                    // One block immediately, then one per second.
-                    if is_new || self.step.is_multiple_of(4) {
-                        let number = self.sent.entry(process.instance).or_default();
-                        *number += 1;
-                        let data = format!("{} {number}", process.instance);
-                        wire.queue.push((at, Event::Block(Kind::Summary, data.into())));
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn deliver(&mut self) {
-        let now = self.now();
-        let addresses: Vec<_> = self.wires.keys().copied().collect();
-        for to in addresses {
-            let Some(wire) = self.wires.get_mut(&to) else { continue };
-            let attempt = wire.attempt;
-            let due = wire.queue.iter().take_while(|(at, _)| *at <= self.step).count();
-            for (_, event) in wire.queue.drain(..due).collect::<Vec<_>>() {
-                if !self.merge.event(to, attempt, event, now) {
-                    self.wires.remove(&to);
-                    break;
-                }
-            }
-        }
-    }
-
-    fn advance(&mut self) {
-        let now = self.now();
-        self.merge.list((1..=ADDRESSES).map(address), Lister::Setting, now);
-        for command in self.merge.step(now) {
-            match command {
-                Command::Connect(to, attempt, _) => {
-                    let (is_connected, is_cut, queue) = (false, false, Vec::new());
-                    self.wires.insert(to, Wire { attempt, is_connected, is_cut, queue });
-                }
-                Command::Disconnect(to) => drop(self.wires.remove(&to)),
-            }
-        }
-        if self.step.is_multiple_of(4)
-            && let Some(bytes) = self.merge.flush(now)
-        {
-            self.batch = Batch { sequence: self.merge.sequence(), bytes, link: None };
-        }
-        for view in &mut self.viewers {
-            // A slow viewer skips reads, and gets small parts.
-            if self.random.one_in(3) {
-                continue;
-            }
-            match view.cursor.next(&self.batch) {
-                Next::Nothing => {}
-                Next::Batch(bytes) => view.read(&bytes, self.seed),
-                Next::State => {
-                    let bytes = view.cursor.read(&self.merge, 60);
-                    view.read(&bytes, self.seed);
-                }
-            }
-        }
-        if self.viewers.len() < 4 && self.random.one_in(30) {
-            self.viewers.push(View::default());
-        }
-    }
-
-    /// The states are correct in time, regardless of the wall clock.
-    fn check(&self) {
-        let members: Vec<_> = self.merge.members().collect();
-        for number in 1..=ADDRESSES {
-            let to = address(number);
-            if self.has_alias && self.home(to) == address(1) {
-                continue;
-            }
-            let quiet_ms = (self.step - self.changed.get(&to).copied().unwrap_or(0)) * STEP_MS;
-            let member = members.iter().find(|it| it.0.address == to);
+            let address = self.address(index, false);
+            let member = members.iter().find(|it| it.0.address == address);
             let (state, instance) = (member.map(|it| it.2), member.and_then(|it| it.1));
-            let why = || format!("seed {}, step {}, {member:?}", self.seed, self.step);
-            match self.processes.get(&to) {
-                None if quiet_ms >= 2_000 => assert_eq!(state, Some(State::Gone), "{}", why()),
-                Some(process) if process.is_frozen && quiet_ms >= 5_000 => {
-                    assert_ne!(state, Some(State::Up), "{}", why());
-                }
-                Some(process) if !process.is_frozen && quiet_ms >= 2_000 => {
-                    assert_eq!(state, Some(State::Up), "{}", why());
-                    let name = format!("i{}", process.instance);
-                    assert_eq!(instance, Some(name.as_str()), "{}", why());
+            match (process.instance, process.is_frozen) {
+                (0, _) if quiet_ms >= 2_000 => assert_eq!(state, Some(State::Gone), "{}", why()),
+                (1.., true) if quiet_ms >= 5_000 => assert_ne!(state, Some(State::Up), "{}", why()),
+                (1.., false) if quiet_ms >= 2_000 => {
+                    assert_eq!((state, instance), (Some(State::Up), Some(&*name)), "{}", why());
                 }
                 _ => {}
             }
@@ -271,58 +50,110 @@ impl World {
             let is_up = *state == State::Up;
             assert!(!is_up || same.count() == 1, "seed {}: {to} is there twice", self.seed);
         }
-        let quiet_ms = (self.step - self.changed.get(&address(1)).copied().unwrap_or(0)) * STEP_MS;
-        if self.has_alias
-            && quiet_ms >= 4_000
-            && let Some(process) = self.processes.get(&address(1)).filter(|it| !it.is_frozen)
-        {
-            let name = format!("i{}", process.instance);
-            let found = self.merge.find(&name).map(|it| it.1);
-            assert_eq!(found, Some(State::Up), "seed {}, step {}", self.seed, self.step);
-        }
     }
-}
 
-impl View {
-    /// Processes events; they must contain no value of another instance and none older than before.
-    fn read(&mut self, bytes: &[u8], seed: u64) {
-        let text = std::str::from_utf8(bytes).unwrap();
-        for line in text.lines().filter_map(|line| line.strip_prefix("data: ")) {
-            let [to, kind, data] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
-                panic!("seed {seed}: {line}");
-            };
-            if kind == "member" {
-                let instance = data
-                    .split_once("\"instance\":\"i")
-                    .map_or(0, |(_, rest)| rest.split('"').next().unwrap().parse().unwrap());
-                self.members.insert(to.to_owned(), instance);
+    /// The first viewer has the correct state of each member in time.
+    fn check(&self) {
+        if self.gateways.len() == 1 {
+            return self.check_single();
+        }
+        for (index, member) in self.members.iter().enumerate() {
+            let above = self.above(index).map(|gateway| &self.gateways[gateway].process);
+            let all: Vec<_> = above.chain([member]).collect();
+            if all.iter().any(|process| self.quiet_ms(process) < KNOWN_MS) {
                 continue;
             }
-            let (instance, number) = data.split_once(' ').unwrap();
-            let (instance, number): (u64, u64) =
-                (instance.parse().unwrap(), number.parse().unwrap());
-            assert_eq!(self.members.get(to), Some(&instance), "seed {seed}: foreign: {text}");
-            let newest = self.newest.entry(instance).or_default();
-            assert!(*newest < number, "seed {seed}: {number} after {newest}: {text}");
-            *newest = number;
+            let viewer = &self.viewers[0];
+            let known = viewer.members.get(&self.names[index]);
+            let why = || {
+                let Self { seed, step, .. } = self;
+                format!("seed {seed}, step {step}: {all:?}: {known:?}")
+            };
+            if all.iter().all(|process| process.instance > 0 && !process.is_frozen) {
+                let (state, instance) = known.unwrap_or_else(|| panic!("{}", why()));
+                assert_eq!((state.as_str(), *instance), ("up", member.instance), "{}", why());
+                // Two seconds of latency per connection, and a viewer that skips reads.
+                let (number, sent) = (viewer.newest[instance], self.sent[instance]);
+                assert!(number + 8 >= sent, "{}, {number} of {sent}", why());
+            } else if let Some((state, ..)) = known {
+                assert_ne!(state, "up", "{}", why());
+                let first = all.iter().find(|process| process.instance == 0 || process.is_frozen);
+                let is_old = all.iter().all(|process| self.quiet_ms(process) >= GONE_MS);
+                if is_old && first.is_some_and(|process| process.instance == 0) {
+                    assert_eq!(state, "gone", "{}", why());
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, steps: u64, calm: u64, calm_gateways: u64) {
+        for _ in 0..steps {
+            self.step += 1;
+            if self.random.one_in(calm) {
+                self.shake(false);
+            }
+            if self.gateways.len() > 1 && self.random.one_in(calm_gateways) {
+                self.shake(true);
+            }
+            self.advance();
+            // A check of ten thousand names takes long.
+            if self.members.len() < 1_000 || self.step.is_multiple_of(16) {
+                self.check();
+            }
         }
     }
 }
 
 #[test]
 fn no_schedule_produces_a_stale_or_foreign_value_or_a_late_state() {
-    for seed in 0..SCHEDULES {
-        let mut world = World::new(seed);
-        let calm = 1 + world.random.below(24);
-        for step in 0..STEPS {
-            world.step = step;
-            if world.random.one_in(calm) {
-                world.shake();
-            }
-            world.run_processes();
-            world.deliver();
-            world.advance();
-            world.check();
+    for seed in 0..10_000 {
+        let mut tree = Tree::new(seed, &[4]);
+        let calm = 1 + tree.random.below(24);
+        // 16 s.
+        tree.run(64, calm, 1);
+    }
+}
+
+#[test]
+fn no_schedule_produces_a_stale_or_foreign_value_or_a_late_state_on_three_levels() {
+    for seed in 0..300 {
+        let mut tree = Tree::new(seed, &[2, 2, 3]);
+        let (calm, calm_gateways) = (1 + tree.random.below(24), 1 + tree.random.below(80));
+        tree.run(240, calm, calm_gateways);
+    }
+}
+
+#[test]
+fn ten_thousand_members_are_merged_on_three_levels() {
+    let mut tree = Tree::new(1, &[10, 10, 100]);
+    // Some members change in each step, and a gateway each second.
+    for _ in 0..64 {
+        for _ in 0..5 {
+            tree.shake(false);
+        }
+        tree.run(1, 1, 4);
+    }
+    // Everything recovers.
+    for member in 0..tree.members.len() {
+        tree.members[member].is_frozen = false;
+        if tree.members[member].instance == 0 {
+            tree.start(member);
         }
     }
+    for gateway in 1..tree.gateways.len() {
+        let instance = tree.next_instance();
+        let process = &mut tree.gateways[gateway].process;
+        process.is_frozen = false;
+        if process.instance == 0 {
+            *process = Process { instance, is_frozen: false, changed: tree.step };
+        }
+    }
+    for _ in 0..48 {
+        tree.step += 1;
+        tree.advance();
+    }
+    let up = tree.gateways[0].merge.members().filter(|(_, _, state, _)| *state == State::Up);
+    assert_eq!(up.count(), 10_000);
+    assert_eq!(tree.gateways[0].merge.not_shown(), 0);
+    tree.check();
 }

@@ -1,6 +1,7 @@
-//! Parts of HTTP messages that all layers share: serialized heads, problem details, and the client
-//! interface of one request.
+//! Parts of HTTP messages that all layers share: serialized heads, framing of bodies, problem details,
+//! and the client interface of one request.
 
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod head;
 pub(crate) mod problem;

@@ -25,7 +25,7 @@ use crate::message::head::FullResponse;
 use crate::request::hop_by_hop::strip;
 use crate::request::parse::Head;
 use crate::upstream::Lease;
-use crate::upstream::client::{Data, Upload, UpstreamResponse};
+use crate::upstream::client::{Upload, UpstreamResponse};
 
 /// Log text for a client that disconnected.
 pub(crate) const CLIENT_DISCONNECTED: &str = "client disconnected";
@@ -165,7 +165,7 @@ pub(crate) async fn relay_response<D: Downstream>(
         && let Some(mut source) = source.take()
     {
         // The rest is not needed: only the part that arrived with the head is consumed.
-        while let Ok(Data::Some(_)) = source.body.take() {}
+        while let Ok(Some(_)) = source.body.take() {}
         source.keep(request_context.attempts.lease.as_ref());
     }
     let metrics = request_context.route.as_ref().map(|route| route.metrics.clone());

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::io::{InspectReader, InspectWriter};
 
 use crate::deadline::Timer;
+use crate::message::body::Chunks;
 use crate::message::client::SEND_TIMEOUT;
 use crate::transport::socket::{self, Socket};
 use crate::upstream::Stream;
@@ -76,7 +77,7 @@ impl Tunnel {
         // Without keepalive, a vanished client would hold the connection until the idle timeout;
         // the other limits apply anyway. Connections to upstreams have keepalive already.
         let _ = enable_keepalive(socket::tcp(&to));
-        Self { from, to, held, chunks: is_chunked.then(Chunks::default) }
+        Self { from, to, held, chunks: is_chunked.then(|| Chunks::new(false)) }
     }
 
     /// Forwards data until the upstream ends, the client disconnects, one side is silent for too
@@ -286,108 +287,6 @@ impl Relay {
                     self.held = Bytes::copy_from_slice(piece.get(count..).unwrap_or_default());
                 }
                 Poll::Pending => self.held = Bytes::copy_from_slice(piece),
-            }
-        }
-    }
-}
-
-/// Position within a chunked body, without its data.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Chunks {
-    /// Remaining bytes of the chunk, including its line end.
-    left: u64,
-    /// The size parsed so far.
-    size: u64,
-    line: Line,
-}
-
-/// Position within a line of a chunked body.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Line {
-    /// Before the size of a chunk.
-    #[default]
-    Begin,
-    Size,
-    Extension,
-    /// After the last chunk, before a trailer field or the empty line that ends the body.
-    TrailerBegin,
-    Trailer,
-    Complete,
-}
-
-impl Chunks {
-    /// Advances over the next bytes.
-    fn follow(&mut self, mut bytes: &[u8]) {
-        while let Some(&byte) = bytes.first() {
-            if self.left > 0 {
-                let count = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-                self.left -= count as u64;
-                bytes = &bytes[count..];
-                continue;
-            }
-            bytes = &bytes[1..];
-            self.line = match (self.line, char::from(byte).to_digit(16), byte) {
-                (Line::Begin | Line::Size, Some(digit), _) => {
-                    self.size = self.size.saturating_mul(16).saturating_add(digit.into());
-                    Line::Size
-                }
-                (Line::Size | Line::Extension, _, b'\n') => match std::mem::take(&mut self.size) {
-                    0 => Line::TrailerBegin,
-                    size => {
-                        self.left = size.saturating_add(2);
-                        Line::Begin
-                    }
-                },
-                (Line::Size, ..) => Line::Extension,
-                (Line::TrailerBegin, _, b'\n') => Line::Complete,
-                (Line::TrailerBegin, _, b'\r') | (Line::Trailer, _, b'\n') => Line::TrailerBegin,
-                (Line::TrailerBegin, ..) => Line::Trailer,
-                (line, ..) => line,
-            };
-        }
-    }
-
-    /// Whether a chunk may begin here.
-    fn is_at_boundary(self) -> bool {
-        self.left == 0 && self.line == Line::Begin
-    }
-
-    /// Whether the body has ended.
-    fn is_complete(self) -> bool {
-        self.line == Line::Complete
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunk_boundaries_are_detected() {
-        let body = b"5\r\nhello\r\na;x=b\r\n0123456789\r\n0\r\n\r\n";
-        let ends = [0, 10, 29];
-        assert!(body[10..].starts_with(b"a;") && body[29..].starts_with(b"0\r\n"));
-        for cut in 0..body.len() {
-            for piece in [1, 3, 100] {
-                let mut chunks = Chunks::default();
-                body[..cut].chunks(piece).for_each(|piece| chunks.follow(piece));
-                assert_eq!(chunks.is_at_boundary(), ends.contains(&cut), "{cut}");
-                assert!(!chunks.is_complete(), "{cut}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_body_is_complete_after_its_trailer_fields() {
-        for end in ["0\r\n\r\n", "0;x\r\n\r\n", "00\r\nA: 0\r\nB: 1\r\n\r\n"] {
-            let body = format!("5\r\nhello\r\n{end}");
-            for piece in [1, 3, 100] {
-                let mut chunks = Chunks::default();
-                let (last, before) = (&body[body.len() - 1..], &body[..body.len() - 1]);
-                before.as_bytes().chunks(piece).for_each(|piece| chunks.follow(piece));
-                assert!(!chunks.is_complete(), "{body:?}");
-                chunks.follow(last.as_bytes());
-                assert!(chunks.is_complete() && !chunks.is_at_boundary(), "{body:?}");
             }
         }
     }

@@ -20,13 +20,14 @@ use http::header::{
 };
 use tokio::time::timeout;
 
+pub(crate) use self::body::Body;
 use self::body::poll_some;
-pub(crate) use self::body::{Body, Data, Frame};
 pub(crate) use self::stream::{EventStream, open_stream};
 pub(crate) use self::upload::{REPLAY_BUFFER_BYTES, Upload, UploadState};
 
 use crate::deadline::Timer;
 use crate::fields::Fields;
+use crate::message::body::Frame;
 use crate::message::client::{BodyFault, Client};
 use crate::message::is_event_stream_type;
 use crate::message::problem::Problem;

@@ -9,12 +9,13 @@ use tokio::time::{sleep, timeout};
 use super::ConnectionHandler;
 use crate::context::{RequestContext, deduplicate_fields};
 use crate::listener::connection::Connection;
+use crate::message::body::Frame;
 use crate::message::client::SEND_TIMEOUT;
 use crate::message::head::{begin_head, field};
 use crate::request::hop_by_hop::strip;
 use crate::response::relay::{CLIENT_DISCONNECTED, until_closing};
 use crate::response::tunnel::Tunnel;
-use crate::upstream::client::{Frame, UpstreamResponse};
+use crate::upstream::client::UpstreamResponse;
 
 /// Part of the drain time in which upgraded connections end, so that each has its line in the access
 /// log.
@@ -34,7 +35,7 @@ impl ConnectionHandler {
         // An event stream ends with its connection.
         request_context.close_after = !changes;
         let protocol = fields.remove(UPGRADE).filter(|_| changes);
-        let is_chunked = body.frame() == Frame::Size;
+        let is_chunked = matches!(body.frame(), Frame::Chunked(_));
         strip(&mut fields, status);
         request_context.note_hsts(&fields);
         deduplicate_fields(&mut fields);

@@ -14,9 +14,10 @@ use crate::cache::{Fill, Leftover};
 use crate::compression::Encoder;
 use crate::context::RequestContext;
 use crate::deadline::Timer;
+use crate::message::body::Frame;
 use crate::message::client::{BodyFault, SEND_TIMEOUT};
 use crate::upstream::Lease;
-use crate::upstream::client::{Body, Data, Frame, Upload, UploadState};
+use crate::upstream::client::{Body, Upload, UploadState};
 
 /// Maximum bytes that are copied at once from a response that is being stored.
 const COPIED_BYTES: usize = 16 * 1024;
@@ -53,15 +54,14 @@ pub(super) async fn fill_in_background(
 ) {
     loop {
         let piece = match source.body.take() {
-            Ok(Data::Some(piece)) => Some(piece),
-            Ok(Data::End) => None,
-            Ok(Data::None) => {
+            Ok(None) if !source.is_over() => {
                 let more = poll_fn(|context| source.body.poll_more(context));
                 match tokio::time::timeout(silence, more).await {
                     Ok(Ok(())) => continue,
                     _ => return,
                 }
             }
+            Ok(piece) => piece,
             Err(_) => return,
         };
         let is_end = piece.is_none();
@@ -326,13 +326,14 @@ impl<'a, D: Downstream> Relay<'a, D> {
     fn take(&mut self) -> Result<Next, End> {
         let Some(source) = &mut self.source else { return Ok(Next::End) };
         loop {
-            let piece = match source.body.take().map_err(broken)? {
-                Data::Some(piece) => Some(piece),
-                // The encoder's last piece comes before the end.
-                Data::End if self.encoder.is_some() => None,
-                Data::End => return Ok(Next::End),
-                Data::None => return Ok(Next::Nothing),
-            };
+            let piece = source.body.take().map_err(broken)?;
+            if piece.is_none() && !source.is_over() {
+                return Ok(Next::Nothing);
+            }
+            // The encoder's last piece comes before the end.
+            if piece.is_none() && self.encoder.is_none() {
+                return Ok(Next::End);
+            }
             if let Some(piece) = encode(&mut self.encoder, piece)? {
                 return Ok(Next::Data(piece));
             }

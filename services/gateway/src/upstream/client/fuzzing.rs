@@ -3,9 +3,9 @@
 use bytes::BytesMut;
 use http::{Method, StatusCode};
 
-use super::body::Frame;
 use super::response_head;
 use crate::fields::Fields;
+use crate::message::body::Frame;
 
 /// A response: status, decoded body, and final position in the body.
 type Read = (StatusCode, Vec<u8>, Frame);

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 
-use super::Frame;
 use crate::digits;
 use crate::fields::Fields;
+use crate::message::body::{Chunks, Frame};
 
 /// Maximum fields of a head.
 const FIELDS: usize = 100;
@@ -96,15 +96,12 @@ impl Head {
             return Some(Frame::Done);
         }
         if self.fields.contains_key(TRANSFER_ENCODING) {
-            return Some(Frame::Size);
+            return Some(Frame::Chunked(Chunks::new(false)));
         }
         let mut lengths = self.fields.get_all(CONTENT_LENGTH);
         match (lengths.next(), lengths.next()) {
             (None, _) => Some(Frame::UntilClosed),
-            (Some(length), None) => match digits::number(length.to_str().ok()?)? {
-                0 => Some(Frame::Done),
-                length => Some(Frame::Known(length)),
-            },
+            (Some(length), None) => Some(Frame::known(digits::number(length.to_str().ok()?)?)),
             (Some(_), Some(_)) => None,
         }
     }
@@ -155,7 +152,7 @@ mod tests {
         assert_eq!(frame("Content-Length: 5\r\n", &Method::HEAD), Some(Frame::Done));
         assert_eq!(frame("", get), Some(Frame::UntilClosed));
         let both = "Transfer-Encoding: Chunked\r\nContent-Length: 5\r\n";
-        assert_eq!(frame(both, get), Some(Frame::Size));
+        assert_eq!(frame(both, get), Some(Frame::Chunked(Chunks::new(false))));
         for wrong in ["+5", "5, 5", "", "5\r\nContent-Length: 5"] {
             assert_eq!(frame(&format!("Content-Length: {wrong}\r\n"), get), None, "{wrong}");
         }

@@ -12,9 +12,10 @@ use http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::body::{Frame, poll_some};
+use super::body::poll_some;
 use super::{HEAD_BYTES, INFORMATIONAL_BYTES, response_head};
 use crate::fields::Fields;
+use crate::message::body::Frame;
 use crate::message::is_event_stream_type;
 use crate::upstream::tls::{self, Io};
 use crate::upstream::{Failure, UpstreamTls};
@@ -92,7 +93,7 @@ impl EventStream {
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
         let Self { stream, buffer, frame, .. } = self;
         loop {
-            if let Some(piece) = frame.take(buffer)? {
+            if let Some(piece) = frame.take(buffer).map_err(io::Error::other)? {
                 return Ok(Some(piece));
             }
             if *frame == Frame::Done {

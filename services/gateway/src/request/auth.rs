@@ -308,24 +308,6 @@ mod tests {
         assert_eq!(Scheme::parse("digest"), None);
     }
 
-    /// Measures whether the time depends on the number of correct bytes: run with `cargo test
-    /// --profile quick -p gateway auth -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement, not a test"]
-    #[expect(clippy::print_stderr, reason = "that is all it does")]
-    fn measure_a_comparison() {
-        let auth = bearer();
-        let half = format!("Bearer {}{}", &OLD[..OLD.len() / 2], "x".repeat(OLD.len() / 2));
-        for value in [format!("Bearer {OLD}"), half, "Bearer x".to_owned()] {
-            let headers = Fields::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
-            let begun = std::time::Instant::now();
-            for _ in 0..100_000 {
-                let _ = std::hint::black_box(auth.check(std::hint::black_box(&headers)));
-            }
-            eprintln!("{value}: {} ns", begun.elapsed().as_nanos() / 100_000);
-        }
-    }
-
     proptest! {
         #[test]
         fn a_secret_is_equal_only_to_itself(

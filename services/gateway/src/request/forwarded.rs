@@ -420,38 +420,6 @@ mod tests {
         assert_eq!(set[1].1, "https");
     }
 
-    /// Measures the cost per request: run with `cargo test --profile quick -p gateway forwarded --
-    /// --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement, not a test"]
-    #[expect(clippy::print_stderr, reason = "that is all it does")]
-    fn measure_forwarded_fields() {
-        let request = Fields::of(&[
-            ("Host", "example.org"),
-            ("User-Agent", "x"),
-            ("Accept", "*/*"),
-            ("Accept-Encoding", "gzip"),
-            ("X-Forwarded-For", "192.0.2.1, 10.0.0.2"),
-            ("X-Forwarded-Proto", "https"),
-            ("Connection", "keep-alive"),
-        ]);
-        let trust = TrustedProxies { proxies: Networks::parse("10.0.0.0/8").unwrap(), host: false };
-        for peer in ["192.0.2.1", "10.0.0.1"] {
-            let peer = peer.parse().unwrap();
-            let begun = std::time::Instant::now();
-            for _ in 0..100_000 {
-                let headers = &request;
-                let client_info = trust.client_info(peer, Scheme::Http, headers);
-                let trace = Trace::of(headers);
-                let hop = HopByHop::of(headers).unwrap();
-                let words = words(&client_info, &trace, false);
-                let dropped = headers.keys().filter(|n| words.replace(n) || hop.removes(n)).count();
-                words.each_field(|_, value| _ = std::hint::black_box((dropped, value)));
-            }
-            eprintln!("{peer}: {} ns a request", begun.elapsed().as_nanos() / 100_000);
-        }
-    }
-
     #[test]
     fn request_ids_are_128_bits_and_differ() {
         let ids: HashSet<String> = (0..1000).map(|_| new_request_id()).collect();

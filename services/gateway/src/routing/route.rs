@@ -374,11 +374,29 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_line_is_reported_without_field_values() {
-        let line = "/a/ api timeout=0 host=a/b request-header=Host:secret fast=1";
+        let line = "/a/ api timeout=0 body=x host=a/b request-header=Host:secret more \
+                    response-header=Vary:a hide=Age request-header=TE:secret fast=1";
         let faults = parse(line).unwrap_err();
-        assert_eq!(faults.len(), 6, "{faults:?}");
-        assert!(faults.iter().all(|fault| !fault.contains("secret")), "{faults:?}");
+        let expected = [
+            "a prefix must",
+            "an upstream must",
+            "timeout must",
+            "body must",
+            "host must",
+            "Host is set with host=",
+            "a field is followed by what is not an attribute of a route; a space in a value is \
+             written as %20",
+            "vary of a response",
+            "age of a response",
+            "te of a request",
+            "a field is followed by what",
+        ];
+        assert_eq!(faults.len(), expected.len(), "{faults:?}");
+        for (fault, part) in faults.iter().zip(expected) {
+            assert!(fault.contains(part) && !fault.contains("secret"), "{part}: {fault}");
+        }
         assert!(faults[0].contains("request-header=Host:... ..."), "{faults:?}");
+        assert!(parse("/a b:1 fast").unwrap_err()[0].contains("\"fast\" is not an attribute"));
     }
 
     #[test]

@@ -1,62 +1,20 @@
 //! Upstream connections: tests with connection reuse, response framing, and retries.
 
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use testing::{BOUND, Service, accept, eventually, read_head, respond};
+use testing::{BOUND, Service, accept, read_head, respond};
 
-use crate::{HEALTHY, free_address, is_check, metrics, start_with_routes};
+use crate::{Upstream, free_address, metrics, start_with_routes};
 
-/// An upstream with counters.
-struct Upstream {
-    address: SocketAddr,
-    connections: Arc<AtomicUsize>,
-    requests: Arc<AtomicUsize>,
-}
-
-impl Upstream {
-    /// Starts an upstream. `script` serves a path on a connection, and returns whether that
-    /// persists.
-    fn start(script: impl Fn(&str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
-        let (connections, requests) =
-            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let (opened, counter) = (connections.clone(), requests.clone());
-        let address = accept(move |stream| {
-            let mut reader = BufReader::new(stream);
-            let mut is_new = true;
-            while let Some(request) = read_head(&mut reader) {
-                if is_check(&request) {
-                    reader.get_mut().write_all(HEALTHY).unwrap();
-                    continue;
-                }
-                opened.fetch_add(usize::from(is_new), Ordering::SeqCst);
-                counter.fetch_add(1, Ordering::SeqCst);
-                is_new = false;
-                let path = request.split(' ').nth(1).unwrap();
-                if !script(path, reader.get_mut()) {
-                    break;
-                }
-            }
-        });
-        Self { address, connections, requests }
-    }
-
-    /// Starts an upstream that returns the same bytes for every request.
-    fn responding(answer: &'static str, stays: bool) -> Self {
-        Self::start(move |_, stream| {
-            let _ = stream.write_all(answer.as_bytes());
-            stays
-        })
-    }
-
-    fn counts(&self) -> (usize, usize) {
-        (self.connections.load(Ordering::SeqCst), self.requests.load(Ordering::SeqCst))
-    }
+/// An upstream that returns the same bytes for every request.
+fn responding(answer: &'static str, stays: bool) -> Upstream {
+    Upstream::start(move |_, _, stream| {
+        let _ = stream.write_all(answer.as_bytes());
+        stays
+    })
 }
 
 /// Starts a gateway that forwards all requests to these upstreams.
@@ -68,7 +26,7 @@ const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn requests_share_a_connection_to_the_upstream() {
-    let upstream = Upstream::responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
+    let upstream = responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
     // Each thread has its own connections.
     let gateway = before(&upstream.address.to_string(), &[("GATEWAY_THREADS", "1")]);
     for _ in 0..10 {
@@ -86,7 +44,7 @@ fn bytes_after_a_response_are_discarded() {
         ("HTTP/1.1 204 No Content\r\n\r\n", 0),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0),
     ] {
-        let upstream = Upstream::start(move |_, stream| {
+        let upstream = Upstream::start(move |_, _, stream| {
             let more = "HTTP/1.1 200 OK\r\nEvil: yes\r\nContent-Length: 4\r\n\r\nevil";
             let _ = stream.write_all(format!("{first}{more}").as_bytes());
             true
@@ -111,7 +69,7 @@ fn the_gateway_frames_every_response_itself() {
         ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true),
         ("\r\nhello", false),
     ] {
-        let upstream = Upstream::start(move |_, stream| {
+        let upstream = Upstream::start(move |_, _, stream| {
             let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes());
             stays
         });
@@ -140,7 +98,7 @@ fn a_truncated_response_is_not_complete() {
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx\r\n",
     ] {
-        let upstream = Upstream::start(move |_, stream| {
+        let upstream = Upstream::start(move |_, _, stream| {
             let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes());
             false
         });
@@ -157,8 +115,8 @@ fn a_truncated_response_is_not_complete() {
 
 #[test]
 fn a_connection_closed_without_a_response_is_retried_elsewhere() {
-    let broken = Upstream::start(|_, _| false);
-    let healthy = Upstream::responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
+    let broken = Upstream::start(|_, _, _| false);
+    let healthy = responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true);
     let both = format!("{},{}", broken.address, healthy.address);
     let gateway = before(&both, &[]);
     for _ in 0..10 {
@@ -170,7 +128,7 @@ fn a_connection_closed_without_a_response_is_retried_elsewhere() {
 #[test]
 fn a_timeout_is_not_retried() {
     let slow = || {
-        Upstream::start(|_, _| {
+        Upstream::start(|_, _, _| {
             thread::sleep(BOUND);
             false
         })
@@ -194,18 +152,19 @@ fn a_timeout_is_not_retried() {
 
 #[test]
 fn the_log_names_the_upstream_of_an_incomplete_request() {
-    let slow = Upstream::start(|_, _| {
+    let (reports, asked) = channel();
+    let slow = accept(move |stream| {
+        let _ = reports.send(read_head(&mut BufReader::new(stream.try_clone().unwrap())).is_some());
         thread::sleep(BOUND);
-        false
     });
-    let gateway = before(&slow.address.to_string(), &[("GATEWAY_BODY_BYTES", "1MiB")]);
+    let gateway = before(&slow.to_string(), &[("GATEWAY_BODY_BYTES", "1MiB")]);
     let mut client = gateway.begin("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n");
     client.send(&"x".repeat(100_000));
-    eventually(|| slow.counts().1 > 0);
+    assert_eq!(asked.recv_timeout(BOUND), Ok(true));
     drop(client);
     let log = gateway.stop().log;
     let line = log.lines().find(|line| line.contains("closed within the body"));
-    let upstream = format!("\"upstream\":\"{}\"", slow.address);
+    let upstream = format!("\"upstream\":\"{slow}\"");
     assert!(line.is_some_and(|line| line.contains(&upstream)), "{log}");
 }
 
@@ -215,7 +174,7 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let most = 32 * 1024 / hints.len();
     for (count, status) in [(1, 200), (most, 200), (most + 1, 502)] {
-        let upstream = Upstream::start(move |_, stream| {
+        let upstream = Upstream::start(move |_, _, stream| {
             let _ = stream.write_all(format!("{}{ok}", hints.repeat(count)).as_bytes());
             true
         });
@@ -239,7 +198,7 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
     }
     for wrong in ["HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", "SSH-2.0-OpenSSH\r\n\r\n", "\0\0"]
     {
-        let gateway = before(&Upstream::responding(wrong, false).address.to_string(), &[]);
+        let gateway = before(&responding(wrong, false).address.to_string(), &[]);
         assert_eq!(gateway.get("/x").status, 502, "{wrong:?}");
     }
 }
@@ -247,7 +206,7 @@ fn informational_responses_are_forwarded_up_to_a_limit() {
 #[test]
 fn informational_responses_do_not_prolong_the_time_of_a_response() {
     for (count, status) in [(8, 200), (60, 504)] {
-        let upstream = Upstream::start(move |_, stream| {
+        let upstream = Upstream::start(move |_, _, stream| {
             for _ in 0..count {
                 if stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_err() {
                     return false;
@@ -269,7 +228,7 @@ fn informational_responses_do_not_prolong_the_time_of_a_response() {
 #[test]
 fn a_disconnected_client_cancels_its_upstream_request() {
     let (reports, ended) = channel();
-    let upstream = Upstream::start(move |_, stream| {
+    let upstream = Upstream::start(move |_, _, stream| {
         // The gateway closes the connection when it cancels the request.
         let _ = reports.send("asked");
         let _ = stream.read(&mut [0]);

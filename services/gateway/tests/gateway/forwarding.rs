@@ -95,11 +95,7 @@ fn a_connection_over_the_limit_waits_for_a_slot() {
 
 #[test]
 fn silent_connections_are_closed_for_new_clients() {
-    let gateway = start(&[
-        ("GATEWAY_STATS", &unused_address().to_string()),
-        ("GATEWAY_FRONTEND", &unused_address().to_string()),
-        ("GATEWAY_MAX_CONNECTIONS", "8"),
-    ]);
+    let gateway = alone(&[("GATEWAY_MAX_CONNECTIONS", "8")]);
     let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     // Some have never sent anything, others have received a response.
     let mut silent: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
@@ -124,12 +120,8 @@ fn silent_connections_are_closed_for_new_clients() {
 #[test]
 fn connections_with_an_incomplete_request_are_closed_for_new_clients() {
     let parts = ["G", "GET / HTTP/1.1\r\nHost: a\r\nX", "PRI * HTTP/2.0\r\n\r\n"];
-    let gateway = start(&[
-        ("GATEWAY_STATS", &unused_address().to_string()),
-        ("GATEWAY_FRONTEND", &unused_address().to_string()),
-        ("GATEWAY_MAX_CONNECTIONS", &parts.len().to_string()),
-        ("GATEWAY_HTTP2", "on"),
-    ]);
+    let most = parts.len().to_string();
+    let gateway = alone(&[("GATEWAY_MAX_CONNECTIONS", &most), ("GATEWAY_HTTP2", "on")]);
     let mut open: Vec<_> = parts.iter().map(|_| gateway.connect()).collect();
     for (client, part) in open.iter_mut().zip(parts) {
         client.send(part);
@@ -146,11 +138,7 @@ fn connections_with_an_incomplete_request_are_closed_for_new_clients() {
 
 #[test]
 fn connections_that_linger_after_their_response_are_closed_for_new_clients() {
-    let gateway = start(&[
-        ("GATEWAY_STATS", &unused_address().to_string()),
-        ("GATEWAY_FRONTEND", &unused_address().to_string()),
-        ("GATEWAY_MAX_CONNECTIONS", "1"),
-    ]);
+    let gateway = alone(&[("GATEWAY_MAX_CONNECTIONS", "1")]);
     let request = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let mut first = gateway.begin(request);
     assert_eq!(first.answer().status, 200);
@@ -169,7 +157,7 @@ fn connections_that_linger_after_their_response_are_closed_for_new_clients() {
 
 #[test]
 fn healthz_is_served_by_the_gateway() {
-    let gateway = between(unused_address(), unused_address());
+    let gateway = alone(&[]);
     let answer = get(&gateway, "/healthz");
     assert_eq!((answer.status, answer.field("content-type")), (200, Some("application/json")));
     let health = answer.json();
@@ -201,7 +189,7 @@ fn a_stopped_upstream_is_502_immediately_and_the_other_one_still_serves() {
 
 #[test]
 fn a_browser_gets_a_page_for_an_error() {
-    let gateway = between(unused_address(), unused_address());
+    let gateway = alone(&[]);
     let answer =
         send_request(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html,*/*;q=0.8\r\n\r\n");
     assert_eq!(answer.status, 502);
@@ -299,7 +287,7 @@ fn a_request_with_two_lengths_is_rejected_and_not_forwarded() {
 
 #[test]
 fn ambiguous_requests_are_rejected() {
-    let gateway = between(unused_address(), unused_address());
+    let gateway = alone(&[]);
     for path in ["/./stats", "//stats", "/stats/../x", "/foo%2f..%2fstats", "/a\\b", "/%00"] {
         assert_eq!(get(&gateway, path).status, 400, "{path}");
     }
@@ -390,7 +378,7 @@ fn a_head_without_end_is_431_and_the_connection_closes() {
 
 #[test]
 fn malformed_requests_get_problem_details_and_are_logged() {
-    let gateway = between(unused_address(), unused_address());
+    let gateway = alone(&[]);
     let mut ids = Vec::new();
     for request in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHo st: a\r\n\r\n"] {
         let mut client = gateway.begin(request);
@@ -433,7 +421,7 @@ fn all_invalid_settings_are_reported_together_with_exit_code_64() {
 
 #[test]
 fn the_health_check_contacts_the_running_gateway() {
-    let gateway = between(unused_address(), unused_address());
+    let gateway = alone(&[]);
     let listen = gateway.address.to_string();
     let check =
         |listen: &str| run(GATEWAY, &["healthcheck"], &[("GATEWAY_LISTEN", listen)]).status.code();
@@ -443,6 +431,13 @@ fn the_health_check_contacts_the_running_gateway() {
 
 fn between(stats: SocketAddr, frontend: SocketAddr) -> Service {
     start(&[("GATEWAY_STATS", &stats.to_string()), ("GATEWAY_FRONTEND", &frontend.to_string())])
+}
+
+/// A gateway without upstreams.
+fn alone(settings: &[(&str, &str)]) -> Service {
+    let nowhere = unused_address().to_string();
+    let own = [("GATEWAY_STATS", &*nowhere), ("GATEWAY_FRONTEND", &nowhere)];
+    start(&[&own, settings].concat())
 }
 
 fn start(settings: &[(&str, &str)]) -> Service {

@@ -18,6 +18,7 @@ mod rules;
 mod tls;
 mod upstream_tls;
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,8 @@ const HEALTHY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 struct Upstream {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
+    /// Ports of the gateway, one for each connection.
+    ports: Arc<Mutex<HashSet<u16>>>,
 }
 
 impl Upstream {
@@ -42,19 +45,25 @@ impl Upstream {
     /// body; it returns whether the connection persists. Health checks have the number 0 and are not
     /// recorded.
     fn start(answer: impl Fn(usize, &str, &mut TcpStream) -> bool + Send + Sync + 'static) -> Self {
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let log = requests.clone();
+        let (requests, ports) = (Arc::<Mutex<Vec<String>>>::default(), Arc::default());
+        let (log, seen) = (requests.clone(), Arc::<Mutex<HashSet<u16>>>::clone(&ports));
         let address = testing::serve(move |request, stream| {
             let number = if is_check(request) {
                 0
             } else {
+                seen.lock().unwrap().insert(stream.peer_addr().unwrap().port());
                 let mut log = log.lock().unwrap();
                 log.push(request.to_owned());
                 log.len()
             };
             answer(number, request, stream)
         });
-        Self { address, requests }
+        Self { address, requests, ports }
+    }
+
+    /// Numbers of connections and requests.
+    fn counts(&self) -> (usize, usize) {
+        (self.ports.lock().unwrap().len(), self.request_count())
     }
 
     fn request_count(&self) -> usize {

@@ -1,6 +1,5 @@
-//! Memory limits and lookup time.
+//! Memory limits.
 
-use std::hint::black_box;
 use std::thread;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -190,69 +189,4 @@ fn the_accounting_is_exact_across_threads() {
     assert!(world.cache.bytes() <= 100_000);
     assert!(counters.stored.get() > 0 && counters.evicted.get() > 0);
     assert_eq!(world.lengths().2, 0);
-}
-
-/// Request fields of a browser.
-const BROWSER: [&str; 10] = [
-    "host: localhost:3050",
-    "user-agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "accept: */*",
-    "accept-language: en-US,en;q=0.5",
-    "accept-encoding: gzip, deflate, br, zstd",
-    "referer: http://localhost:3050/",
-    "connection: keep-alive",
-    "sec-fetch-dest: script",
-    "sec-fetch-mode: cors",
-    "sec-fetch-site: same-origin",
-];
-
-/// Run with optimization: `cargo test --release -p gateway -- --ignored --nocapture hit`. The
-/// fastest of many rounds counts, which excludes other load on the machine.
-#[test]
-#[ignore = "a measurement"]
-#[expect(clippy::print_stderr, reason = "what it measured")]
-fn a_hit_costs_less_than_a_microsecond() {
-    const ROUNDS: u32 = 200;
-    const HITS: u32 = 10_000;
-    let world = World::new();
-    let response = [
-        "content-type: text/javascript",
-        "x-content-type-options: nosniff",
-        "cross-origin-resource-policy: same-origin",
-        "cache-control: public, max-age=31536000, immutable",
-        "vary: accept-encoding",
-        "etag: \"0123456789abcdef\"",
-        "content-encoding: br",
-    ];
-    assert!(world.fetch("/app-0123456789abcdef.js", &BROWSER, &response, &"x".repeat(20_000)));
-    let hits = || {
-        let headers = Fields::of_lines(&BROWSER);
-        let request = CacheRequest {
-            method: &Method::GET,
-            site: "http://a",
-            target: "/app-0123456789abcdef.js",
-            epoch: 0,
-            headers: &headers,
-        };
-        let mut out = Vec::with_capacity(1024);
-        let rounds = (0..ROUNDS).map(|_| {
-            let begun = Instant::now();
-            for _ in 0..HITS {
-                let lookup = world.cache.try_lookup(black_box(&request), begun, None);
-                let Lookup::Hit(answer) = lookup else { panic!("no hit") };
-                out.clear();
-                answer.write_head(&mut out);
-                black_box((&out, answer.body()));
-            }
-            begun.elapsed() / HITS
-        });
-        rounds.min().unwrap()
-    };
-    eprintln!("one thread: {:?} a hit", hits());
-    let both = thread::scope(|scope| {
-        let threads = [scope.spawn(hits), scope.spawn(hits)];
-        threads.map(|thread| thread.join().unwrap())
-    });
-    eprintln!("two threads: {both:?} a hit");
-    assert!(both.into_iter().all(|time| time < Duration::from_micros(1)));
 }

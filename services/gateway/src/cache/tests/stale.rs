@@ -192,11 +192,3 @@ fn a_cache_of_zero_bytes_is_disabled() {
         matches!(&lookup, Lookup::Pass(pass) if pass.forwarded().field() == "gateway; fwd=method")
     );
 }
-
-#[test]
-fn the_results_can_be_sent_to_another_thread() {
-    fn is_shared<T: Send + Sync + 'static>() {}
-    is_shared::<Cache>();
-    is_shared::<Lookup>();
-    is_shared::<FillDecision>();
-}

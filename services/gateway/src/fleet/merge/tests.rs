@@ -14,6 +14,7 @@ fn address(number: u8) -> SocketAddr {
 /// A merge with its own clock.
 struct Bench {
     merge: Merge,
+    lister: Lister,
     now: Now,
 }
 
@@ -26,7 +27,7 @@ impl Bench {
         let now = Now { instant: Instant::now(), unix_ms: 1_000_000 };
         let mut merge = Merge::default();
         assert!(merge.list((1..=members).map(address), lister, now));
-        Self { merge, now }
+        Self { merge, lister, now }
     }
 
     fn wait(&mut self, milliseconds: u64) {
@@ -38,7 +39,10 @@ impl Bench {
     fn attempt(&mut self, number: u8) -> u64 {
         let commands = self.merge.step(self.now);
         let attempt = commands.iter().find_map(|command| match command {
-            Command::Connect(to, attempt, _) if *to == address(number) => Some(*attempt),
+            Command::Connect(to, attempt, lister) if *to == address(number) => {
+                assert_eq!(*lister, self.lister);
+                Some(*attempt)
+            }
             _ => None,
         });
         attempt.expect("an attempt is due")

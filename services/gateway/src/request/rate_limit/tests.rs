@@ -276,25 +276,6 @@ fn a_rate_is_a_number_with_or_without_a_burst() {
     }
 }
 
-/// Measures the cost per request, which is about a hundred nanoseconds: run with `cargo test
-/// --profile quick -p gateway rate_limit -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a test"]
-#[expect(clippy::print_stderr, reason = "that is all it does")]
-fn measure_a_request() {
-    let (clients, _) = table(MAX_CLIENTS);
-    for (name, rate, many) in
-        [("off", "0", 1), ("one client", "1000000", 1), ("10,000 clients", "1000000", 10_000)]
-    {
-        let bounds = bounds(0, rate, 0);
-        let begun = Instant::now();
-        for number in 0..1_000_000 {
-            std::hint::black_box(clients.check_rate(&bounds, client(number % many), begun));
-        }
-        eprintln!("{name}: {} ns a request", begun.elapsed().as_nanos() / 1_000_000);
-    }
-}
-
 proptest! {
     #[test]
     fn the_burst_and_the_rate_are_never_exceeded(

@@ -21,15 +21,7 @@ impl Bench {
 
     fn connect_gateway(&mut self, number: u8) -> u64 {
         self.merge.reopen(address(number), self.now);
-        let commands = self.merge.step(self.now);
-        let attempt = commands.iter().find_map(|command| match command {
-            Command::Connect(to, attempt, lister) if *to == address(number) => {
-                assert_eq!(*lister, Lister::Gateway);
-                Some(*attempt)
-            }
-            _ => None,
-        });
-        let attempt = attempt.expect("an attempt is due");
+        let attempt = self.attempt(number);
         let instance = Some(format!("fleet-{number}").into());
         assert!(self.event(number, attempt, Event::Connected(instance)));
         attempt

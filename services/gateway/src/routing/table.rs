@@ -70,6 +70,8 @@ impl Route {
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
     pub(crate) routes: Vec<Arc<Route>>,
+    /// Prefixes of the routes with authentication.
+    protected: Vec<(String, Reading)>,
 }
 
 /// The active route table; a reload replaces it as a whole.
@@ -133,7 +135,10 @@ impl RouteTable {
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.name.len()));
-        Self { routes }
+        let protected = routes.iter().filter(|route| route.auth.is_some());
+        let protected = protected.map(|route| (route.name.clone(), Reading::of(&route.name)));
+        let protected = protected.collect();
+        Self { routes, protected }
     }
 
     /// The route of a plain path.
@@ -144,17 +149,17 @@ impl RouteTable {
 
     /// Whether a server could interpret a plain path of this route as a path of a protected route.
     pub(crate) fn may_bypass_auth(&self, path: &str, route: &Route) -> bool {
-        let mut authenticated = self.routes.iter().filter(|other| other.auth.is_some()).peekable();
-        if route.auth.is_some() || authenticated.peek().is_none() {
+        if route.auth.is_some() || self.protected.is_empty() {
             return false;
         }
         let reading = Reading::of(path);
         // An open route below a protected one is intentional, but a dot segment must not lead out
         // of it.
         reading.has_dots
-            || authenticated
-                .filter(|other| !covers(&other.name, path))
-                .any(|other| reading.may_be_below(&Reading::of(&other.name)))
+            || self
+                .protected
+                .iter()
+                .any(|(prefix, other)| !covers(prefix, path) && reading.may_be_below(other))
     }
 
     /// Waits for the first DNS lookups, at most for `bound`.

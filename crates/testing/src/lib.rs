@@ -112,9 +112,14 @@ impl Service {
 
     /// Resident memory of the service, kilobytes.
     pub fn memory_kb(&self) -> u64 {
+        self.status("VmRSS:").trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// The value of this line in the status of the process (`proc_pid_status(5)`).
+    pub fn status(&self, name: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let value = status.lines().find_map(|line| line.strip_prefix(name));
+        value.unwrap().trim().to_owned()
     }
 
     /// Connects to the service.

@@ -8,6 +8,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -25,6 +26,13 @@ const COUNTED_BYTES: usize = 2048;
 /// Size of an allocation that has pages of its own, so that its end returns them, and those of all
 /// threads that are due.
 const LARGE_BYTES: usize = 1 << 20;
+
+/// Prevents that the kernel unites pages in use and free ones to huge pages, which stay in memory. With
+/// the settings of most distributions it does so within ten seconds, as mimalloc asks it to.
+pub(super) fn prevent_huge_pages() {
+    // An error means that the kernel has none.
+    let _ = disable_transparent_huge_pages(true);
+}
 
 /// Returns free memory to the kernel while this thread is used, and for the last time after that.
 /// Runs until the process ends.

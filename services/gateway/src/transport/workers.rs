@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::transport::free_memory::return_free_memory;
+use crate::transport::free_memory::{prevent_huge_pages, return_free_memory};
 
 /// Time after which a read of files is reported. Even a file system of the network responds within a
 /// second.
@@ -80,6 +80,7 @@ impl Workers {
     /// # Errors
     /// Returns the error if a thread cannot be created.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
+        prevent_huge_pages();
         let start = |number| {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let handle = runtime.handle().clone();

@@ -459,39 +459,12 @@ mod tests {
 
     #[test]
     fn ambiguous_paths_are_rejected() {
-        for path in [
-            "",
-            "*",
-            "stats",
-            "//stats",
-            "/a//b",
-            "/./stats",
-            "/stats/../x",
-            "/stats/..",
-            "/.",
-            "/%2e%2E/stats",
-            "/.%2e/stats",
-            "/foo%2f..%2fstats",
-            "/foo%2Fbar",
-            "/a\\b",
-            "/a%5cb",
-            "/a%00",
-            "/a%0d%0ab",
-            "/a%7f",
-            "/a\u{1}",
-            "/a%",
-            "/a%2",
-            "/a%zz",
-            "/a%+1",
-            "/%é",
-            "/stats/..;/x",
-            "/stats/.;a=b",
-            "/%2e%2e;/x",
-            "/%c0%af",
-            "/%e0%80%af",
-            "/%ff",
-            "/%c3",
-        ] {
+        // The first one is empty.
+        let paths = " * stats //stats /a//b /./stats /stats/../x /stats/.. /. /%2e%2E/stats \
+                     /.%2e/stats /foo%2f..%2fstats /foo%2Fbar /a\\b /a%5cb /a%00 /a%0d%0ab /a%7f \
+                     /a\u{1} /a% /a%2 /a%zz /a%+1 /%é /stats/..;/x /stats/.;a=b /%2e%2e;/x /%c0%af \
+                     /%e0%80%af /%ff /%c3";
+        for path in paths.split(' ') {
             assert!(plain(path).is_err(), "{path:?}");
         }
     }

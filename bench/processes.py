@@ -132,7 +132,7 @@ def wait_for_answer(port: int, path: str, process: subprocess.Popen | None = Non
     wait_until(answers, process, "answering", f"no answer to {path} within {READY_SECONDS} s")
 
 
-def wait_for_listener(port: int, process: subprocess.Popen) -> None:
+def wait_for_listener(port: int, process: subprocess.Popen | None = None) -> None:
     """Until something listens there."""
 
     def listens() -> bool:

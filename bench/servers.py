@@ -133,19 +133,13 @@ def baseline_answer(bench: Bench) -> Path:
 
 def flask(bench: Bench, core: int | None = None) -> Starting:
     """Flask's own server, which the original application runs."""
-    port = free_port()
-    note_distribution(bench, "flask")
-    command = [peer_program("python"), str(PEERS / "flask_stats.py"), str(port)]
-    return answering(command, port, "/stats", core)
+    return python_peer(bench, "flask", "/stats", core, "python", str(PEERS / "flask_stats.py"), "PORT")
 
 
 def gunicorn(bench: Bench, core: int | None = None) -> Starting:
     """The same application, deployed as in Flask's guide."""
-    port = free_port()
-    note_distribution(bench, "gunicorn")
-    command = [peer_program("gunicorn"), "-c", str(PEERS / "gunicorn.py")]
-    command += ["-b", f"127.0.0.1:{port}", "--chdir", str(PEERS), "flask_stats:app"]
-    return answering(command, port, "/stats", core)
+    options = ["-c", str(PEERS / "gunicorn.py"), "-b", "127.0.0.1:PORT", "--chdir", str(PEERS), "flask_stats:app"]
+    return python_peer(bench, "gunicorn", "/stats", core, "gunicorn", *options)
 
 
 def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Starting:
@@ -158,11 +152,17 @@ def node_exporter(bench: Bench, core: int | None = None, *options: str) -> Start
 
 def glances(bench: Bench, core: int | None = None) -> Starting:
     """Its web server, with its own interval of two seconds between samples."""
+    options = ["-w", "-B", "127.0.0.1", "-p", "PORT", "--disable-check-update", "-C", str(PEERS / "glances.conf")]
+    return python_peer(bench, "glances", "/api/4/cpu", core, "glances", *options)
+
+
+def python_peer(bench: Bench, name: str, path: str, core: int | None, program: str, *options: str) -> Starting:
+    """A package of the peers' Python, whose version is noted, at a free port in the place of PORT."""
     port = free_port()
-    note_distribution(bench, "glances")
-    command = [peer_program("glances"), "-w", "-B", "127.0.0.1", "-p", str(port)]
-    command += ["--disable-check-update", "-C", str(PEERS / "glances.conf")]
-    return answering(command, port, "/api/4/cpu", core)
+    code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
+    note_version(bench, name, [peer_program("python"), "-c", code])
+    command = [peer_program(program), *(option.replace("PORT", str(port)) for option in options)]
+    return answering(command, port, path, core)
 
 
 def netdata(bench: Bench, core: int | None = None) -> Starting:
@@ -181,8 +181,7 @@ def netdata(bench: Bench, core: int | None = None) -> Starting:
 def nginx_static(bench: Bench, files: Path, core: int | None = None) -> Starting:
     """nginx with one worker and the same compressed files."""
     port = free_port()
-    command = nginx_static_command(bench, files, port, "")
-    return answering(command, port, "/index.html", core)
+    return answering(nginx_static_command(bench, files, port, ""), port, "/index.html", core)
 
 
 # nginx without a second process, for what counts instructions.
@@ -190,72 +189,57 @@ ONE_PROCESS = "master_process off;"
 
 
 def nginx_static_command(bench: Bench, files: Path, port: int, process: str = ONE_PROCESS) -> list[str]:
-    folder = fresh_folder(bench, f"nginx-{port}")
-    (folder / "temporary").mkdir()
-    places = {"PORT": port, "FILES": files, "ONE_PROCESS": process}
-    return nginx_command(bench, folder, filled("nginx_static.conf", folder, **places))
+    return proxy_command(bench, "nginx", "nginx_static.conf", PORT=port, FILES=files, ONE_PROCESS=process)
 
 
 def nginx_proxy(bench: Bench, upstreams: Upstreams, cached: bool) -> Starting:
     """nginx in the gateway's place, with a worker for each processor."""
     port = free_port()
-    command = nginx_proxy_command(bench, upstreams, cached, port, "", os.cpu_count())
-    return answering(command, port, "/stats")
+    return answering(nginx_proxy_command(bench, upstreams, cached, port, "", os.cpu_count()), port, "/stats")
 
 
 def nginx_proxy_command(
     bench: Bench, upstreams: Upstreams, cached: bool, port: int, process: str = ONE_PROCESS, workers: int = 1
 ) -> list[str]:
-    folder = fresh_folder(bench, f"nginx-{port}")
+    places = {"PORT": port, "STATS": upstreams.stats, "FRONTEND": upstreams.frontend, "WORKERS": workers}
+    places.update(CACHE="answers" if cached else "off", ONE_PROCESS=process)
+    return proxy_command(bench, "nginx", "nginx_proxy.conf", **places)
+
+
+def proxy_command(bench: Bench, name: str, configuration: str, **places: object) -> list[str]:
+    """nginx, haproxy or Envoy with a configuration, whose places are filled in."""
+    folder = fresh_folder(bench, f"{name}-{places['PORT']}")
     (folder / "temporary").mkdir()
-    places = {
-        "PORT": port,
-        "STATS": upstreams.stats,
-        "FRONTEND": upstreams.frontend,
-        "WORKERS": workers,
-        "CACHE": "answers" if cached else "off",
-        "ONE_PROCESS": process,
-    }
-    return nginx_command(bench, folder, filled("nginx_proxy.conf", folder, **places))
-
-
-def nginx_command(bench: Bench, folder: Path, configuration: Path) -> list[str]:
-    program = debian(bench, "nginx", "usr/sbin/nginx", "-v")
-    return [*program, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
+    file = str(filled(configuration, folder, **places))
+    if name == "nginx":
+        return [*debian(bench, name, "usr/sbin/nginx", "-v"), "-e", "stderr", "-p", str(folder), "-c", file]
+    if name == "haproxy":
+        return [*debian(bench, name, "usr/sbin/haproxy", "-v"), "-db", "-f", file]
+    threads = str(os.cpu_count())
+    options = ["--log-level", "error", "--disable-hot-restart", "--concurrency", threads]
+    return [envoy_program(bench), "-c", file, *options]
 
 
 def haproxy(bench: Bench, upstreams: Upstreams, cached: bool) -> Starting:
     """haproxy in the gateway's place, with a thread for each processor."""
     port = free_port()
-    command = haproxy_command(bench, upstreams, cached, port, os.cpu_count())
-    return answering(command, port, "/stats")
+    return answering(haproxy_command(bench, upstreams, cached, port, os.cpu_count()), port, "/stats")
 
 
 def haproxy_command(bench: Bench, upstreams: Upstreams, cached: bool, port: int, threads: int) -> list[str]:
-    places = {
-        "PORT": port,
-        "STATS": upstreams.stats,
-        "FRONTEND": upstreams.frontend,
-        "THREADS": threads,
-        "CACHE_USE": "http-request cache-use answers" if cached else "",
-        "CACHE_STORE": "http-response cache-store answers" if cached else "",
-    }
-    program = debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
-    configuration = filled("haproxy.cfg", fresh_folder(bench, f"haproxy-{port}"), **places)
-    return [*program, "-db", "-f", str(configuration)]
+    places = {"PORT": port, "STATS": upstreams.stats, "FRONTEND": upstreams.frontend, "THREADS": threads}
+    places["CACHE_USE"] = "http-request cache-use answers" if cached else ""
+    places["CACHE_STORE"] = "http-response cache-store answers" if cached else ""
+    return proxy_command(bench, "haproxy", "haproxy.cfg", **places)
 
 
 def envoy(bench: Bench, upstreams: Upstreams) -> Starting:
     """Envoy in the gateway's place; its cache is not meant for production."""
-    port, folder = free_port(), fresh_folder(bench, "envoy")
-    places = {"PORT": port}
+    port = free_port()
+    places: dict[str, object] = {"PORT": port}
     for name, address in (("STATS", upstreams.stats), ("FRONTEND", upstreams.frontend)):
         places[f"{name}_HOST"], places[f"{name}_PORT"] = address.rsplit(":", 1)
-    configuration = filled("envoy.yaml", folder, **places)
-    program = envoy_program(bench)
-    command = [program, "-c", str(configuration), "--log-level", "error", "--disable-hot-restart"]
-    command += ["--concurrency", str(os.cpu_count())]
-    return answering(command, port, "/stats")
+    return answering(proxy_command(bench, "envoy", "envoy.yaml", **places), port, "/stats")
 
 
 def caddy_proxy(bench: Bench, upstreams: Upstreams) -> Starting:
@@ -351,12 +335,6 @@ def version_of(command: list[str]) -> str:
         if found:
             return found.group(1)
     return "unknown"
-
-
-def note_distribution(bench: Bench, name: str) -> None:
-    """The version of a package of the peers' Python."""
-    code = f"import importlib.metadata; print(importlib.metadata.version({name!r}))"
-    note_version(bench, name, [peer_program("python"), "-c", code])
 
 
 def envoy_program(bench: Bench) -> str:

@@ -87,10 +87,7 @@ def viewers(bench: Bench) -> Iterator[Measurement]:
 
 
 FIGURES_OF_VIEWERS = (
-    "processor_ms_per_second",
-    "memory_bytes_per_viewer",
-    "delay_ms_p99",
-    "delay_ms_max",
+    *("processor_ms_per_second", "memory_bytes_per_viewer", "delay_ms_p99", "delay_ms_max"),
     "bytes_per_viewer_and_tick",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import servers
 from processes import listening
@@ -28,27 +28,15 @@ def gateway(bench: Bench, origin_port: int) -> Iterator[Subject]:
 
 
 @contextlib.contextmanager
-def nginx(bench: Bench, origin_port: int) -> Iterator[Subject]:
-    with peer(bench, origin_port, "nginx", "nginx_conformance.conf") as (places, folder, configuration):
-        (folder / "temporary").mkdir()
-        with listening(servers.nginx_command(bench, folder, configuration), places.port):
-            yield places
-
-
-@contextlib.contextmanager
-def haproxy(bench: Bench, origin_port: int) -> Iterator[Subject]:
-    with peer(bench, origin_port, "haproxy", "haproxy_conformance.cfg") as (places, _, configuration):
-        program = servers.debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
-        with listening([*program, "-db", "-f", str(configuration)], places.port):
-            yield places
-
-
-@contextlib.contextmanager
-def peer(bench: Bench, origin_port: int, name: str, configuration: str) -> Iterator[tuple[Subject, Path, Path]]:
+def peer(name: str, configuration: str, bench: Bench, origin_port: int) -> Iterator[Subject]:
     subject = Subject(name, free_port(), free_port(), origin_port)
-    folder = servers.fresh_folder(bench, f"{name}-conformance")
     places = {"PORT": subject.port, "HTTP2": subject.http2_port, "ORIGIN": f"127.0.0.1:{origin_port}"}
-    yield subject, folder, servers.filled(configuration, folder, **places)
+    with listening(servers.proxy_command(bench, name, configuration, **places), subject.port):
+        yield subject
 
 
-PROXIES = {OURS: gateway, "nginx": nginx, "haproxy": haproxy}
+PROXIES = {
+    OURS: gateway,
+    "nginx": partial(peer, "nginx", "nginx_conformance.conf"),
+    "haproxy": partial(peer, "haproxy", "haproxy_conformance.cfg"),
+}

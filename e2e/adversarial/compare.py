@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -151,32 +152,18 @@ def gateway(bench: Bench, origin: Origin) -> Iterator[int]:
         yield server.port
 
 
-def nginx(bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
-    (bench.folder / "temporary").mkdir()
-    port, configuration = configured(bench, "nginx.conf", origin)
-    return listening(servers.nginx_command(bench, bench.folder, configuration), port)
-
-
-def haproxy(bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
-    port, configuration = configured(bench, "haproxy.cfg", origin)
-    program = servers.debian(bench, "haproxy", "usr/sbin/haproxy", "-v")
-    return listening([*program, "-db", "-f", str(configuration)], port)
-
-
-def envoy(bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
-    port, configuration = configured(bench, "envoy.yaml", origin)
-    options = ["-c", str(configuration), "--log-level", "error", "--disable-hot-restart", "--concurrency", "2"]
-    return listening([servers.envoy_program(bench), *options], port)
-
-
-PROXIES = {"gateway": gateway, "nginx": nginx, "haproxy": haproxy, "Envoy": envoy}
-
-
-def configured(bench: Bench, name: str, origin: Origin) -> tuple[int, Path]:
-    """The port of a peer, and its configuration."""
+def peer(name: str, file: str, bench: Bench, origin: Origin) -> contextlib.AbstractContextManager[int]:
     port = free_port()
     places = {"PORT": port, "ORIGIN": origin.address, "ORIGIN_HOST": "127.0.0.1", "ORIGIN_PORT": origin.port}
-    return port, servers.filled(str(PEERS / name), bench.folder, **places)
+    return listening(servers.proxy_command(bench, name, str(PEERS / file), **places), port)
+
+
+PROXIES = {
+    "gateway": gateway,
+    "nginx": partial(peer, "nginx", "nginx.conf"),
+    "haproxy": partial(peer, "haproxy", "haproxy.cfg"),
+    "Envoy": partial(peer, "envoy", "envoy.yaml"),
+}
 
 
 if __name__ == "__main__":

@@ -26,13 +26,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 # As root, and in a machine without a GPU.
 CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 
 # One answer over loopback takes milliseconds; over the internet to a small task a second or two.

@@ -5,15 +5,15 @@ import statistics
 from contextlib import ExitStack
 
 import pytest
-from conftest import ARTIFACTS
+from conftest import ARTIFACTS, eventually
 from fake_backend import FakeBackend
 
 import services
 
 # From navigation to live figures on a slow machine.
 LIVE_MS = 15_000
-# When a page must have noticed that nothing comes, or that something comes again.
-NOTICE_MS = 12_000
+# When a page must have noticed that nothing comes, or that something comes again, on a slow machine.
+NOTICE_MS = 20_000
 
 SIZES = {"phone": (320, 640), "desktop": (1280, 800), "wall": (3840, 2160)}
 TILES = ("cpu", "ram", "load", "network", "disk", "pressure")
@@ -46,6 +46,26 @@ for (const name of ["instantiate", "instantiateStreaming"]) {
 })();
 """
 
+# A clock that stands still: nothing is late, old or silent, and only the stream makes the page live.
+STILL = "performance.now = () => 1;"
+# A clock that a test moves (`pass_seconds`), and the number of requests without an answer.
+DRIVEN = """{
+  let time = 1;
+  const seconds = [], { setInterval, fetch } = window, { text } = Response.prototype;
+  window.requests = 0;
+  const counted = async (answer) => { requests++; try { return await answer; } finally { requests--; } };
+  performance.now = () => time;
+  window.setInterval = (action, ms) => (ms === 1_000 ? seconds.push(action) : setInterval(action, ms));
+  window.pass = () => { time += 1_000; for (const action of seconds) action(); };
+  window.fetch = (...given) => counted(fetch(...given));
+  Response.prototype.text = function () { return counted(text.call(this)); };
+}"""
+# Whether a text was on the page at any time.
+LISTEN = """(text) => {
+  window.heard = false;
+  new MutationObserver(() => { heard ||= document.body.innerText.includes(text); })
+    .observe(document.body, { subtree: true, childList: true, characterData: true });
+}"""
 # The document of a newer version.
 NEW_VERSION = '<meta name="backend-service-url" content=""><script src="/app-0123456789abcdef.js">'
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
@@ -139,13 +159,17 @@ def visit(new_context):
 
 
 @pytest.fixture
-def opened(backend, visit):
-    """`opened(path)` is a page of the backend, with live figures unless `live` is false; `change` is the scene's."""
+def opened(request, backend, visit):
+    """`opened(path)` is a page of the backend, with live figures unless `live` is false; `change` is the scene's.
 
-    def opened(path="/", live=True, change=None, **options):
+    Its clock is CLOCK of the test's module, or one that stands still; an empty one is the browser's.
+    """
+    usual = getattr(request.module, "CLOCK", STILL)
+
+    def opened(path="/", live=True, change=None, watch=WATCH, clock=usual, **options):
         if change:
             backend.scene.change = change
-        page = visit(backend.url + path, **options)
+        page = visit(backend.url + path, watch=f"{watch}\n{clock}", **options)
         if live:
             wait_until_live(page)
         if live and change:
@@ -160,7 +184,23 @@ def wait_until_live(page):
 
 
 def wait_for_sequence(page, number, timeout=LIVE_MS):
-    page.wait_for_selector(f'.page[data-sequence="{number}"]', timeout=timeout)
+    """Until the page is live with this sample, or with a later one: it need not draw each of them."""
+    newest = """(least) => { const { state, sequence } = document.querySelector(".page").dataset;
+      return state === "live" && sequence >= least; }"""
+    eventually(lambda: page.evaluate(newest, number), timeout / 1000)
+
+
+def until(page, condition):
+    """The page's policy forbids to wait for a text of program in the page."""
+    eventually(lambda: page.evaluate(condition))
+
+
+def pass_seconds(page, backend, count):
+    """Seconds of a DRIVEN page, each with a sample and with the answers to what the page requests."""
+    for _ in range(count):
+        backend.tick()
+        page.evaluate("pass()")
+        until(page, "requests === 0")
 
 
 def state(page):
@@ -219,6 +259,13 @@ def frame_ms(page):
     """The median time of a frame during a drag."""
     page.evaluate(FRAMES)
     drag(page, "cpu", 0.2, 0.8, steps=40)
+    return statistics.median(page.evaluate("frames.slice(2)"))
+
+
+def rest_ms(page):
+    """The same of a page at rest."""
+    page.evaluate(FRAMES)
+    page.wait_for_timeout(1000)
     return statistics.median(page.evaluate("frames.slice(2)"))
 
 

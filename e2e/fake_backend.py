@@ -87,7 +87,8 @@ class Served:
     def __init__(self, handler, **attributes):
         self.asked = []
         self._viewers = {}
-        self._lock = threading.Lock()
+        # Held from the content of an event to its way to the viewers, so that none gets an older one after it.
+        self._lock = threading.RLock()
         self._server = Server(("127.0.0.1", 0), type("Handler", (handler,), attributes))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -142,10 +143,9 @@ class FakeBackend(Served):
             with self._lock:
                 self.sequence += 1
                 self._time_unix_ms += self.scene.interval_ms
-                viewers = list(self._viewers.items())
-            events = {instance: self.event(instance) for instance in {who for _, who in viewers}}
-            for viewer, instance in viewers:
-                viewer.put(events[instance])
+                events = {instance: self.event(instance) for instance in set(self._viewers.values())}
+                for viewer, instance in self._viewers.items():
+                    viewer.put(events[instance])
 
     def show(self, page, count=1):
         """Take samples, and wait until the page has the last one."""
@@ -189,12 +189,13 @@ class FakeBackend(Served):
 
     def follow(self, instance=None):
         """A viewer of the stream: the past comes first."""
-        past = self.history(READY_SECONDS, 1, instance)
-        name = f"{instance or self.scene.instance}-{self.sequence}"
-        events = [f"retry: 300\n\nid: {name}\nevent: history\ndata: {past}\n\n"]
-        if self.sequence:
-            events.append(self.event(instance))
-        return self.subscribe(*events, instance=instance)
+        with self._lock:
+            past = self.history(READY_SECONDS, 1, instance)
+            name = f"{instance or self.scene.instance}-{self.sequence}"
+            events = [f"retry: 300\n\nid: {name}\nevent: history\ndata: {past}\n\n"]
+            if self.sequence:
+                events.append(self.event(instance))
+            return self.subscribe(*events, instance=instance)
 
 
 class Server(ThreadingHTTPServer):

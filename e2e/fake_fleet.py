@@ -94,10 +94,11 @@ class FakeFleet(fake_backend.Served):
         """One block of every member that is up, in one event."""
         for _ in range(count):
             self.figures.tick()
-            up = [member for member in self.members.values() if member.presence == "up"]
-            for member in up:
-                member.tick()
-            self.merge(*(member.summary() for member in up))
+            with self._lock:
+                up = [member for member in self.members.values() if member.presence == "up"]
+                for member in up:
+                    member.tick()
+                self.merge(*(member.summary() for member in up))
 
     def merge(self, *lines):
         self.send(event(lines))
@@ -107,11 +108,12 @@ class FakeFleet(fake_backend.Served):
 
     def follow(self):
         """A viewer of the merged stream, which begins with the newest block of every member."""
-        blocks = [
-            [member.member(), *([member.minute(), member.summary()] if member.sequence else [])]
-            for member in self.members.values()
-        ]
-        return self.subscribe(*map(event, blocks))
+        with self._lock:
+            blocks = [
+                [member.member(), *([member.minute(), member.summary()] if member.sequence else [])]
+                for member in self.members.values()
+            ]
+            return self.subscribe(*map(event, blocks))
 
 
 def event(lines):

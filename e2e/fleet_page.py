@@ -4,15 +4,12 @@ from contextlib import ExitStack
 
 import dashboard
 import pytest
-from conftest import eventually
-from dashboard import settled, wait_until_live
+from dashboard import settled, until, wait_until_live
 from fake_fleet import FakeFleet, Member
 from fake_samples import alert
 
-# From navigation to the first rows on a slow machine.
-ROWS_MS = 15_000
-# When a change must be seen.
-CHANGE_MS = 8_000
+# From navigation to the rows, and until a change must be seen, on a slow machine.
+ROWS_MS = CHANGE_MS = 15_000
 
 DISK_FULL = alert(target="/var/log", threshold=95, since_unix_ms=1)
 
@@ -41,16 +38,21 @@ def fleets(frontend):
 
 @pytest.fixture
 def opened(visit):
-    """`opened(fleet, path)` is a page of the fleet, with its table unless `rows` is false."""
+    """`opened(fleet, path)` is a page of the fleet, with all rows of its table unless `rows` is false."""
 
     def opened(fleet, path="/", rows=True, **options):
         page = visit(fleet.url + path, **options)
         if rows:
-            page.wait_for_selector("tr[data-key]", timeout=ROWS_MS)
+            wait_for_rows(page, len(fleet.members))
             wait_until_live(page)
         return page
 
     return opened
+
+
+def wait_for_rows(page, count):
+    """Every member comes in an event of its own."""
+    page.wait_for_selector(f'.members[aria-rowcount="{count + 1}"] tr[data-key]', timeout=ROWS_MS)
 
 
 def names(page):
@@ -67,11 +69,6 @@ def sort_by(page, column):
 
 def choose(page, field, value):
     page.select_option(f'[data-field="{field}"]', value)
-
-
-def until(page, condition):
-    """The page's policy forbids to wait for a text of program in the page."""
-    eventually(lambda: page.evaluate(condition))
 
 
 def picture(page, name):

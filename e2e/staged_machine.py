@@ -51,6 +51,8 @@ class Machine:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.load = Load()
+        # The longest time between two states of the files.
+        self.late_ms = 0.0
         self.counters = dict.fromkeys(
             ("user", "idle", "steal", "forks", "io", "periods", "throttled", "errors", "bytes"), 0.0
         )
@@ -71,6 +73,7 @@ class Machine:
         while not self._stopped.wait(INTERVAL):
             now = time.monotonic()
             self._advance(now - last)
+            self.late_ms = max(self.late_ms, (now - last) * 1000)
             last = now
             self._write()
 

@@ -36,8 +36,7 @@ def test_pause_holds_the_charts_and_goes_on(opened, backend):
     page = opened()
     button(page, "pause").click()
     before = drawn(page, "load")
-    backend.tick(5)
-    page.wait_for_timeout(500)
+    backend.show(page, 5)
     assert drawn(page, "load") == before
     button(page, "pause").click()
     backend.tick()
@@ -82,7 +81,7 @@ def test_a_day_is_fetched_when_it_is_asked_for(opened):
 
 def test_a_link_carries_the_view(opened, backend):
     page = opened("/#range=1h&panel=network")
-    assert any("seconds=3600" in path for path in backend.asked)
+    eventually(lambda: any("seconds=3600" in path for path in backend.asked))
     assert button(page, "range-1h").get_attribute("aria-current") == "true"
     assert page.evaluate(
         """() => { const box = document.querySelector('[data-panel="network"]')

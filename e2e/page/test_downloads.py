@@ -6,7 +6,7 @@ import json
 import re
 import xml.etree.ElementTree
 
-from dashboard import button
+from dashboard import LISTEN, button, until
 
 
 def test_what_is_shown_can_be_taken_away(chromium, opened):
@@ -29,8 +29,9 @@ def test_what_is_shown_can_be_taken_away(chromium, opened):
 
 def test_the_figures_can_be_copied(opened):
     page = opened(permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate(LISTEN, "Copied")
     button(page, "copy-json").click()
-    page.get_by_role("button", name="Copied", exact=True).wait_for()
+    until(page, "heard")
     assert json.loads(page.evaluate("navigator.clipboard.readText()"))
     page.get_by_role("button", name="Copy", exact=True).wait_for()
 

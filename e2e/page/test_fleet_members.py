@@ -10,6 +10,8 @@ from fleet_page import CHANGE_MS, ROWS_MS, choose, five, fleets, host, names, op
 
 # The clock of a page, ahead by `skip`.
 SKIP = "window.skip = 0; const now = performance.now.bind(performance); performance.now = () => now() + window.skip;"
+# The gateway's list of members has come.
+LISTED = "performance.getEntriesByType('resource').some((one) => one.name.endsWith('/fleet'))"
 
 # One member, or none
 
@@ -22,7 +24,7 @@ def test_one_member_or_no_fleet_is_the_page_of_one_service(fleets, opened, statu
     wait_until_live(page)
     assert page.locator(".members").count() == 0
     assert page.locator("[data-place]").count() == 0
-    assert fleet.asked.count("/fleet") == 1
+    eventually(lambda: fleet.asked.count("/fleet") == 1)
     assert "/fleet/stream" not in fleet.asked
     assert "/stats/stream" in fleet.asked
     assert not [path for path in fleet.asked if path.startswith("/fleet-")], "the table's program was loaded"
@@ -44,6 +46,7 @@ def test_a_second_member_that_comes_later_is_offered_by_a_link(fleets, opened):
     fleet = fleets(host(0))
     page = opened(fleet, rows=False, watch=f"{WATCH} {{ {SKIP} }}")
     wait_until_live(page)
+    until(page, LISTED)
     fleet.members["10.9.9.9:8080"] = Member("10.9.9.9:8080")
     # A minute later it asks again.
     page.evaluate("window.skip = 61_000")
@@ -60,8 +63,8 @@ def test_a_member_opens_and_back_keeps_position_sort_and_filter(fleets, opened):
     sort_by(page, "name")
     choose(page, "label", "az=eu-1")
     page.locator('[data-field="search"]').fill("-")
-    page.mouse.wheel(0, 1500)
-    until(page, "scrollY > 1000")
+    page.evaluate("scrollTo(0, 1500)")
+    until(page, "document.querySelector('tr[data-key]').ariaRowIndex > 10")
     settled(page)
     before = page.evaluate("scrollY")
     link = page.locator("tbody .m-name a").nth(10)

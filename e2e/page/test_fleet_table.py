@@ -5,7 +5,7 @@ import io
 import re
 
 from dashboard import WATCH, settled, wait_until_live
-from fake_fleet import Member, now_ms
+from fake_fleet import Member
 from fleet_page import CHANGE_MS, DISK_FULL, choose, five, fleets, host, names, opened, row, sort_by, until
 
 
@@ -105,7 +105,7 @@ def test_gone_and_silent_members_stay_with_their_time(fleets, opened):
     gone, silent = row(page, "web-0"), row(page, "db-4")
     assert re.search(r"since \d", gone.locator(".m-state").inner_text())
     assert gone.locator(".m-since").inner_text() == "4\xa0min"
-    assert re.search(r"no data for 1\d\ss", silent.locator(".m-state").inner_text())
+    assert re.search(r"no data for [1-5]\d\ss", silent.locator(".m-state").inner_text())
     live, old = (
         row(page, name).locator(".m-cpu .value").evaluate("box => getComputedStyle(box).color")
         for name in ("db-1", "db-4")
@@ -120,13 +120,19 @@ def test_gone_and_silent_members_stay_with_their_time(fleets, opened):
     page.wait_for_selector('tr[data-status="gone"]', state="detached", timeout=CHANGE_MS)
 
 
+# The gateway says how long ago it was, and some seconds may go by until the page hears it.
+TIMES = """(time) => Array.from({ length: 10 }, (_, second) =>
+  new Date(time + second * 1000).toLocaleTimeString("en-GB"))"""
+
+
 def test_the_time_of_gone_members_is_the_viewers(fleets, opened):
     fleet = fleets(*five())
     fleet["10.0.0.0:8080"].become("gone", 60_000)
     page = opened(fleet)
-    told = page.evaluate("(time) => new Date(time).toLocaleTimeString('en-GB')", now_ms() - 60_000)
+    lost = fleet["10.0.0.0:8080"].lost
+    told = page.evaluate(TIMES, lost)
     shown = row(page, "web-0").locator(".m-state").inner_text()
-    assert re.search(rf"since {told[:2]}:\d\d:\d\d", shown), (told, shown)
+    assert any(f"since {time}" in shown for time in told), (told, shown)
 
 
 def test_a_fast_clock_of_the_viewer_hides_no_gone_member_and_changes_no_age(chromium, fleets, opened):
@@ -137,7 +143,7 @@ def test_a_fast_clock_of_the_viewer_hides_no_gone_member_and_changes_no_age(chro
     page.wait_for_selector('tr[data-status="gone"]', timeout=CHANGE_MS)
     page.wait_for_selector('tr[data-status="silent"]', timeout=CHANGE_MS)
     assert "web-0" in names(page)
-    assert re.search(r"no data for 1\d\ss", row(page, "db-4").locator(".m-state").inner_text())
+    assert re.search(r"no data for [1-5]\d\ss", row(page, "db-4").locator(".m-state").inner_text())
 
 
 def test_only_rows_in_the_window_are_elements(fleets, opened):
@@ -217,6 +223,9 @@ def test_settings_of_another_tab_stay(chromium, fleets, opened):
     wait_until_live(member)
     member.locator("details.settings summary").click()
     member.locator('[data-action="units"]').click()
+    # A tab gets the other's settings some time later.
+    until(table, "localStorage['system-stats']?.includes('decimal')")
+    settled(table)
     table.locator('[data-action="theme"]').click()
     settled(table)
     assert table.evaluate("localStorage['system-stats']").startswith("light decimal")

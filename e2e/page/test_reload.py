@@ -59,7 +59,7 @@ def tabs(browser, server):
     context = browser.new_context()
     pages = [context.new_page() for _ in range(TABS)]
     for page in pages:
-        page.goto(f"http://127.0.0.1:{server.server_port}/", timeout=10_000)
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
     yield pages
     context.close()
 

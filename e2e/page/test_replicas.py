@@ -2,16 +2,10 @@
 
 import pytest
 from conftest import eventually
-from dashboard import NOTICE_MS, button, plot
+from dashboard import DRIVEN, LISTEN, button, pass_seconds, plot
 
+CLOCK = ""
 OTHER = "fedcba9876543210"
-
-# Whether a text was on the page at any time.
-LISTEN = """(text) => {
-  window.heard = false;
-  new MutationObserver(() => { heard ||= document.body.innerText.includes(text); })
-    .observe(document.body, { subtree: true, childList: true, characterData: true });
-}"""
 
 
 def mostly_other(path_end, period):
@@ -57,14 +51,13 @@ def test_a_replica_that_is_gone_is_replaced_after_few_tries(opened, backend):
 @pytest.mark.parametrize("period", [2, 8])
 def test_polls_that_another_replica_answers_stay_with_this_one(opened, backend, period):
     backend.scene.stream_status = 404
-    page = opened(trouble=True)
+    page = opened(trouble=True, clock=DRIVEN)
     own = button(page, "instance").inner_text()
     backend.scene.answered_by = mostly_other("/stats", period)
     seen = set()
-    with backend.ticking(1):
-        for _ in range(36):
-            page.wait_for_timeout(500)
-            seen.add(button(page, "instance").inner_text())
+    for _ in range(36):
+        pass_seconds(page, backend, 1)
+        seen.add(button(page, "instance").inner_text())
     assert seen == {own}
     assert "another instance" not in page.locator(".status").inner_text()
 
@@ -82,12 +75,13 @@ def test_a_day_is_requested_until_its_instance_answers(opened, backend):
 def test_minutes_that_are_missing_are_named(opened, backend):
     backend.scene.stream_status = 404
     backend.scene.answered_by = mostly_other("/stats/history", 1_000)
-    page = opened(trouble=True)
-    with backend.ticking(1):
-        page.get_by_text("earlier minutes are missing: another instance answered").wait_for(timeout=NOTICE_MS)
-        assert sum(path == "/stats/history" for path in backend.asked) == 4
-        backend.scene.answered_by = lambda path: None
-        eventually(lambda: "missing" not in page.locator(".status").inner_text(), seconds=15)
+    page = opened(trouble=True, clock=DRIVEN)
+    pass_seconds(page, backend, 1)
+    page.get_by_text("earlier minutes are missing: another instance answered").wait_for()
+    assert backend.asked.count("/stats/history") == 4
+    backend.scene.answered_by = lambda path: None
+    pass_seconds(page, backend, 11)
+    assert "missing" not in page.locator(".status").inner_text()
 
 
 def test_a_gateway_with_a_fleet_leads_to_the_instance(opened, backend):
@@ -96,8 +90,8 @@ def test_a_gateway_with_a_fleet_leads_to_the_instance(opened, backend):
     page = opened(trouble=True)
     page.route("**/fleet-*", lambda route: route.abort())
     backend.scene.members = ["10.0.0.1:8080", "10.0.0.2:8080"]
-    with page.expect_response("**/fleet"):
-        page.reload()
+    page.reload()
+    page.get_by_role("link", name="Fleet of 2 members").wait_for()
     page.wait_for_selector('.page[data-state="live"]')
     backend.scene.answered_by = lambda path: OTHER if path.startswith("/stats/history") else None
     button(page, "range-24h").click()

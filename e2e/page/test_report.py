@@ -47,7 +47,6 @@ def words(page, selector):
 
 def test_the_file_shows_what_the_page_showed(opened, saved):
     page = opened(timezone_id="Europe/Berlin", change=named)
-    # Without samples the charts move on by the clock.
     button(page, "pause").click()
     file, path = saved(page, timezone_id="Asia/Tokyo")
     assert re.fullmatch(r"system-stats-web-1\.example-\d{8}T\d{6}Z\.html", path.name), path.name
@@ -113,7 +112,7 @@ def test_the_file_follows_the_readers_theme_and_screen(opened, saved, scheme):
 
 
 def test_a_lost_connection_stays_in_the_file(opened, backend, saved):
-    page = opened(trouble=True)
+    page = opened(trouble=True, clock="")
     backend.scene.is_down = True
     backend.cut()
     page.wait_for_selector('.page[data-state="reconnecting"] .age', timeout=30_000)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from conftest import eventually
-from dashboard import TOO_WIDE, button, drawn, panel, plot, settled, wait_for_sequence
+from dashboard import TOO_WIDE, button, drawn, panel, plot, settled, until, wait_for_sequence
 from fake_samples import traffic
 from test_states import several
 
@@ -98,10 +98,9 @@ def test_selected_text_stays_selected(opened, backend):
     before = page.evaluate("getSelection().toString()")
     assert re.search(r"\d", before)
     backend.tick(5)
+    until(page, "getComputedStyle(document.querySelector('.status'), '::after').content.includes('held')")
     page.wait_for_timeout(500)
     assert page.evaluate("getSelection().toString()") == before
-    held = page.evaluate("getComputedStyle(document.querySelector('.status'), '::after').content")
-    assert "held" in held
     page.evaluate("getSelection().removeAllRanges()")
     wait_for_sequence(page, backend.sequence)
 
@@ -137,9 +136,10 @@ def test_two_tabs_share_their_settings(opened):
     # What is no setting stores none.
     button(second, "pause").click()
     settled(second)
-    assert " 40 " in second.evaluate("localStorage.getItem('system-stats')")
+    # A tab gets the other's settings some time later.
+    until(second, "localStorage['system-stats']?.includes(' 40 ')")
     button(second, "settings").click()
-    assert second.locator("[data-threshold]").first.input_value() == "40"
+    eventually(lambda: second.locator("[data-threshold]").first.input_value() == "40")
 
 
 def test_a_refused_threshold_is_reported_and_the_one_in_force_is_shown(opened):

@@ -29,9 +29,9 @@ class Own(NamedTuple):
     def fetch(self, path, method="GET", headers=None, body=None):
         return request(self.url + path, method, headers, body)
 
-    def exchange(self, text):
-        """Send bytes as they are, and read until the service closes or is silent for a second."""
-        with socket.create_connection((self.host, self.port), timeout=1) as stream:
+    def exchange(self, text, seconds=1):
+        """Send bytes as they are, and read until the service closes or is silent for so long."""
+        with socket.create_connection((self.host, self.port), seconds) as stream:
             stream.sendall(text)
             answer = b""
             try:

@@ -8,14 +8,14 @@ import sys
 import time
 
 import pytest
-from conftest import Answer, eventually
+from conftest import ANSWER_SECONDS, Answer, eventually
 
 import services
 
 # Every path with a parameter has a handful; more examples find no more, they only take longer.
 EXAMPLES = 60
 # Measured: 10 to 20 s. The bound is for a machine that does something else beside it.
-SCHEMATHESIS_SECONDS = 120
+SCHEMATHESIS_SECONDS = 400
 PATHS = ("/stats", "/stats/history", "/stats/events", "/stats/top", "/metrics", "/openapi.json", "/healthz", "/readyz")
 ALL_PATHS = (*PATHS, "/stats/stream")
 
@@ -116,7 +116,7 @@ def test_the_history_is_as_long_and_as_fine_as_was_asked(service):
         for name, series in history["series"].items():
             assert {len(column) for column in series.values()} == {rows}, (query, name)
     eventually(lambda: len(service.fetch("/stats/history").json()["time_unix_ms"]) >= 3)
-    assert 1 <= len(service.fetch("/stats/history?seconds=2").json()["time_unix_ms"]) <= 3
+    eventually(lambda: 1 <= len(service.fetch("/stats/history?seconds=2").json()["time_unix_ms"]) <= 3)
 
 
 # As they go over the wire, because a client library would refuse to send some of them.
@@ -142,7 +142,8 @@ CONTENT = {"content of a length": b"12345", "content in chunks": b"5\r\n12345\r\
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_wrong_request_gets_its_status_and_a_problem(service, mistake):
     status, head = WRONG[mistake]
-    answer = parsed(service.exchange(head + b"connection: close\r\n\r\n" + CONTENT.get(mistake, b"")))
+    sent = head + b"connection: close\r\n\r\n" + CONTENT.get(mistake, b"")
+    answer = parsed(service.exchange(sent, ANSWER_SECONDS))
     details = problem(answer, status)
     assert details["detail"], details
     if status == 405:

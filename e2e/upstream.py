@@ -23,8 +23,11 @@ class Upstream:
     """Its handle; a context. The port stays the same over all starts."""
 
     def __init__(self, name: str, host: str = "127.0.0.1", port: int = 0):
+        # As a program, this file has no other module of the repository.
+        from tools.common.ports import free_port
+
         self.name, self.host = name, host
-        self.port = port or _free_port(host)
+        self.port = port or free_port(host)
         self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> Upstream:
@@ -62,11 +65,6 @@ class Upstream:
 
     def go_on(self) -> None:
         self._process.send_signal(signal.SIGCONT)
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        return probe.getsockname()[1]
 
 
 def _asked(name: str, target: bytes, default: float = 0) -> float:

@@ -13,9 +13,9 @@ from origin import Origin, Seen
 from raw_http import CLOSED, Answer, Reader, Unreadable
 
 # An answer from a process on a busy machine.
-ANSWER_SECONDS = 6
+ANSWER_SECONDS = 15
 # A client that stops in the middle is cut off within 10 s; the rest is the busy machine's.
-STALL_SECONDS = 14
+STALL_SECONDS = 25
 # As many as a small machine serves at once without a queue.
 CLIENTS = 24
 

@@ -19,7 +19,7 @@ from tools.common import debian_program
 PER_SECOND = 500
 DRAIN_SECONDS = 5
 # Beyond the drain time: what a busy machine adds.
-SLACK_SECONDS = 2
+SLACK_SECONDS = 4
 # Below Docker's 10 s.
 END_SECONDS = 10
 CONNECTIONS = 100
@@ -136,7 +136,7 @@ def test_silent_connections_that_use_all_file_descriptors_make_room(pytestconfig
             begun = time.monotonic()
             assert gateway.fetch("/healthz").status == 200
             # A silent connection is closed after 10 s.
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 9
 
 
 def test_a_lack_of_file_descriptors_is_no_fault_of_the_upstreams(pytestconfig, upstreams):
@@ -144,7 +144,7 @@ def test_a_lack_of_file_descriptors_is_no_fault_of_the_upstreams(pytestconfig, u
     with services.gateway(pytestconfig, *upstreams, prefix=limited, LOG_LEVEL="error") as gateway:
         with contextlib.ExitStack() as stack:
             # Each needs a second descriptor for its upstream.
-            slow = [stack.enter_context(asking(gateway, b"/?seconds=1.5")) for _ in range(60)]
+            slow = [stack.enter_context(asking(gateway, b"/?seconds=5")) for _ in range(60)]
             statuses = {Reader(client, 20).answer().status for client in slow}
         assert statuses == {200, 503}, statuses
         assert gateway.fetch("/readyz").status == 200
@@ -217,7 +217,7 @@ def test_a_process_that_was_suspended_goes_on(pytestconfig, upstreams):
                 assert Reader(slow, 20).answer().status == 200
             time.sleep(2)
         assert set(outcomes(load.requests)) == {200}, outcomes(load.requests)
-        assert p99_seconds(load.since(thawed + 1)) < 1
+        assert p99_seconds(load.since(thawed + 1)) < 3
 
 
 @pytest.mark.parametrize("years", [0, 3, 100])
@@ -238,7 +238,7 @@ def test_a_machine_that_has_been_up_for_long_is_nothing_special(pytestconfig, up
     ) as gateway:
         assert gateway.fetch("/stats").status == 200
         begun = time.monotonic()
-        assert gateway.fetch("/stats?seconds=5").status == 504
+        assert gateway.fetch("/stats?seconds=9").status == 504
         assert time.monotonic() - begun < 1 + SLACK_SECONDS
 
 

@@ -28,8 +28,8 @@ WHILE_SECONDS = 8
 
 
 class Setup:
-    def __init__(self, gateway, names, one, two):
-        self.gateway, self.names, self.one, self.two = gateway, names, one, two
+    def __init__(self, gateway, names, one, seconds):
+        self.gateway, self.names, self.one, self.start_seconds = gateway, names, one, seconds
 
     def upstream_or_status(self):
         """Which upstream answers, or the status where none does."""
@@ -57,14 +57,15 @@ def started(config, folder, addresses, silent=False, options="timeout:1 attempts
             pytest.skip(f"needs UDP port 53 of {NAME_SERVER}: {error}")
         names.addresses, names.silent = addresses, silent
         one = stack.enter_context(Upstream("one", ONE))
-        two = stack.enter_context(Upstream("two", TWO, one.port))
+        stack.enter_context(Upstream("two", TWO, one.port))
         frontend = stack.enter_context(Upstream("frontend"))
+        begun = time.monotonic()
         gateway = stack.enter_context(
             services.gateway(
                 config, f"{NAME}:{one.port}", frontend.address, prefix, PATH=os.defpath, LOG_LEVEL="error", **settings
             )
         )
-        yield Setup(gateway, names, one, two)
+        yield Setup(gateway, names, one, time.monotonic() - begun)
 
 
 def test_a_new_address_is_used_within_ten_seconds(pytestconfig, tmp_path):
@@ -89,13 +90,13 @@ def test_both_of_two_addresses_are_used_and_one_of_them_may_die(pytestconfig, tm
             eventually(lambda: len(load.requests) > 50)
             setup.one.kill()
             killed = time.monotonic()
-            time.sleep(4)
+            time.sleep(6)
         # A request that was under way is lost with who answered it, or tried again.
         assert set(outcomes(load.requests)) <= {200, 502}
         lost = [request for request in load.since(killed) if request.outcome != 200]
-        late = [request for request in lost if request.begun > killed + 2]
+        late = [request for request in lost if request.begun > killed + 4]
         print(f"one of two killed: {len(lost)} of {len(load.since(killed))} lost")
-        assert not late, "the dead address is still asked after 2 s"
+        assert not late, "the dead address is still asked after 4 s"
         assert len(lost) <= 10, "more was lost than was under way"
 
 
@@ -127,9 +128,8 @@ def test_a_name_that_comes_late_is_503_until_then(pytestconfig, tmp_path):
 
 def test_a_silent_name_server_delays_the_start_once_for_all_routes(pytestconfig, tmp_path):
     routes = "; ".join(f"/{number} {number}.gateway.test:80" for number in range(20))
-    begun = time.monotonic()
-    with started(pytestconfig, tmp_path, [ONE], silent=True, options="timeout:20", GATEWAY_ROUTES=routes):
-        assert time.monotonic() - begun < START_SECONDS
+    with started(pytestconfig, tmp_path, [ONE], silent=True, options="timeout:20", GATEWAY_ROUTES=routes) as setup:
+        assert setup.start_seconds < START_SECONDS
 
 
 def test_sighup_during_the_first_lookups_does_not_end_the_gateway(pytestconfig, tmp_path):

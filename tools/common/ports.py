@@ -1,15 +1,20 @@
 """Free ports of the loopback interface."""
 
+import contextlib
+import random
 import socket
 
 
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that no connection takes before it is used: the kernel gives these ports from 32768 on (ip(7))."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
+
+
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
-
-
-def free_port() -> int:
-    return free_ports(1)[0]
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return list(ports)

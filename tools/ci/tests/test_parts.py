@@ -85,11 +85,13 @@ class Parts(Case):
 
     def test_the_last_lines_of_a_failed_part_are_at_the_end(self) -> None:
         known = {"bad": Part(nothing), "slow": Part(nothing)}
-        scripts = {
-            "bad": "import sys; print('first'); print('x\\n' * 100); sys.exit('why')",
-            "slow": "import time; time.sleep(0.5); print('unrelated')",
-        }
-        run = self.perform(known, scripts)
+        slow = (
+            "import time\n"
+            f"while 'why' not in open({str(self.folder / 'bad.log')!r}).read(): time.sleep(0.01)\n"
+            "time.sleep(0.5); print('unrelated')"
+        )
+        bad = "import sys; print('first'); print('x\\n' * 100); sys.exit('why')"
+        run = self.perform(known, {"bad": bad, "slow": slow})
         with contextlib.redirect_stdout(self.output):
             report.print_log_ends(run.failed, self.folder)
         end = self.output.getvalue().rsplit("unrelated", 1)[1]

@@ -226,7 +226,7 @@ def haproxy(bench: Bench, upstreams: Upstreams, cached: bool) -> Starting:
     return answering(haproxy_command(bench, upstreams, cached, port, os.cpu_count()), port, "/stats")
 
 
-def haproxy_command(bench: Bench, upstreams: Upstreams, cached: bool, port: int, threads: int) -> list[str]:
+def haproxy_command(bench: Bench, upstreams: Upstreams, cached: bool, port: int, threads: int | None = 1) -> list[str]:
     places = {"PORT": port, "STATS": upstreams.stats, "FRONTEND": upstreams.frontend, "THREADS": threads}
     places["CACHE_USE"] = "http-request cache-use answers" if cached else ""
     places["CACHE_STORE"] = "http-response cache-store answers" if cached else ""

@@ -226,6 +226,12 @@ def button(page, name):
     return found
 
 
+def longest_path(box):
+    """The characters of the longest path in it; a line of ten minutes has more than 500."""
+    lengths = box.locator("path").evaluate_all("(all) => all.map((path) => path.getAttribute('d')?.length ?? 0)")
+    return max(lengths, default=0)
+
+
 def settled(page):
     """Two frames later: what was decided is drawn."""
     page.evaluate("() => new Promise((f) => requestAnimationFrame(() => requestAnimationFrame(f)))")

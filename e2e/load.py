@@ -93,18 +93,15 @@ class Connection:
         self._streams = None
 
     async def ask(self, path: str) -> tuple[int | str, bool]:
-        fresh = self._streams is None or self._streams[0].at_eof()
-        try:
-            return await self._try(path, fresh), False
-        except EarlyEnd as error:
-            self.close()
-            if fresh:
-                return f"a new connection ended before the answer: {error}", False
-        try:
-            return await self._try(path, True), True
-        except EarlyEnd as error:
-            self.close()
-            return f"the second, new connection ended before the answer: {error}", True
+        is_fresh, is_again = self._streams is None or self._streams[0].at_eof(), False
+        while True:
+            try:
+                return await self._try(path, is_fresh), is_again
+            except EarlyEnd as error:
+                self.close()
+                if is_fresh:
+                    return f"a new connection ended before the answer: {error}", is_again
+                is_fresh = is_again = True
 
     async def _try(self, path: str, fresh: bool) -> int | str:
         try:

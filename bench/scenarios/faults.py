@@ -42,30 +42,21 @@ def killed(bench: Bench) -> Iterator[Measurement]:
     with contextlib.ExitStack() as stack:
         frontend = stack.enter_context(servers.frontend(bench))
         upstreams = servers.Upstreams(f"127.0.0.1:{port}", frontend.address)
-        alive = stack.enter_context(stats_at(bench, port))
+        alive = stack.enter_context(servers.stats(bench, STATS_LISTEN=upstreams.stats))
         for name, server in bench.each(proxies.proxies(bench, upstreams, False)):
-            figures = recovery(bench, server, port, alive)
+            figures = recovery(bench, server, upstreams.stats, alive)
             yield Measurement(name, "stats killed, back after 3 s", figures)
-            alive = stack.enter_context(stats_at(bench, port))
+            alive = stack.enter_context(servers.stats(bench, STATS_LISTEN=upstreams.stats))
 
 
-@contextlib.contextmanager
-def stats_at(bench: Bench, port: int) -> Iterator[subprocess.Popen]:
-    listen = {"STATS_LISTEN": f"127.0.0.1:{port}", "STATS_HOSTS": "*"}
-    with started([str(bench.binaries / "stats")], None, listen) as process:
-        wait_for_answer(port, "/stats")
-        yield process
-
-
-def recovery(bench: Bench, server: Server, port: int, alive: subprocess.Popen) -> dict[str, float]:
+def recovery(bench: Bench, server: Server, address: str, alive: Server) -> dict[str, float]:
     away, watched = (0.5, 1.5) if bench.quick else (AWAY_SECONDS, WATCHED_SECONDS)
     with Load("127.0.0.1", server.port, "/stats", A_SECOND, 16) as load:
         until(lambda: len(load.requests) > A_SECOND / 4, 10, "the first requests")
         died = time.monotonic()
-        alive.kill()
-        alive.wait(10)
+        os.kill(alive.pid, signal.SIGKILL)
         time.sleep(away)
-        with stats_at(bench, port):
+        with servers.stats(bench, STATS_LISTEN=address):
             back = time.monotonic()
             time.sleep(watched)
     failed = [request for request in load.since(died) if request.outcome != 200 and request.begun < back + watched]
@@ -127,8 +118,7 @@ def moved(bench: Bench) -> Iterator[Measurement]:
         names.addresses = ["127.88.0.1"]
         frontend = stack.enter_context(servers.frontend(bench))
         for address in ("127.88.0.1", "127.88.0.2"):
-            listen = {"STATS_LISTEN": f"{address}:{port}", "STATS_HOSTS": "*"}
-            stack.enter_context(started([str(bench.binaries / "stats")], None, listen))
+            stack.enter_context(servers.service(bench, "stats", None, STATS_LISTEN=f"{address}:{port}"))
         variables = servers.gateway_settings(front, servers.Upstreams(f"{NAME}:{port}", frontend.address), False)
         command = ["unshare", "-m", "sh", "-c", mount, "sh", str(bench.binaries / "gateway")]
         stack.enter_context(started(command, None, variables))

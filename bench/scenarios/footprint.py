@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -176,29 +176,20 @@ def counted(bench: Bench, upstreams: servers.Upstreams) -> Iterator[tuple]:
         return job
 
     answer = servers.baseline_answer(bench)
-    yield (
-        "baseline",
-        "GET /stats",
-        peer(lambda port: [str(bench.binaries / "baseline"), f"127.0.0.1:{port}", str(answer)], "/stats"),
-    )
+    baseline = peer(lambda port: [str(bench.binaries / "baseline"), f"127.0.0.1:{port}", str(answer)], "/stats")
+    yield "baseline", "GET /stats", baseline
     for cores in (1, 512):
         tree = servers.fresh_folder(bench, f"tree-{cores}")
         Tree(cores=cores).write(tree, 0)
         settings = {"STATS_PROC": str(tree), "STATS_SCOPE": "host"}
-        yield (
-            "stats",
-            f"a sample to one viewer more, {cores} cores",
-            functools.partial(load_generators.instructions_of_a_viewer, bench, settings),
-        )
+        job = partial(load_generators.instructions_of_a_viewer, bench, settings)
+        yield "stats", f"a sample to one viewer more, {cores} cores", job
     yield "stats", "GET /stats", ours("stats", {}, "/stats")
     for resource, path in paths.items():
         if resource != "program":
             yield "frontend", f"file: {resource}", ours("frontend", {}, path, compressed)
-            yield (
-                "nginx",
-                f"file: {resource}",
-                peer(lambda port: servers.nginx_static_command(bench, files, port), path, compressed),
-            )
+            static = partial(servers.nginx_static_command, bench, files)
+            yield "nginx", f"file: {resource}", peer(static, path, compressed)
     for cached, wanted in ((False, {"page": "/", "stats": "/stats"}), (True, {"asset": paths["script"]})):
         for resource, path in wanted.items():
             case = f"{'cached' if cached else 'proxied'}: {resource}"
@@ -206,26 +197,8 @@ def counted(bench: Bench, upstreams: servers.Upstreams) -> Iterator[tuple]:
             settings = {**settings, "GATEWAY_THREADS": "1"}
             del settings["GATEWAY_LISTEN"]
             yield "gateway", case, ours("gateway", settings, path, compressed)
-            yield (
-                "nginx",
-                case,
-                peer(
-                    lambda port, cached=cached: servers.nginx_proxy_command(bench, upstreams, cached, port),
-                    path,
-                    compressed,
-                    few,
-                ),
-            )
-            yield (
-                "haproxy",
-                case,
-                peer(
-                    lambda port, cached=cached: servers.haproxy_command(bench, upstreams, cached, port, 1),
-                    path,
-                    compressed,
-                    few,
-                ),
-            )
+            for name, command in {"nginx": servers.nginx_proxy_command, "haproxy": servers.haproxy_command}.items():
+                yield name, case, peer(partial(command, bench, upstreams, cached), path, compressed, few)
 
 
 def price(bench: Bench) -> Iterator[Measurement]:

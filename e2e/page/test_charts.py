@@ -148,7 +148,9 @@ def test_keys_with_a_modifier_are_the_browsers(opened):
         assert not plot(page, "load").locator(".cross").get_attribute("d"), modifier
 
 
-def test_zoom_ends_at_seconds_and_leads_back(opened):
+def test_zoom_ends_at_seconds_and_leads_back(opened, backend):
+    # At midnight, a label would be the date.
+    backend.set_time(datetime.datetime(2026, 11, 28, 12, 0, 30, tzinfo=datetime.timezone.utc))
     page = opened()
     plot(page, "load").focus()
     for _ in range(20):

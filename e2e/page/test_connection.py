@@ -12,6 +12,7 @@ from dashboard import (
     NOTICE_MS,
     button,
     hide,
+    longest_path,
     pass_seconds,
     plot,
     wait_for_sequence,
@@ -46,12 +47,7 @@ def test_a_refused_stream_leaves_charts_with_history_and_without_gaps(opened, ba
     with backend.ticking(1):
         eventually(lambda: any("/stats/history" in path for path in backend.asked))
         wait_for_sequence(page, 9, timeout=30_000)
-    lengths = (
-        plot(page, "load")
-        .locator("path.line")
-        .evaluate_all("(paths) => paths.map((path) => path.getAttribute('d').length)")
-    )
-    assert max(lengths) > 500, "the history is not drawn"
+    assert longest_path(plot(page, "load")) > 500, "the history is not drawn"
     assert strokes(page, "load") == [1]
 
 
@@ -116,7 +112,7 @@ def test_a_slow_line_is_no_dead_one(opened, backend):
     page = opened(live=False)
     with backend.ticking(1):
         wait_for_sequence(page, 15, timeout=40_000)
-        eventually(lambda: len(plot(page, "load").locator("path.line").get_attribute("d")) > 500, 40)
+        eventually(lambda: longest_path(plot(page, "load")) > 500, 40)
     assert backend.asked.count("/stats/stream") == 1, "the watchdog cut the stream while bytes came in"
 
 
@@ -168,7 +164,7 @@ def test_a_corrected_clock_brings_the_history_again(opened, backend):
     backend._time_unix_ms -= 7_200_000
     backend.tick()
     eventually(lambda: "/stats/history" in backend.asked)
-    eventually(lambda: len(plot(page, "load").locator("path.line").get_attribute("d")) > 500)
+    eventually(lambda: longest_path(plot(page, "load")) > 500)
 
 
 @pytest.mark.parametrize("end", ["_bg.wasm", ".js"])

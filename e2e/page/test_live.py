@@ -4,7 +4,7 @@ import re
 import time
 
 from conftest import eventually
-from dashboard import CHARTS, LIVE_MS, NOTICE_MS, STILL, button, hide, panel, plot, until, wait_for_sequence
+from dashboard import CHARTS, LIVE_MS, NOTICE_MS, STILL, button, hide, longest_path, panel, plot, until, wait_for_sequence
 
 CLOCK = ""
 
@@ -25,12 +25,7 @@ def test_a_tick_is_seen_at_once(opened, backend):
 def test_the_history_and_a_full_heat_map_are_there_with_the_first_figures(opened):
     page = opened(clock=STILL)
     for name in CHARTS:
-        lengths = (
-            plot(page, name)
-            .locator("path")
-            .evaluate_all("(paths) => paths.map((path) => (path.getAttribute('d') || '').length)")
-        )
-        assert max(lengths, default=0) > 500, name
+        assert longest_path(plot(page, name)) > 500, name
     painted = """(canvas) => {
       const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, 1);
       let count = 0;

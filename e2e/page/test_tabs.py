@@ -3,12 +3,9 @@
 import time
 
 from conftest import eventually
-from dashboard import wait_for_sequence
+from dashboard import longest_path, plot, wait_for_sequence
 
 CLOCK = ""
-
-
-LENGTH = "(path) => path.getAttribute('d').length"
 
 
 def test_seven_visible_tabs_share_one_stream(new_context, opened, backend):
@@ -18,7 +15,7 @@ def test_seven_visible_tabs_share_one_stream(new_context, opened, backend):
         # Each has the minutes before, and what comes.
         for page in pages:
             wait_for_sequence(page, backend.sequence + 1)
-            eventually(lambda page=page: page.locator(".plot path.line[d^=M]").first.evaluate(LENGTH) > 500)
+            eventually(lambda page=page: longest_path(plot(page, "load")) > 500)
 
         def is_calm():
             """For four seconds, no tab polls or has a stream beside the one. A late sample makes tabs do both."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import h11
@@ -115,30 +116,40 @@ class Recorder:
                 answered = len(requests)
 
 
-def understood(text: bytes) -> list[View]:
-    """The complete requests in the bytes of a connection, as h11 reads them: strictly."""
-    parser = h11.Connection(h11.SERVER)
+def messages(role: type, text: bytes) -> Iterator[tuple[Any, bytes]]:
+    """The head and the body of each complete message in the bytes of a connection, as h11 reads them: strictly."""
+    parser = h11.Connection(role)
     parser.receive_data(text)
-    found: list[View] = []
-    request, body = None, b""
+    head, body = None, b""
     with contextlib.suppress(h11.RemoteProtocolError):
         while True:
+            if parser.our_state is h11.IDLE and role is h11.CLIENT:
+                parser.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
+                parser.send(h11.EndOfMessage())
             event = parser.next_event()
-            if isinstance(event, h11.Request):
-                request, body = event, b""
+            if isinstance(event, (h11.Request, h11.Response)):
+                head, body = event, b""
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage) and request is not None:
-                path, _, query = request.target.partition(b"?")
-                host = b",".join(value for name, value in request.headers if name == b"host")
-                found.append(View(request.method.decode("latin-1"), unquote_to_bytes(path), query, host, body))
-                parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
-                parser.send(h11.EndOfMessage())
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                yield head, body
+                if role is h11.SERVER:
+                    parser.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
+                    parser.send(h11.EndOfMessage())
                 if parser.our_state is not h11.DONE or parser.their_state is not h11.DONE:
-                    break
+                    return
                 parser.start_next_cycle()
-            else:
-                break
+            elif not isinstance(event, h11.InformationalResponse):
+                return
+
+
+def understood(text: bytes) -> list[View]:
+    """The complete requests in the bytes of a connection."""
+    found = []
+    for request, body in messages(h11.SERVER, text):
+        path, _, query = request.target.partition(b"?")
+        host = b",".join(value for name, value in request.headers if name == b"host")
+        found.append(View(request.method.decode("latin-1"), unquote_to_bytes(path), query, host, body))
     return found
 
 
@@ -184,28 +195,7 @@ def disagreement(port: int, text: bytes, expected: list[View]) -> str:
 
 def answers(received: bytes) -> list[tuple[int, bytes]]:
     """Status and body of each whole response of a connection."""
-    parser = h11.Connection(h11.CLIENT)
-    found = []
-    status, body = 0, b""
-    parser.receive_data(received)
-    with contextlib.suppress(h11.RemoteProtocolError):
-        while True:
-            if parser.our_state is h11.IDLE:
-                parser.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
-                parser.send(h11.EndOfMessage())
-            event = parser.next_event()
-            if isinstance(event, h11.Response):
-                status, body = event.status_code, b""
-            elif isinstance(event, h11.Data):
-                body += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                found.append((status, body))
-                if parser.their_state is not h11.DONE:
-                    break
-                parser.start_next_cycle()
-            elif not isinstance(event, h11.InformationalResponse):
-                break
-    return found
+    return [(response.status_code, body) for response, body in messages(h11.CLIENT, received)]
 
 
 def reported(body: bytes) -> View:

@@ -75,7 +75,7 @@ fn a_no_cache_response_is_revalidated_each_time_and_transferred_once() {
 
 #[test]
 fn a_stale_response_is_sent_immediately_and_refreshed_in_the_background() {
-    let takes = Duration::from_millis(1500);
+    let takes = BOUND / 3;
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
     let upstream = upstream("200 OK", more, takes);
     let gateway = before(&upstream);
@@ -113,7 +113,7 @@ fn fields_that_the_upstream_does_not_receive_do_not_select_a_response() {
 fn concurrent_background_refreshes_are_limited() {
     const TARGETS: usize = 300;
     let more = "Cache-Control: max-age=1, stale-while-revalidate=60\r\n";
-    let upstream = upstream("200 OK", more, Duration::from_secs(6));
+    let upstream = upstream("200 OK", more, 3 * BOUND);
     let gateway = before(&upstream);
     let mut client = gateway.connect();
     let mut ask_all = |more: &str| {

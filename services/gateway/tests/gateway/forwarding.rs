@@ -107,7 +107,7 @@ fn silent_connections_are_closed_for_new_clients() {
         let begun = Instant::now();
         let mut client = gateway.begin(request);
         assert_eq!(client.answer().status, 200, "{round}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{round}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < BOUND / 2, "{round}: {:?}", begun.elapsed());
         silent.push(client);
     }
     // Those that were idle longest are closed, and the newest are not.
@@ -177,7 +177,7 @@ fn a_stopped_upstream_is_502_immediately_and_the_other_one_still_serves() {
     let begun = Instant::now();
     let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 502);
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < BOUND / 2);
     assert_eq!(answer.field("content-type"), Some("application/problem+json"));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     assert_eq!(answer.field("server"), None);
@@ -215,7 +215,7 @@ fn an_upstream_that_hangs_is_504_after_the_timeout() {
     let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 504);
     let waited = begun.elapsed();
-    assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(3), "{waited:?}");
+    assert!(waited >= Duration::from_millis(900) && waited < BOUND / 2, "{waited:?}");
     assert!(answer.text().contains("the upstream of route /stats did not respond in time"));
 }
 

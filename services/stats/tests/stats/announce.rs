@@ -59,8 +59,9 @@ fn the_service_announces_its_address_repeatedly_and_withdraws_at_the_end() {
     let first = check(&ones.recv_timeout(BOUND).unwrap());
     assert_eq!((&*first.0, &*first.1), ("PUT", &*path));
     assert_eq!(check(&twos.recv_timeout(BOUND).unwrap()).1, path);
-    let second = check(&ones.recv_timeout(BOUND + Duration::from_secs(2)).unwrap());
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    // Ten seconds, and what a busy machine adds.
+    let second = check(&ones.recv_timeout(2 * BOUND).unwrap());
+    assert!(begun.elapsed() < 2 * BOUND, "{:?}", begun.elapsed());
     assert!(second.2 > first.2);
     let metrics = service.get("/metrics");
     let line = "stats_announcements_total{result=\"failed\"} 0\n";

@@ -98,7 +98,7 @@ fn a_hanging_file_delays_neither_requests_nor_the_shutdown() {
     assert!(sample.get("cpu").is_none(), "{sample}");
     let ended = service.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.took < Duration::from_secs(2), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(4), "{ended:?}");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_stream_has_one_sample_a_second_and_ends_when_the_service_stops() {
     assert!((Duration::from_secs(1)..BOUND).contains(&took), "two ticks took {took:?}");
     let ended = service.stop();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.took < Duration::from_secs(2), "{ended:?}");
+    assert!(ended.took < Duration::from_secs(4), "{ended:?}");
     assert_eq!(lines.last().as_deref(), Some(""), "the stream ends after a whole chunk");
 }
 

@@ -42,12 +42,13 @@ fn the_streams_end_immediately_on_shutdown() {
     while viewer.connection.reader.read_line(&mut line).unwrap() > 0 {
         last = std::mem::take(&mut line);
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Below the drain time.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // The last chunk: the response is complete.
     assert_eq!(last, "\r\n");
     let ended = gateway.end();
     assert_eq!(ended.code, Some(0));
-    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+    assert!(ended.took < Duration::from_secs(4), "{:?}", ended.took);
 }
 
 #[test]

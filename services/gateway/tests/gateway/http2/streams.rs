@@ -67,7 +67,8 @@ async fn events_are_forwarded_immediately_and_end_with_the_gateway() {
     assert!(timeout(BOUND, task).await.unwrap().unwrap(), "there was no GOAWAY");
     let ended = gateway.end();
     assert_eq!(ended.code, Some(0));
-    assert!(ended.took < Duration::from_secs(3), "{:?}", ended.took);
+    // Below the drain time.
+    assert!(ended.took < Duration::from_secs(4), "{:?}", ended.took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

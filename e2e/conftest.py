@@ -145,8 +145,11 @@ def raise_file_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
 
 
-def eventually(condition, seconds=ANSWER_SECONDS, every=0.05):
-    """The first true value of `condition()`; the last exception or value when time is up."""
+def eventually(condition, seconds=3 * ANSWER_SECONDS, every=0.05):
+    """The first true value of `condition()`; the last exception or value when time is up.
+
+    Without `seconds`, the time is not part of what is claimed.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -4,7 +4,19 @@ import re
 import time
 
 from conftest import eventually
-from dashboard import CHARTS, LIVE_MS, NOTICE_MS, STILL, button, hide, longest_path, panel, plot, until, wait_for_sequence
+from dashboard import (
+    CHARTS,
+    LIVE_MS,
+    NOTICE_MS,
+    STILL,
+    button,
+    hide,
+    longest_path,
+    panel,
+    plot,
+    until,
+    wait_for_sequence,
+)
 
 CLOCK = ""
 

@@ -1,5 +1,5 @@
 //! Framing of bodies (RFC 9112, sections 6 and 7.1): one decoder for requests, responses and tunnels.
-//! The gateway frames a body again for the next hop, so nobody sees the chunks of the other side.
+//! The gateway frames a body again for the next hop, so no peer sees the chunks of the other side.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderName;
@@ -256,11 +256,11 @@ mod tests {
     #[test]
     fn a_body_ends_in_the_same_place_however_the_bytes_are_split() {
         let chunks = b"5\r\nhello\r\nA;x=b\r\n0123456789\r\n0\r\nDate: now\r\n\r\nGET";
-        let two = b"3\r\nhel\r\n2;ext=1\r\nlo\r\n0\r\nX: y\r\n\r\nGET";
+        let two = b"3\r\nabc\r\n2;ext=1\r\nlo\r\n0\r\nX: y\r\n\r\nGET";
         for piece in 1..=chunks.len() {
             let whole = |data: &[u8]| Ok((data.to_vec(), b"GET".to_vec(), Frame::Done));
             assert_eq!(read(chunked(false), chunks, piece), whole(b"hello0123456789"), "{piece}");
-            assert_eq!(read(chunked(true), two, piece), whole(b"hello"), "{piece}");
+            assert_eq!(read(chunked(true), two, piece), whole(b"abclo"), "{piece}");
             assert_eq!(read(Frame::known(5), b"helloGET", piece), whole(b"hello"), "{piece}");
             let (data, rest, frame) = read(Frame::UntilClosed, b"hello", piece).unwrap();
             assert_eq!(
@@ -284,18 +284,18 @@ mod tests {
     fn chunks_are_framed_exactly() {
         for sent in [
             &b"x\r\n"[..],
-            b"3\nhel\r\n0\r\n\r\n",
+            b"3\nabc\r\n0\r\n\r\n",
             b"3\r\nhello\r\n0\r\n\r\n",
-            b"5\r\nhel\r\n0\r\n\r\n00",
-            b"0x3\r\nhel\r\n0\r\n\r\n",
-            b"+3\r\nhel\r\n0\r\n\r\n",
-            b" 3\r\nhel\r\n0\r\n\r\n",
-            b"\r\nhel\r\n0\r\n\r\n",
+            b"5\r\nabc\r\n0\r\n\r\n00",
+            b"0x3\r\nabc\r\n0\r\n\r\n",
+            b"+3\r\nabc\r\n0\r\n\r\n",
+            b" 3\r\nabc\r\n0\r\n\r\n",
+            b"\r\nabc\r\n0\r\n\r\n",
             b"10000000000000000\r\n",
-            b"ffffffffffffffff3\r\nhel\r\n0\r\n\r\n",
+            b"ffffffffffffffff3\r\nabc\r\n0\r\n\r\n",
             b"3\r\nhel0\r\n\r\n",
-            b"3;\nx\r\nhel\r\n0\r\n\r\n",
-            b"3;\rx\r\nhel\r\n0\r\n\r\n",
+            b"3;\nx\r\nabc\r\n0\r\n\r\n",
+            b"3;\rx\r\nabc\r\n0\r\n\r\n",
             b"0\r\nbad trailer\r\n\r\n",
             b"0\r\n: x\r\n\r\n",
             b"0\r\na: b\nc: d\r\n\r\n",
@@ -324,15 +324,15 @@ mod tests {
     #[test]
     fn some_forms_are_accepted_of_upstreams_only() {
         for sent in [
-            &b"3 \r\nhel\r\n0\r\n\r\n"[..],
-            b"3 \t;x\r\nhel\r\n0\r\n\r\n",
-            b"000000003\r\nhel\r\n0\r\n\r\n",
+            &b"3 \r\nabc\r\n0\r\n\r\n"[..],
+            b"3 \t;x\r\nabc\r\n0\r\n\r\n",
+            b"000000003\r\nabc\r\n0\r\n\r\n",
         ] {
             assert!(read(chunked(true), sent, 1000).is_err(), "{}", sent.escape_ascii());
             let read = read(chunked(false), sent, 1000);
             assert_eq!(
                 read,
-                Ok((b"hel".to_vec(), Vec::new(), Frame::Done)),
+                Ok((b"abc".to_vec(), Vec::new(), Frame::Done)),
                 "{}",
                 sent.escape_ascii()
             );

@@ -87,8 +87,9 @@ async fn stream<D: Downstream>(
             return End::ClientGone;
         }
     }
-    if let Some(bytes) = viewer.end()
-        && push(request_context, client, bytes).is_err()
+    // The client must have the events that were begun before the end of their compression.
+    if flush(client, timer, MIN_BYTES, END_TIME, END_TIME).await.is_err()
+        || viewer.end().is_some_and(|bytes| push(request_context, client, bytes).is_err())
     {
         return End::ClientGone;
     }

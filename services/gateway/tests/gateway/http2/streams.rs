@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream, SendStream};
 use http::StatusCode;
@@ -16,6 +17,7 @@ use testing::{BOUND, Service};
 use tokio::time::timeout;
 
 use super::{answer, connect, echo, get, open, piece, request, send_request, start, upstream};
+use crate::fleet::Member;
 
 /// An upstream that sends events on command, and reports when the gateway disconnects.
 fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
@@ -35,6 +37,9 @@ fn events() -> (SocketAddr, Sender<()>, Receiver<()>) {
     });
     (address, go, is_gone)
 }
+
+/// Bytes of a compressed stream within the first block of a member.
+const BLOCK_BYTES: usize = 40;
 
 async fn open_stream(
     gateway: &Service,
@@ -69,6 +74,42 @@ async fn events_are_forwarded_immediately_and_end_with_the_gateway() {
     assert_eq!(ended.code, Some(0));
     // Below the drain time.
     assert!(ended.took < Duration::from_secs(4), "{:?}", ended.took);
+}
+
+#[tokio::test]
+async fn a_compressed_stream_of_the_fleet_ends_whole_for_a_slow_viewer() {
+    let member = Member::start("a");
+    let fleet = member.address.to_string();
+    let mut gateway = start(member.address, &[("GATEWAY_FLEET", &fleet)]);
+    let stream = tokio::net::TcpStream::connect(gateway.address).await.unwrap();
+    let builder = &mut h2::client::Builder::new();
+    let handshake = builder.initial_window_size(16).handshake::<_, Bytes>(stream);
+    let (client, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let fields = [("accept", "text/event-stream"), ("accept-encoding", "gzip")];
+    let (response, _) = send_request(&client, request("GET", "/fleet/stream", &fields), true).await;
+    let response = timeout(BOUND, response).await.unwrap().unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let mut body = response.into_body();
+    // The window is full when the gateway is stopped within a block, and opens slowly.
+    let mut received = Vec::new();
+    let mut next = piece(&mut body).await;
+    while let Some(Ok(bytes)) = &next {
+        let length = received.len();
+        received.extend_from_slice(bytes);
+        if length < BLOCK_BYTES && received.len() >= BLOCK_BYTES {
+            gateway.terminate();
+            // Below the time that the gateway gives to the end of a stream.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        next = piece(&mut body).await;
+    }
+    let ended = next.is_none();
+    let mut text = String::new();
+    let is_whole = GzDecoder::new(&*received).read_to_string(&mut text).is_ok();
+    // A viewer that is too slow sees that the stream is incomplete.
+    assert!(is_whole || !ended, "{} bytes that do not fit together", received.len());
+    assert!(text.contains("member") || !is_whole, "{text:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

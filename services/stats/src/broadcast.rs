@@ -88,15 +88,19 @@ impl Feed {
 
     /// The past that a query asks for, as JSON.
     pub(crate) fn past(&self, query: HistoryQuery) -> serde_json::Result<String> {
+        // The locks are not held while text is written: the sampler needs them.
         match query {
             HistoryQuery::Rows(span) => {
-                serde_json::to_string(&lock(&self.past.history).rows(span.seconds, span.step))
+                let rows = lock(&self.past.history).rows(span.seconds, span.step);
+                serde_json::to_string(&rows)
             }
             HistoryQuery::Events(seconds) => {
-                serde_json::to_string(&lock(&self.past.recorder).events(seconds))
+                let events = lock(&self.past.recorder).events(seconds);
+                serde_json::to_string(&events)
             }
             HistoryQuery::Top(seconds) => {
-                serde_json::to_string(&lock(&self.past.recorder).top(seconds))
+                let top = lock(&self.past.recorder).top(seconds);
+                serde_json::to_string(&top)
             }
         }
     }

@@ -4,8 +4,11 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderName;
 
-/// Maximum bytes of the line with a chunk's size.
-const LINE_BYTES: u16 = 256;
+/// Maximum bytes of the line with a chunk's size in a request.
+const REQUEST_LINE_BYTES: u16 = 256;
+
+/// The same in a response.
+const RESPONSE_LINE_BYTES: u16 = 4 * 1024;
 
 /// Maximum digits of a chunk's size in a request: four gigabytes.
 const REQUEST_DIGITS: u16 = 8;
@@ -83,6 +86,8 @@ pub(crate) struct Chunks {
 enum At {
     /// Digits of a chunk's size.
     Size(u64),
+    /// White space after them.
+    Blank(u64),
     Extension(u64),
     /// Remaining bytes of a chunk.
     Data(u64),
@@ -142,7 +147,9 @@ impl Chunks {
     fn next(&mut self, byte: u8) -> Result<At, &'static str> {
         let is_blank = matches!(byte, b' ' | b'\t');
         Ok(match self.at {
-            At::Size(size) | At::Extension(size) if byte == b'\r' && self.line_bytes > 0 => {
+            At::Size(size) | At::Blank(size) | At::Extension(size)
+                if byte == b'\r' && self.line_bytes > 0 =>
+            {
                 (self.needs_line_feed, self.line_bytes) = (true, 0);
                 if size == 0 { At::TrailerBegin } else { At::Data(size) }
             }
@@ -152,14 +159,19 @@ impl Chunks {
                 let size = size.checked_mul(16).filter(|_| !is_long);
                 At::Size(size.ok_or("the size of a chunk has too many digits")? | u64::from(digit))
             }
-            // Some servers write white space after the size.
-            At::Size(size)
-                if self.line_bytes > 0 && (byte == b';' || (is_blank && !self.is_request)) =>
-            {
+            At::Size(size) | At::Blank(size) if self.line_bytes > 0 && byte == b';' => {
                 self.extension(size)?
             }
+            // Some servers write white space after the size.
+            At::Size(size) | At::Blank(size)
+                if self.line_bytes > 0 && is_blank && !self.is_request =>
+            {
+                self.count_line()?;
+                At::Blank(size)
+            }
             At::Extension(size)
-                if matches!(byte, b' '..=b'~') || (is_blank && !self.is_request) =>
+                if matches!(byte, b' '..=b'~')
+                    || (!self.is_request && matches!(byte, b'\t' | 0x80..)) =>
             {
                 self.extension(size)?
             }
@@ -193,13 +205,17 @@ impl Chunks {
             (At::TrailerBegin | At::TrailerName, _) if HeaderName::from_bytes(&[byte]).is_ok() => {
                 At::TrailerName
             }
+            // The client gets no trailers, so those of a response need no name.
+            (At::TrailerName, b'\r') if !self.is_request => At::TrailerBegin,
+            (_, b'\t' | b' '..=b'~' | 0x80..) if !self.is_request => At::TrailerValue,
             _ => return Err("malformed trailer field"),
         })
     }
 
     fn count_line(&mut self) -> Result<(), &'static str> {
         self.line_bytes += 1;
-        if self.line_bytes > LINE_BYTES { Err("a chunk line is too long") } else { Ok(()) }
+        let most = if self.is_request { REQUEST_LINE_BYTES } else { RESPONSE_LINE_BYTES };
+        if self.line_bytes > most { Err("a chunk line is too long") } else { Ok(()) }
     }
 
     fn count_dropped(&mut self) -> Result<(), &'static str> {
@@ -296,8 +312,9 @@ mod tests {
             b"3\r\nhel0\r\n\r\n",
             b"3;\nx\r\nabc\r\n0\r\n\r\n",
             b"3;\rx\r\nabc\r\n0\r\n\r\n",
-            b"0\r\nbad trailer\r\n\r\n",
-            b"0\r\n: x\r\n\r\n",
+            b"3 3\r\nabc\r\n0\r\n\r\n",
+            b"0 5\r\n\r\nhello",
+            b"3 x=1\r\nabc\r\n0\r\n\r\n",
             b"0\r\na: b\nc: d\r\n\r\n",
             b"0\r\na: b\rc: d\r\n\r\n",
         ] {
@@ -306,7 +323,7 @@ mod tests {
                 assert!(read.is_err(), "{is_request} {}", sent.escape_ascii());
             }
         }
-        for (is_request, zeros) in [(true, 9), (false, 257)] {
+        for (is_request, zeros) in [(true, 9), (false, 4097)] {
             let zeros = "0".repeat(zeros);
             assert!(read(chunked(is_request), zeros.as_bytes(), 100).is_err());
             assert!(read(chunked(is_request), &zeros.as_bytes()[1..], 100).is_ok());
@@ -327,6 +344,10 @@ mod tests {
             &b"3 \r\nabc\r\n0\r\n\r\n"[..],
             b"3 \t;x\r\nabc\r\n0\r\n\r\n",
             b"000000003\r\nabc\r\n0\r\n\r\n",
+            b"3;a=\"\xc3\xa9\"\r\nabc\r\n0\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nX-Sum : 1\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nX: 1\r\n more\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nno trailer\r\n: x\r\nname\r\n\r\n",
         ] {
             assert!(read(chunked(true), sent, 1000).is_err(), "{}", sent.escape_ascii());
             let read = read(chunked(false), sent, 1000);

@@ -283,9 +283,10 @@ impl NetworkNamespace {
         if self.age != 0 && !self.links.is_empty() && interfaces.iter().all(is_known) {
             return;
         }
-        self.links.clear();
+        let before = std::mem::take(&mut self.links);
         for interface in interfaces {
-            if let Some(links) = links::read(&self.devices.join(&interface.name)) {
+            let folder = self.devices.join(&interface.name);
+            if let Some(links) = links::read(&folder, before.get(&interface.name)) {
                 self.links.insert(interface.name.clone(), links);
             }
         }

@@ -74,17 +74,13 @@ fn processes(root: &Path, most: usize) -> Vec<Process> {
         is_number.then(|| entry.path().join("stat"))
     };
     let entries = fs::read_dir(root).into_iter().flatten();
-    let mut count = 0;
-    let mut processes: Vec<_> = entries
-        .filter_map(stat_of)
-        .inspect(|_| count += 1)
-        .take(most + 1)
-        // A name may not be UTF-8.
-        .filter_map(|path| process::parse(&String::from_utf8_lossy(&fs::read(path).ok()?)).ok())
-        .collect();
-    if count > most {
+    let paths: Vec<_> = entries.filter_map(stat_of).take(most + 1).collect();
+    if paths.len() > most {
         return Vec::new();
     }
+    // A name may not be UTF-8.
+    let parse = |path| process::parse(&String::from_utf8_lossy(&fs::read(path).ok()?)).ok();
+    let mut processes: Vec<_> = paths.into_iter().filter_map(parse).collect();
     processes.sort_by_key(|process| process.pid);
     processes
 }

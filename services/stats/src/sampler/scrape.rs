@@ -147,6 +147,13 @@ impl CollectorUnit {
         })
     }
 
+    /// First number of the kernel's version; an unknown one counts as new.
+    fn kernel_major(&self) -> u32 {
+        let release = fs::read_to_string(self.roots.proc.join("sys/kernel/osrelease"));
+        let major = release.ok().and_then(|release| release.split('.').next()?.parse().ok());
+        major.unwrap_or(u32::MAX)
+    }
+
     fn texts(&mut self) -> BTreeMap<String, String> {
         match self.source {
             Source::Proc(files) => {
@@ -158,9 +165,12 @@ impl CollectorUnit {
                     && self.view.own_network_scope() != Some(ScopeKind::Host)
                 {
                     texts.remove(CONNTRACK_COUNT);
-                    // Recent kernels have a limit for each namespace, which is writable there.
+                    // Recent kernels have a limit for each namespace, which is writable there. It was
+                    // writable, too, before Linux 5.13, where it was one of the host.
                     let limit = fs::metadata(self.roots.proc.join(CONNTRACK_MAX));
-                    if limit.is_ok_and(|file| !file.permissions().readonly()) {
+                    if self.kernel_major() >= 6
+                        && limit.is_ok_and(|file| !file.permissions().readonly())
+                    {
                         texts.remove(CONNTRACK_MAX);
                     }
                     texts.extend(read_files(self.network_folder(), &[CONNTRACK_STAT]));
@@ -317,10 +327,12 @@ mod tests {
         let own = text().await;
         write_below(&root, "proc/1/net/dev", "");
         let of_host = text().await;
+        write_below(&root, "proc/sys/kernel/osrelease", "5.10.0-28-amd64\n");
+        let one_for_all = text().await;
         write_below(&root, "proc/sys/net/core/netdev_max_backlog", "1000\n");
         let same = text().await;
         fs::remove_dir_all(&root).unwrap();
-        for own in [own, same] {
+        for own in [own, one_for_all, same] {
             assert!(own.contains("node_nf_conntrack_entries_limit 262144\n"), "{own}");
         }
         assert!(!of_host.contains("node_nf_conntrack"), "{of_host}");

@@ -326,7 +326,7 @@ impl<'a, D: Downstream> Relay<'a, D> {
     fn take(&mut self) -> Result<Next, End> {
         let Some(source) = &mut self.source else { return Ok(Next::End) };
         loop {
-            let piece = source.body.take().map_err(broken)?;
+            let piece = source.body.take().map_err(End::Broken)?;
             if piece.is_none() && !source.is_over() {
                 return Ok(Next::Nothing);
             }

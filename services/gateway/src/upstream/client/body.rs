@@ -36,9 +36,9 @@ impl Body {
     /// Returns the available data; `None` at the end of the body, and before [`Body::poll_more`].
     ///
     /// # Errors
-    /// Returns an error if the framing is malformed.
-    pub(crate) fn take(&mut self) -> io::Result<Option<Bytes>> {
-        self.frame.take(&mut self.buffer).map_err(io::Error::other)
+    /// Returns the fault if the framing is malformed.
+    pub(crate) fn take(&mut self) -> Result<Option<Bytes>, &'static str> {
+        self.frame.take(&mut self.buffer)
     }
 
     /// Waits for more data. It is cancel-safe.

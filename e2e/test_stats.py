@@ -111,6 +111,6 @@ def test_the_stream_delivers_each_sample_when_it_is_taken(base_url):
 
 
 def assert_one_a_second(times):
-    """Most of them came alone and in time; a busy machine delays some."""
+    """All but two gaps: a busy machine delays some."""
     gaps = [later - earlier for earlier, later in zip(times, times[1:])]
-    assert sum(0.5 < gap < 1.5 for gap in gaps) > len(gaps) / 2, gaps
+    assert sum(0.5 < gap < 1.5 for gap in gaps) >= len(gaps) - 2, gaps

@@ -17,7 +17,7 @@ import services
 
 TIMEOUT_SECONDS = 2
 # What a busy machine adds.
-SLACK_SECONDS = 6
+SLACK_SECONDS = 2
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import services
 
 TIMEOUT_SECONDS = 2
 # The timeout, and what a busy machine adds.
-BOUND_SECONDS = 12
+BOUND_SECONDS = 6
 
 # Each entry has the bytes of an upstream's response (see `raw_http.expanded`), what the upstream does after them, and
 # the statuses for the client, 502 alone unless the entry has others. None of the broken ones may appear complete; the

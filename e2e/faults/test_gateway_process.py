@@ -130,10 +130,10 @@ def test_silent_connections_that_use_all_file_descriptors_make_room(pytestconfig
     limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
     with services.gateway(pytestconfig, *upstreams, prefix=limited, LOG_LEVEL="error") as gateway:
         with contextlib.ExitStack() as stack:
+            begun = time.monotonic()
             # Most of them wait in the kernel's backlog, before the new client.
             for _ in range(128):
                 stack.enter_context(socket.create_connection((gateway.host, gateway.port), 5))
-            begun = time.monotonic()
             assert gateway.fetch("/healthz").status == 200
             # A silent connection is closed after 10 s.
             assert time.monotonic() - begun < 9
@@ -217,7 +217,7 @@ def test_a_process_that_was_suspended_goes_on(pytestconfig, upstreams):
                 assert Reader(slow, 20).answer().status == 200
             time.sleep(2)
         assert set(outcomes(load.requests)) == {200}, outcomes(load.requests)
-        assert p99_seconds(load.since(thawed + 1)) < 3
+        assert p99_seconds(load.since(thawed + 1)) < 1
 
 
 @pytest.mark.parametrize("years", [0, 3, 100])

@@ -1,6 +1,7 @@
 """Ticks on the page: at once, often, and in a hidden tab."""
 
 import re
+import statistics
 import time
 
 from conftest import eventually
@@ -30,7 +31,7 @@ def test_a_tick_is_seen_at_once(opened, backend):
         backend.show(page)
         seconds.append(time.monotonic() - begun)
     # The machine has other work, too.
-    assert min(seconds) < 1, seconds
+    assert statistics.median(seconds) < 1, seconds
     assert re.search(r"8[78]", button(page, "cpu").inner_text())
 
 

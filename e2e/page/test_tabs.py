@@ -1,5 +1,6 @@
 """Several visible tabs of one browser: it opens six connections to an origin."""
 
+import statistics
 import time
 
 from conftest import eventually
@@ -25,7 +26,7 @@ def test_seven_visible_tabs_share_one_stream(new_context, opened, backend):
                 viewers.add(backend.viewers)
             return viewers == {1} and backend.asked.count("/stats") == polls
 
-        eventually(is_calm, 60)
+        eventually(lambda: is_calm() and is_calm(), 60)
 
 
 def test_a_closed_tab_hands_its_stream_over(new_context, opened, backend):
@@ -42,7 +43,7 @@ def test_a_closed_tab_hands_its_stream_over(new_context, opened, backend):
             wait_for_sequence(pages[-1], backend.sequence + 2)
             seconds.append(time.monotonic() - begun)
     # The sample in two seconds, and a second for a slow machine, which may have other work now and then.
-    assert min(seconds) < 3, seconds
+    assert statistics.median(seconds) < 3, seconds
 
 
 def test_without_messages_between_tabs_each_has_its_stream(opened, backend):

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -204,10 +205,11 @@ def load(stage: dockerfile.Stage, binary: bytes, image: str) -> None:
     names = {"Config": "config.json", "RepoTags": [image], "Layers": ["layer.tar"]}
     files = {"config.json": packed.config, "layer.tar": packed.layer, "manifest.json": json.dumps([names]).encode()}
     IMAGES.mkdir(parents=True, exist_ok=True)
-    archive = IMAGES / f"{stage.name}.tar"
-    archive.write_bytes(oci.tarred((name, 0o644, content) for name, content in files.items()))
-    run(f"image {image}", ["docker", "load", "--quiet", "--input", str(archive)], bound=LOAD_SECONDS, quiet=True)
-    archive.unlink()
+    # Two systems may be built at the same time.
+    with tempfile.TemporaryDirectory(dir=IMAGES) as folder:
+        archive = Path(folder, f"{stage.name}.tar")
+        archive.write_bytes(oci.tarred((name, 0o644, content) for name, content in files.items()))
+        run(f"image {image}", ["docker", "load", "--quiet", "--input", str(archive)], bound=LOAD_SECONDS, quiet=True)
 
 
 def ensure_tools(*groups: str) -> None:

@@ -65,7 +65,7 @@ ENGINE = ["docker", "version", "--format", "{{.Server.Version}}{{with .Server.Co
 # Asking a program for its version touches no network; a loaded machine may
 # still need seconds to start a large one.
 QUESTION_SECONDS = 20
-# Questions without an answer within that time, and what took its place. They are not asked again.
+# Questions to an engine without an answer within that time, and what took its place. They are not asked again.
 LATE: dict[tuple[str, ...], subprocess.CompletedProcess[str]] = {}
 
 
@@ -320,7 +320,10 @@ def ask(command: list[str], variables: dict[str, str] | None = None) -> subproce
         return subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, **options)
     except subprocess.TimeoutExpired:
         text = f"{command[0]} does not answer within {QUESTION_SECONDS} s"
-        return LATE.setdefault(tuple(command), subprocess.CompletedProcess(command, 1, "", text))
+        late = subprocess.CompletedProcess(command, 1, "", text)
+        if command == ENGINE:
+            LATE[tuple(command)] = late
+        return late
     except OSError:
         return None
 

@@ -80,6 +80,7 @@ def problems(text: str = GOOD, **others: str) -> list[str]:
 
 FORK_GUARD = GOOD[GOOD.index("    if: github") : GOOD.index("    strategy")]
 SIGN_IN = f"aws-credentials@{SHA} # v1.2.3"
+UPLOAD = f"upload-artifact@{SHA} # v1.2.3"
 NOTHING = "    permissions: {}\n"
 ARTIFACT = "name: kept-${{ matrix.service }}"
 SMOKE = "      - run: make smoke\n"
@@ -102,6 +103,10 @@ VIOLATIONS = (
     ("permissions: {}\njobs", "jobs", "permissions must be {} at the top"),
     (NOTHING, "", "permissions are missing"),
     ("{contents: read}\n", "{contents: write}\n", "ci.yaml needs {'contents': 'read'}"),
+    (UPLOAD, f"checkout@{SHA}", "an action is pinned by its commit"),
+    (UPLOAD, "checkout@v4", "an action is pinned by its commit"),
+    (UPLOAD, f"checkout@{SHA[:12]} # v1.2.3", "an action is pinned by its commit"),
+    (UPLOAD, f"checkout@{SHA} # v1", "an action is pinned by its commit"),
     ("          overwrite: true\n", "", "has no `overwrite: true`"),
     (FORK_GUARD, "", "images runs for fork's pull request and has id-token: write"),
     (FORK_GUARD, "", "images runs for dependabot[bot]'s pull request"),

@@ -14,6 +14,7 @@ from tools.ci.workflows import FORKS, RUN, Workflow, ancestors, called, decided,
 from tools.ci.workflows.expressions import UNKNOWN
 from tools.common.toolchain import ROOT
 
+PINNED = re.compile(r"uses: [\w.-]+(/[\w.-]+)+@[0-9a-f]{40} # v[0-9]+\.[0-9]+\.[0-9]+$")
 SIGN_IN = "aws-actions/configure-aws-credentials"
 UPLOAD, DOWNLOAD = "actions/upload-artifact", "actions/download-artifact"
 # Outputs of the used actions.
@@ -26,6 +27,7 @@ def problems(workflows: dict[str, Workflow], targets: set[str], tools: str) -> I
     for workflow in workflows.values():
         for sentence in (
             *top_level(workflow),
+            *pins(workflow),
             *(s for name in workflow.jobs for s in job_problems(workflows, workflow, name, targets, tools)),
             *unused(workflows, workflow),
             *fork_permissions(workflows, workflow),
@@ -52,6 +54,13 @@ def top_level(workflow: Workflow) -> Iterator[str]:
         yield "permissions must be {} at the top"
     if "secrets." in workflow.text or "secrets:" in workflow.text:
         yield "there are no stored secrets: sign in with a token"
+
+
+def pins(workflow: Workflow) -> Iterator[str]:
+    for number, line in enumerate(workflow.text.splitlines(), 1):
+        line = line.strip().removeprefix("- ")
+        if line.startswith("uses: ") and not called({"uses": line[6:]}) and not PINNED.search(line):
+            yield f"line {number}: an action is pinned by its commit, with its version behind it"
 
 
 def job_problems(

@@ -287,7 +287,7 @@ fn a_killed_member_is_gone_a_frozen_one_silent_and_both_recover_in_time() {
 
     let since = frozen.freeze(true);
     other.state(&frozen, "silent");
-    assert!(since.elapsed() <= BOUND, "{:?}", since.elapsed());
+    assert!(since.elapsed() <= BOUND * 4 / 5, "{:?}", since.elapsed());
     let since = frozen.freeze(false);
     other.state(&frozen, "up");
     assert!(since.elapsed() <= BOUND / 2, "{:?}", since.elapsed());

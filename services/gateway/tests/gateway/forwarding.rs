@@ -177,7 +177,7 @@ fn a_stopped_upstream_is_502_immediately_and_the_other_one_still_serves() {
     let begun = Instant::now();
     let answer = get(&gateway, "/stats");
     assert_eq!(answer.status, 502);
-    assert!(begun.elapsed() < BOUND / 2);
+    assert!(begun.elapsed() < BOUND / 5);
     assert_eq!(answer.field("content-type"), Some("application/problem+json"));
     assert_eq!(answer.field("cache-control"), Some("no-store"));
     assert_eq!(answer.field("server"), None);

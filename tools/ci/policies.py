@@ -99,7 +99,11 @@ OF_PROD = (
 FORBIDDEN = {
     "plan": (*OF_PROD, *USER_DATA),
     "plan-main": (("s3:PutObject", PROD), *USER_DATA),
-    "push": OF_PROD,
+    "push": (
+        *OF_PROD,
+        own("ecr:BatchDeleteImage", "repository/system-stats/stats"),
+        own("ecr:PutImage", "repository/system-stats/preview/stats"),
+    ),
     "deploy": (
         ("s3:PutObject", f"{STATES}/preconfigured/terraform.tfstate"),
         ADMIN,

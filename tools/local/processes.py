@@ -267,6 +267,10 @@ def beside(profile: str, folder: str, prefix: Sequence[str] = ()) -> Iterator[Pr
     """The whole system on free ports, beside one that runs already. This process does nothing else."""
     global STATE
     STATE = build.TARGET / folder
+    # The caller's settings are those of the other system.
+    prefixes = tuple(f"{name.upper()}_" for name in SERVICES)
+    for name in [name for name in os.environ if name.startswith(prefixes) or name == "SCALE"]:
+        del os.environ[name]
     ports = iter(free_ports(len(SERVICES)))
     services = (service for service in catalog.ALL.values() if not service.public)
     os.environ.update({service.listen_setting: f"127.0.0.1:{next(ports)}" for service in services})

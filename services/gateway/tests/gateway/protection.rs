@@ -305,7 +305,7 @@ fn an_invalid_tracestate_is_dropped() {
 
 #[test]
 fn the_memory_of_a_peak_is_returned_to_the_kernel() {
-    const CLIENTS: u64 = 400;
+    const CLIENTS: u64 = 800;
     let gateway = start(free_address(), &[]);
     let before = gateway.memory_kb();
     let wait = |reached: &dyn Fn(u64) -> bool| {

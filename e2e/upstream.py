@@ -82,14 +82,14 @@ async def _serve(name: bytes, reader, writer) -> None:
             target = head.split(b" ", 2)[1]
             await asyncio.sleep(_asked("seconds", target))
             body = b"%s %s\n" % (name, target) + b"x" * int(_asked("bytes", target))
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncache-control: no-store\r\n"
-                b"content-length: %d\r\n\r\n" % len(body)
-            )
+            # In one write, so that a client gets both or neither when the process is killed.
+            sent = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncache-control: no-store\r\n"
+            sent += b"content-length: %d\r\n\r\n" % len(body)
             pause = _asked("pause", target)
             step = len(body) // 16 + 1 if pause else len(body)
             for begin in range(0, len(body), step):
-                writer.write(body[begin : begin + step])
+                writer.write(sent + body[begin : begin + step])
+                sent = b""
                 await writer.drain()
                 await asyncio.sleep(pause)
     except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

@@ -78,7 +78,7 @@ def test_nothing_is_drawn_while_the_tab_is_hidden_and_all_when_it_is_seen(opened
 
 def test_first_figures_that_arrive_after_the_start_of_the_program_are_shown(opened, backend, new_context):
     context, samples = new_context(), []
-    context.route("**/stats", samples.append)
+    context.route("**/stats", lambda route: samples.append(route))
     context.route("**/stats/stream", lambda route: None)
     page = opened(context=context, live=False)
     page.locator("[data-tile][role]").first.wait_for()

@@ -38,10 +38,10 @@ def test_a_lost_connection_greys_the_figures_and_invents_none(opened, backend):
     eventually(lambda: page.evaluate(look) != before[0])
     picture(page, "lost")
     backend.scene.is_down = False
-    backend.tick()
-    page.wait_for_selector('.page[data-state="live"]', timeout=NOTICE_MS)
-    # The color returns gradually.
-    eventually(lambda: page.evaluate(look) == before[0])
+    with backend.ticking():
+        page.wait_for_selector('.page[data-state="live"]', timeout=NOTICE_MS)
+        # The color returns gradually.
+        eventually(lambda: page.evaluate(look) == before[0])
 
 
 def test_a_browser_without_a_network_says_so_and_comes_back(opened, backend):

@@ -183,7 +183,8 @@ class Processes:
             environment.pop("STATS_HISTORY_FILE", None)
         if catalog.ALL[service].public:
             environment.update(self._upstreams())
-        else:
+        # A service of `make new` takes any name, and refuses settings that it does not have.
+        elif catalog.ALL[service].address_setting:
             environment.setdefault(f"{service.upper()}_HOSTS", passed_hosts(self.listen[name]))
         if self.profile == build.QUICK:
             environment.setdefault("LOG_FORMAT", "text")
@@ -268,7 +269,7 @@ def beside(profile: str, folder: str, prefix: Sequence[str] = ()) -> Iterator[Pr
     global STATE
     STATE = build.TARGET / folder
     # The caller's settings are those of the other system.
-    prefixes = tuple(f"{name.upper()}_" for name in SERVICES)
+    prefixes = tuple(f"{service.prefix}_" for service in catalog.ALL.values())
     for name in [name for name in os.environ if name.startswith(prefixes) or name == "SCALE"]:
         del os.environ[name]
     ports = iter(free_ports(len(SERVICES)))

@@ -1,6 +1,7 @@
 """Processes of the local system: start, restart, end and their files."""
 
 import contextlib
+import dataclasses
 import errno
 import io
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from tools.build import build
-from tools.common import toolchain
+from tools.common import catalog, toolchain
 from tools.common.files import script, write
 from tools.common.tests.case import Case
 from tools.local import processes, run_local, stack
@@ -55,6 +56,14 @@ class Pids(Case):
         script(self.place / "path" / "tail", 'case "$*" in *--*) exit 1 ;; esac\n')
         with mock.patch.dict(os.environ, {"PATH": f"{self.place / 'path'}:{os.environ['PATH']}"}):
             self.assertEqual(self.system().stream_logs().wait(10), 0)
+
+    def test_a_service_of_make_new_gets_no_setting_that_it_refuses(self):
+        added = dataclasses.replace(catalog.ALL["stats"], address_setting=None)
+        with mock.patch.dict(catalog.ALL, {"stats": added}):
+            children = self.started().children
+        for name, expected in (("stats", False), ("frontend", True)):
+            settings = Path(f"/proc/{children[name].pid}/environ").read_text()
+            self.assertEqual(f"{name.upper()}_HOSTS=" in settings, expected, name)
 
     def test_what_runs_stays_until_its_successor_is_built(self):
         before = self.started()

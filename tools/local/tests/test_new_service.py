@@ -15,6 +15,7 @@ from unittest import mock
 import yaml
 
 from tools.build import dockerfile
+from tools.ci import documents
 from tools.common import catalog, toolchain
 from tools.common.tests.case import git
 from tools.common.toolchain import ROOT
@@ -276,6 +277,10 @@ class Results(InACopy):
         )
         routes = settings["GATEWAY_ROUTES"].replace("/mine mine:1", "${GATEWAY_ROUTES:-}")
         self.assertIn(f"GATEWAY_ROUTES: {routes}\n", self.text("docker-compose.yaml"))
+
+    def test_the_documents_stay_below_their_limits(self) -> None:
+        for name in documents.LIMITS:
+            self.assertEqual([*documents.check(self.root, name)], [])
 
     def test_compose_accepts_the_files(self) -> None:
         compose = toolchain.compose()

@@ -261,17 +261,10 @@ def drag(page, name, begin, end, steps=8):
     settled(page)
 
 
-def frame_ms(page):
-    """The median time of a frame during a drag."""
+def frame_ms(page, meanwhile):
+    """The median time of a frame during an action."""
     page.evaluate(FRAMES)
-    drag(page, "cpu", 0.2, 0.8, steps=40)
-    return statistics.median(page.evaluate("frames.slice(2)"))
-
-
-def rest_ms(page):
-    """The same of a page at rest."""
-    page.evaluate(FRAMES)
-    page.wait_for_timeout(1000)
+    meanwhile()
     return statistics.median(page.evaluate("frames.slice(2)"))
 
 

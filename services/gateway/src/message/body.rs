@@ -347,7 +347,9 @@ mod tests {
             b"3;a=\"\xc3\xa9\"\r\nabc\r\n0\r\n\r\n",
             b"3\r\nabc\r\n0\r\nX-Sum : 1\r\n\r\n",
             b"3\r\nabc\r\n0\r\nX: 1\r\n more\r\n\r\n",
-            b"3\r\nabc\r\n0\r\nno trailer\r\n: x\r\nname\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nbad trailer\r\n\r\n",
+            b"3\r\nabc\r\n0\r\n: x\r\n\r\n",
+            b"3\r\nabc\r\n0\r\nname\r\n\r\n",
         ] {
             assert!(read(chunked(true), sent, 1000).is_err(), "{}", sent.escape_ascii());
             let read = read(chunked(false), sent, 1000);

@@ -60,6 +60,25 @@ impl Stat {
 const RESTART_TICKS: u64 = 300;
 
 impl Times {
+    /// The columns of a line, in their order (`proc_stat(5)`).
+    pub(super) const fn new(columns: [u64; 10]) -> Self {
+        let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = columns;
+        let idle_was_clamped = false;
+        Self {
+            user,
+            nice,
+            system,
+            idle,
+            iowait,
+            irq,
+            softirq,
+            steal,
+            guest,
+            guest_nice,
+            idle_was_clamped,
+        }
+    }
+
     /// Whether the processor was taken offline and online again.
     pub(crate) fn has_restarted_since(&self, before: &Self) -> bool {
         before.idle.saturating_sub(self.idle) >= RESTART_TICKS
@@ -142,21 +161,7 @@ fn times(columns: &str) -> Result<Times, ParseError> {
     if known < 4 {
         return Err(ParseError::Missing("idle"));
     }
-    let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
-    let idle_was_clamped = false;
-    Ok(Times {
-        user,
-        nice,
-        system,
-        idle,
-        iowait,
-        irq,
-        softirq,
-        steal,
-        guest,
-        guest_nice,
-        idle_was_clamped,
-    })
+    Ok(Times::new(ticks))
 }
 
 fn counter(column: &str) -> Option<u64> {

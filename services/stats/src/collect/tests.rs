@@ -66,23 +66,7 @@ fn changed_fixture() -> impl Strategy<Value = String> {
 }
 
 fn any_times() -> impl Strategy<Value = Times> {
-    any::<[u64; 10]>().prop_map(|ticks| {
-        let [user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice] = ticks;
-        let idle_was_clamped = false;
-        Times {
-            user,
-            nice,
-            system,
-            idle,
-            iowait,
-            irq,
-            softirq,
-            steal,
-            guest,
-            guest_nice,
-            idle_was_clamped,
-        }
-    })
+    any::<[u64; 10]>().prop_map(Times::new)
 }
 
 fn written(times: &Times) -> String {
